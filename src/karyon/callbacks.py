@@ -1,0 +1,101 @@
+"""What happens around training: the warm-up of the centre head, progress, logging to W&B."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, ProgressBar, RichProgressBar
+
+from karyon.types import UserError
+
+CENTER_LOSSES = ("loss_centerness", "loss_center_box")
+
+
+class WarmupPhase(Callback):
+    """For the first steps only some losses act, by default the two of the centre head.
+
+    Source: arXiv 1907.09738, row DH25-pa-warmup (500 steps); the authors' code multiplies the
+    other losses by 0.
+
+    Args:
+        steps: Length of the phase W in optimiser steps.
+        losses: Names of the losses that act from the beginning.
+        mode: `"zero"` multiplies the other losses by 0. Nothing is frozen: weight decay and
+            momentum still act on the parts that get no gradient. `"skip"` leaves them out of the
+            step altogether (their gradient is None), which with DDP needs
+            `trainer.strategy=ddp_find_unused_parameters_true`.
+    """
+
+    def __init__(self, steps: int, losses: tuple[str, ...] = CENTER_LOSSES, mode: str = "zero"):
+        if mode not in ("zero", "skip"):
+            raise UserError(f"callbacks.warmup.mode={mode} is unknown; use zero or skip")
+        self.steps, self.losses, self.mode = steps, tuple(losses), mode
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Set the task's phase from the step alone, so that a resumed run is in the right one."""
+        active = trainer.global_step < self.steps
+        task: Any = pl_module
+        task.only_losses = self.losses if active else None
+        task.skip_others = active and self.mode == "skip"
+
+
+class PlainProgress(ProgressBar):
+    """One line a validation, for logs and pipes."""
+
+    def disable(self) -> None:
+        """Nothing to switch off: it prints a few lines only."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the step, the loss and mAP."""
+        seen = trainer.callback_metrics
+        loss = float(seen.get("train/loss", float("nan")))
+        score = float(seen.get("val/map_pooled", float("nan")))
+        best = float(seen.get("val/map_best_threshold", float("nan")))
+        print(
+            f"step {trainer.global_step}/{trainer.max_steps}  loss {loss:.3f}  "
+            f"mAP {score:.3f} (at the best threshold {best:.3f})",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def progress_bar() -> ProgressBar:
+    """A bar with the remaining time on a terminal, plain lines elsewhere."""
+    return RichProgressBar(leave=False) if sys.stderr.isatty() else PlainProgress()
+
+
+def wandb_logger(project: str, group: str, save_dir: str, **options: Any) -> Any:
+    """A Weights & Biases logger that needs no account.
+
+    Without an API key it logs offline and prints the command that uploads the run later; it
+    never asks for a key.
+
+    Raises:
+        UserError: If wandb is not installed.
+    """
+    try:
+        import wandb
+    except ImportError as error:
+        raise UserError("logger=wandb needs wandb; install it with pip install wandb") from error
+    from pytorch_lightning.loggers import WandbLogger
+
+    offline = wandb.Api.__module__ is None or not _has_key(wandb)
+    folder = Path(save_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    logger = WandbLogger(
+        project=project, group=group, save_dir=str(folder), offline=offline, **options
+    )
+    run = logger.experiment
+    run.define_metric("trainer/global_step")
+    for names in ("train/*", "val/*", "test/*"):
+        run.define_metric(names, step_metric="trainer/global_step")
+    if offline:
+        print(f"W&B is offline; upload later with: wandb sync {run.dir}/..", file=sys.stderr)
+    return logger
+
+
+def _has_key(wandb: Any) -> bool:
+    return bool(wandb.setup().settings.api_key or wandb.api.api_key)

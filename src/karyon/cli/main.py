@@ -1,0 +1,48 @@
+"""`karyon VERB ...`: find the verb, run it, and turn what a user did wrong into one line."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from karyon import __version__
+from karyon.types import UserError
+
+VERBS = {
+    "train": ("karyon.cli.train", "train a net: karyon train experiment=bbbc360_25_pa seed=1"),
+    "evaluate": ("karyon.cli.evaluate", "score a checkpoint: karyon evaluate checkpoint=FILE"),
+    "predict": ("karyon.cli.predict", "outline nuclei: karyon predict FILE IMAGES -o DIR"),
+    "data": ("karyon.cli.data", "list, show, check, prepare, download data sets"),
+    "demo": ("karyon.cli.demo", "the whole story on drawn nuclei, in a few minutes"),
+}
+
+USAGE = "usage: karyon VERB [...]\n\n" + "\n".join(
+    f"  {verb:<10}{text}" for verb, (_, text) in VERBS.items()
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit status: 0 done, 2 bad input, 130 interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE + "\n\nkaryon VERB --help tells more.")
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"karyon {__version__}")
+        return 0
+    try:
+        if arguments[0] not in VERBS:
+            raise UserError(f"there is no verb {arguments[0]!r}; use one of {', '.join(VERBS)}")
+        return int(importlib.import_module(VERBS[arguments[0]][0]).main(arguments[1:]) or 0)
+    except UserError as error:
+        if os.environ.get("KARYON_TRACEBACK"):
+            raise
+        print(f"karyon: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("karyon: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""`karyon train`: compose, train, calibrate, test, and leave a run folder behind."""
+
+import csv
+import os
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from karyon.calibration import calibrate
+from karyon.cli.config import build, compose, plain
+from karyon.data import NucleiData
+from karyon.models.weights import load_weights
+from karyon.runs import environment, new_run_folder, write_json, write_text
+from karyon.task import SegmentationTask
+
+HELP = """usage: karyon train [experiment=NAME] [group=choice ...] [key=value ...]
+
+  karyon train experiment=bbbc360_25_pa seed=1
+  karyon train data=folder data.source.root=my_images model=mask_rcnn_pa
+  karyon train data=kumar data.annotation_fraction=0.1 steps=600 val_every=100
+  karyon train experiment=bbbc360_25_pa --cfg      print the composed configuration only
+
+groups: data, model, preset, optim, augment, normalize, trainer, callbacks, logger, experiment
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point of the verb."""
+    if any(a in ("-h", "--help") for a in arguments):
+        print(HELP)
+        return 0
+    overrides = [a for a in arguments if a != "--cfg"]
+    config = compose("train", overrides)
+    if "--cfg" in arguments:
+        print(OmegaConf.to_yaml(config), end="")
+        return 0
+    print(train(config))
+    return 0
+
+
+def quiet() -> None:
+    """Silence what libraries say about choices that were made on purpose."""
+    os.environ.setdefault("PYTORCH_LIGHTNING_SUPPRESS_TIPS", "1")
+    for text in (
+        ".*does not have many workers.*",
+        ".*Checkpoint directory .* exists.*",
+        ".*isinstance.treespec.*",
+        ".*Experiment logs directory.*",
+        ".*LeafSpec.*",
+    ):
+        warnings.filterwarnings("ignore", text)
+    import logging
+
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def build_data(config: DictConfig) -> NucleiData:
+    """The data module, and the resolver through which a net can ask for the median box."""
+    data = build(config.data)
+    OmegaConf.register_new_resolver("median_box_size", data.median_box_size, replace=True)
+    return data
+
+
+def train(config: DictConfig) -> Path:
+    """Train one net as configured; returns the run folder."""
+    quiet()
+    with open_dict(config):
+        config.name = config.name or f"{config.data.source._target_.split('.')[-1].lower()}"
+    data = build_data(config)
+    run = new_run_folder(config.runs, config.name, OmegaConf.to_yaml(config))
+    OmegaConf.register_new_resolver("run_dir", lambda: str(run), replace=True)
+    with open_dict(config):
+        config.model = OmegaConf.create(plain(config.model))  # the median box becomes a number
+    pl.seed_everything(config.seed, verbose=False)
+    net = build(config.model)
+    report = load_weights(net, config.weights, config.model.backbone.get("name", "compact"))
+    task = build_task(config, net)
+    if _is_main():
+        write_text(run / "config.yaml", OmegaConf.to_yaml(config))
+        write_json(run / "environment.json", environment())
+        labelled = data.write_manifest(run / "manifest.json")
+        print(f"{run}: {labelled} labelled nuclei; {report.summary()}", file=sys.stderr)
+    trainer = build_trainer(config)
+    started = time.monotonic()
+    trainer.fit(task, datamodule=data, ckpt_path=config.resume, weights_only=True)
+    seconds = time.monotonic() - started
+    finish(config, run, data, task, trainer, seconds)
+    return run
+
+
+def build_task(config: DictConfig, net: torch.nn.Module) -> SegmentationTask:
+    """The task with the configured optimiser; the configuration travels in its checkpoints."""
+    return SegmentationTask(
+        net,
+        optimizer=build(config.optim.optimizer),
+        schedule=build(config.optim.schedule),
+        bias_lr_factor=config.optim.bias_lr_factor,
+        score_threshold=config.score_threshold,
+        config={key: plain(config[key]) for key in ("model", "normalize", "name", "seed")},
+    )
+
+
+def build_trainer(config: DictConfig, **options: Any) -> pl.Trainer:
+    """The trainer with its callbacks and loggers."""
+    callbacks = [build(node) for node in config.callbacks.values()]
+    loggers = [build(node) for node in config.logger.values()]
+    return build(config.trainer, callbacks=callbacks, logger=loggers, **options)
+
+
+def finish(
+    config: DictConfig,
+    run: Path,
+    data: NucleiData,
+    task: SegmentationTask,
+    trainer: pl.Trainer,
+    seconds: float,
+) -> None:
+    """Calibrate on the kept labels, test the last weights, write the summary."""
+    task.net.eval()
+    task.calibrated_threshold = calibrate(
+        task.net, ((images[0], kept[0]) for images, kept, _ in data.kept_dataloader())
+    )
+    trainer.save_checkpoint(run / "checkpoints" / "last.ckpt")
+    task.test_at([config.score_threshold, task.calibrated_threshold])
+    trainer.test(task, datamodule=data, verbose=False)
+    scores = task.test_scores()
+    if not _is_main():
+        return
+    summary = {
+        "experiment": config.name,
+        "seed": config.seed,
+        "annotation_fraction": config.data.annotation_fraction,
+        "exemplars": config.data.exemplars,
+        "crop_fraction": config.data.crop_fraction,
+        "labelled_nuclei": sum(int(t["labels"].numel()) for t in data.kept_targets()),
+        "steps": int(trainer.global_step),
+        "parameters": sum(p.numel() for p in task.net.parameters()),
+        "train_seconds": round(seconds, 1),
+        **summarise(scores, task.test_thresholds),
+    }
+    write_json(run / "summary.json", summary)
+    write_curve(run / "thresholds.csv", scores, task.test_thresholds)
+
+
+def summarise(
+    scores: dict[str, list[float]], thresholds: Sequence[float]
+) -> dict[str, dict[str, float]]:
+    """Test scores at the fixed, the calibrated and, for reference, the best threshold.
+
+    The last one looks at the test labels and is an upper bound, not a result.
+    """
+    best = max(range(2, len(thresholds)), key=lambda i: scores["map_pooled"][i])
+    rows = {"test": 0, "test_calibrated": 1, "test_best_threshold": best}
+    return {
+        name: {"score_threshold": thresholds[i]}
+        | {key: values[i] for key, values in scores.items()}
+        for name, i in rows.items()
+    }
+
+
+def write_curve(path: Path, scores: dict[str, list[float]], thresholds: Sequence[float]) -> None:
+    """Every score at every threshold of the curve, as CSV."""
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["score_threshold", *scores])
+        for i in sorted(range(2, len(thresholds)), key=lambda i: thresholds[i]):
+            table.writerow([thresholds[i], *(values[i] for values in scores.values())])
+
+
+def _is_main() -> bool:
+    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"

@@ -1,0 +1,1 @@
+"""Configuration files; a package so that an installed wheel finds them."""

@@ -1,0 +1,252 @@
+"""One LightningDataModule for every data set: partial labels in training, all in evaluation."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from karyon.data.annotation import Annotation, write_manifest
+from karyon.data.transforms import Augment
+from karyon.ops.labels import boxes_of, relabel
+from karyon.types import Record, Source, Target, UserError
+
+Normalize = Callable[[np.ndarray], np.ndarray]
+Batch = tuple[list[Tensor], list[Any], list[str]]
+
+
+def to_tensor(image: np.ndarray) -> Tensor:
+    """`(H, W, 3)` `float32` array to a `(3, H, W)` tensor."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def to_target(labels: np.ndarray) -> Target:
+    """`(H, W)` `int32` label map with any ids to boxes, classes and a map numbered 1..N."""
+    label_map, ids = relabel(torch.from_numpy(np.ascontiguousarray(labels)))
+    return {
+        "boxes": boxes_of(label_map, len(ids)),
+        "labels": torch.ones(len(ids), dtype=torch.int64),
+        "label_map": label_map,
+    }
+
+
+class PartialSet(Dataset[tuple[Tensor, Target, str]]):
+    """Training images of which only the kept labels are visible.
+
+    Items are numbered by *draw*: draw `d` shows image `d mod n` of the `d // n`-th shuffle with
+    the augmentation of seed `(seed, d)`, so that neither workers, processes nor a restart
+    change what is seen.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        ids: Sequence[str],
+        annotation: Annotation,
+        normalize: Normalize,
+        augment: Augment,
+        seed: int,
+    ):
+        self.source, self.ids, self.annotation = source, list(ids), annotation
+        self.normalize, self.augment, self.seed = normalize, augment, seed
+        self._cache: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def partial(self, image_id: str) -> tuple[np.ndarray, np.ndarray]:
+        """Normalised image `(h, w, 3)` and its label map with the kept nuclei alone."""
+        if image_id not in self._cache:
+            record = self.source.read(image_id)
+            # Normalised before a crop is cut, so that crop and whole image look the same.
+            record = replace(record, image=self.normalize(record.image))
+            image, labels, kept = self.annotation.apply(record)
+            self._cache[image_id] = image, np.where(np.isin(labels, kept), labels, 0)
+        return self._cache[image_id]
+
+    def __getitem__(self, draw: int) -> tuple[Tensor, Target, str]:
+        shuffle, place = divmod(draw, len(self.ids))
+        order = np.random.default_rng([self.seed, shuffle]).permutation(len(self.ids))
+        image_id = self.ids[order[place]]
+        seed = np.random.SeedSequence([self.seed, 1, draw]).generate_state(1)[0]
+        image, labels = self.augment(*self.partial(image_id), int(seed))
+        return to_tensor(image), to_target(labels), image_id
+
+
+class WholeSet(Dataset[tuple[Tensor, Tensor, str]]):
+    """Evaluation images with all labels, or training images with the kept ones."""
+
+    def __init__(self, ids: Sequence[str], read: Callable[[str], tuple[np.ndarray, np.ndarray]]):
+        self.ids, self.read = list(ids), read
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, str]:
+        image, labels = self.read(self.ids[index])
+        return to_tensor(image), torch.from_numpy(labels), self.ids[index]
+
+
+class Draws(Sampler[int]):
+    """Draw numbers `start, start + step, ...` below `stop`: one process's share."""
+
+    def __init__(self, start: int, stop: int, step: int = 1):
+        self.numbers = range(start, stop, step)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.numbers)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+def collate(items: Sequence[tuple[Any, Any, str]]) -> Batch:
+    """Images differ in size, so a batch is lists."""
+    images, targets, ids = zip(*items, strict=True)
+    return list(images), list(targets), list(ids)
+
+
+class NucleiData(pl.LightningDataModule):
+    """A source, the share of it that is annotated, and how it is shown.
+
+    Args:
+        source: Where images come from.
+        normalize: From `karyon.ops.normalize`.
+        augment: From `karyon.data.transforms`.
+        annotation_fraction: Share of the nuclei kept in each training image, in (0, 1].
+        exemplars: Or: nuclei kept in each training image.
+        crop_fraction: Or: share of the area kept as one fully labelled window.
+        manifest: Or: a `manifest.json` of an earlier run, to keep exactly its labels.
+        annotation_seed: Seed of the kept labels.
+        seed: Seed of order and augmentation.
+        batch_size: Images a step over all processes together.
+        steps: Training steps.
+        workers: Loader processes; 0 loads in the training process.
+        splits: Which of the source's splits to train, validate and test on.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        normalize: Normalize,
+        augment: Augment,
+        annotation_fraction: float = 1.0,
+        exemplars: int | None = None,
+        crop_fraction: float | None = None,
+        manifest: str | None = None,
+        annotation_seed: int = 0,
+        seed: int = 0,
+        batch_size: int = 4,
+        steps: int = 300,
+        workers: int = 0,
+        splits: dict[str, str] | None = None,
+    ):
+        super().__init__()
+        self.source, self.normalize = source, normalize
+        self.annotation = Annotation(
+            annotation_fraction, exemplars, crop_fraction, annotation_seed, manifest
+        )
+        self.batch_size, self.steps, self.workers = batch_size, steps, workers
+        self.splits = {"train": "train", "val": "test", "test": "test", **(splits or {})}
+        train = self._ids("train")
+        self.annotation.check_images(train)
+        self.train_set = PartialSet(source, train, self.annotation, normalize, augment, seed)
+        self._whole: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def _ids(self, use: str) -> list[str]:
+        available = self.source.splits()
+        name = self.splits[use]
+        if available.get(name):
+            return available[name]
+        found = ", ".join(f"{key} ({len(ids)})" for key, ids in available.items())
+        raise UserError(
+            f"the data set has no image in split {name!r}, it has {found}; "
+            f"set data.splits.{use} to one of them"
+        )
+
+    def whole(self, image_id: str) -> tuple[np.ndarray, np.ndarray]:
+        """Normalised image and all labels, kept in memory."""
+        if image_id not in self._whole:
+            record = self.source.read(image_id)
+            self._whole[image_id] = self.normalize(record.image), record.labels
+        return self._whole[image_id]
+
+    def record(self, image_id: str) -> Record:
+        """The record as the source reads it, for pictures."""
+        return self.source.read(image_id)
+
+    def median_box_size(self, min_size: int | None = None) -> list[float]:
+        """Median width and height of the kept training boxes, in pixels of the net's input.
+
+        Args:
+            min_size: Short side that the net resizes images to; None if it does not.
+
+        Raises:
+            UserError: If no nucleus is labelled at all.
+        """
+        sizes = []
+        for target in self.kept_targets():
+            boxes, shape = target["boxes"], target["label_map"].shape
+            scale = 1.0 if min_size is None else min_size / min(shape)
+            sizes.append((boxes[:, 2:] - boxes[:, :2]) * scale)
+        every = torch.cat(sizes)
+        if len(every) == 0:
+            raise UserError(
+                "no nucleus is labelled in the training images; label some, or check data.root"
+            )
+        return [float(side) for side in every.median(0).values]
+
+    def kept_targets(self) -> Iterator[Target]:
+        """Targets of the whole training images with the kept labels."""
+        return (to_target(self.train_set.partial(i)[1]) for i in self.train_set.ids)
+
+    def write_manifest(self, path: Path) -> int:
+        """Write which labels were kept; returns the number of labelled nuclei."""
+        choices = {i: self.annotation.choose(self.record(i)) for i in self.train_set.ids}
+        write_manifest(path, choices, self.annotation.settings())
+        return sum(len(target["boxes"]) for target in self.kept_targets())
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Draws from the current step on, this process's share of each batch."""
+        rank, world, done = 0, 1, 0
+        if self.trainer is not None:
+            rank, world = self.trainer.global_rank, self.trainer.world_size
+            done = self.trainer.global_step
+        if self.batch_size % world:
+            raise UserError(
+                f"data.batch_size={self.batch_size} cannot be shared by {world} processes; "
+                f"use a multiple of {world}"
+            )
+        draws = Draws(done * self.batch_size + rank, self.steps * self.batch_size, world)
+        return self._loader(self.train_set, self.batch_size // world, draws)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """All labels of the validation split."""
+        return self._evaluation("val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """All labels of the test split."""
+        return self._evaluation("test")
+
+    def kept_dataloader(self) -> DataLoader[Any]:
+        """Training images, not augmented, with the kept labels: for calibration."""
+        return self._loader(WholeSet(self.train_set.ids, self.train_set.partial), 1, None)
+
+    def _evaluation(self, use: str) -> DataLoader[Any]:
+        ids = self._ids(use)
+        if self.trainer is not None:  # no image twice, unlike DistributedSampler
+            ids = ids[self.trainer.global_rank :: self.trainer.world_size]
+        return self._loader(WholeSet(ids, self.whole), 1, None)
+
+    def _loader(self, data: Dataset[Any], size: int, sampler: Sampler[int] | None) -> Any:
+        return DataLoader(
+            data,
+            batch_size=size,
+            sampler=sampler,
+            collate_fn=collate,
+            num_workers=self.workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=False,
+        )

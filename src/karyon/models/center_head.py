@@ -1,0 +1,177 @@
+"""The centre head of partial-annotation Mask R-CNN.
+
+Source: Zhou et al., IEEE Access 2019, section III-B, and the authors' code where the paper is
+silent; each option below says which of the two it follows.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder
+from torchvision.ops import clip_boxes_to_image, nms
+
+from karyon.models.label_maps import Sizes
+from karyon.ops.centers import cell_anchors, center_target, peaks
+
+
+class CenterHead(nn.Module):
+    """One centre logit and four box deltas a cell, as two 1x1 convolutions.
+
+    Args:
+        channels: Channels of the RPN trunk.
+        anchor_size: Width and height of the cells' anchor in pixels: the median box of the
+            kept training labels (papers) or `[32, 32]` (authors' code).
+        threshold: Centre score above which a cell is found, in training (papers: 0.95).
+        test_threshold: The same at inference; None for `threshold`.
+        connectivity: 4 or 8, for the components of found cells.
+        num_samples: Cells sampled for the losses, at most half of them centres.
+        sample_scope: Whether that number is per `"image"` (code) or per `"batch"` (papers).
+        center_share: Part of a box that counts as its centre.
+        overlap: Owner of a cell claimed by several centres, `"nearest"` or `"last"`.
+        anchor_offset: Anchor's position in its cell, 0 corner (code) or 0.5 middle.
+        clip_anchor: Clip anchors to the image before decoding, as the code does.
+        nms_iou: NMS among found boxes (papers' introduction); None for none (code).
+        reg_norm: Divisor of the box loss, `"sampled"` cells (code) or `"pos"`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        anchor_size: Sequence[float],
+        threshold: float = 0.95,
+        test_threshold: float | None = None,
+        connectivity: int = 4,
+        num_samples: int = 128,
+        sample_scope: str = "image",
+        center_share: float = 0.3,
+        overlap: str = "nearest",
+        anchor_offset: float = 0.0,
+        clip_anchor: bool = True,
+        nms_iou: float | None = None,
+        reg_norm: str = "sampled",
+    ):
+        super().__init__()
+        self.logits = nn.Conv2d(channels, 1, 1)
+        self.deltas = nn.Conv2d(channels, 4, 1)
+        for layer in (self.logits, self.deltas):
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
+        self.anchor_size = tuple(float(side) for side in anchor_size)
+        self.threshold = threshold
+        self.test_threshold = threshold if test_threshold is None else test_threshold
+        self.connectivity = connectivity
+        self.num_samples = num_samples
+        self.sample_scope = sample_scope
+        self.center_share = center_share
+        self.overlap = overlap
+        self.anchor_offset = anchor_offset
+        self.clip_anchor = clip_anchor
+        self.nms_iou = nms_iou
+        self.reg_norm = reg_norm
+
+    def forward(self, trunk: Tensor) -> tuple[Tensor, Tensor]:
+        """`(B, C, h, w)` to centre logits `(B, h, w)` and deltas `(B, 4, h, w)`."""
+        return self.logits(trunk)[:, 0], self.deltas(trunk)
+
+    def anchors(self, row: Tensor, col: Tensor, stride: float, size: tuple[int, int]) -> Tensor:
+        """`(K, 4)` anchors of cells of one image of `size` (height, width) pixels."""
+        boxes = cell_anchors(row, col, self.anchor_size, stride, self.anchor_offset)
+        return clip_boxes_to_image(boxes, size) if self.clip_anchor else boxes
+
+    def probability(self, logits: Tensor, sizes: Sizes, stride: float) -> Tensor:
+        """Centre scores `(B, h, w)`, 0 in the padding of each image."""
+        score = logits.detach().float().sigmoid()
+        rows = torch.arange(score.shape[1], device=score.device) * stride
+        cols = torch.arange(score.shape[2], device=score.device) * stride
+        for image, (height, width) in zip(score, sizes, strict=True):
+            image[rows >= height] = 0
+            image[:, cols >= width] = 0
+        return score
+
+    @torch.no_grad()
+    def find(
+        self, logits: Tensor, deltas: Tensor, coder: BoxCoder, sizes: Sizes, stride: float
+    ) -> list[Tensor]:
+        """Found boxes of each image, `(K, 5)`: xyxy in pixels and the centre score.
+
+        Empty boxes are dropped: one of zero area ties with every anchor at IoU 0 and would
+        take all negatives of its image away.
+        """
+        threshold = self.threshold if self.training else self.test_threshold
+        score = self.probability(logits, sizes, stride)
+        image, row, col, peak = peaks(score, threshold, self.connectivity)
+        at_peak = deltas.detach()[image, :, row, col].float()
+        found = []
+        for i, size in enumerate(sizes):
+            here = image == i
+            anchor = self.anchors(row[here], col[here], stride, size)
+            boxes = clip_boxes_to_image(coder.decode_single(at_peak[here], anchor), size)
+            rows = torch.cat([boxes, peak[here, None]], 1)
+            rows = rows[(boxes[:, 2:] - boxes[:, :2] >= 1).all(1)]
+            if self.nms_iou is not None:
+                rows = rows[nms(rows[:, :4], rows[:, 4], self.nms_iou)]
+            found.append(rows)
+        return found
+
+    def loss(
+        self,
+        logits: Tensor,
+        deltas: Tensor,
+        coder: BoxCoder,
+        targets: list[dict[str, Tensor]],
+        sizes: Sizes,
+        stride: float,
+    ) -> dict[str, Tensor]:
+        """Binary cross entropy of sampled cells, smooth L1 of the centres among them."""
+        cells = (int(logits.shape[1]), int(logits.shape[2]))
+        wanted, regression = [], []
+        for target, size in zip(targets, sizes, strict=True):
+            real = target["labels"] > 0
+            labels, index = center_target(
+                target["boxes"][real],
+                target["label_map"],
+                cells,
+                stride,
+                self.center_share,
+                self.overlap,
+            )
+            row, col = (labels == 1).nonzero(as_tuple=True)
+            own = target["boxes"][real][index[row, col]]
+            anchors = self.anchors(row, col, stride, size)
+            regression.append(coder.encode_single(own, anchors))
+            wanted.append(labels)
+        return self._sampled_loss(logits, deltas, torch.stack(wanted), torch.cat(regression))
+
+    def _sampled_loss(
+        self, logits: Tensor, deltas: Tensor, labels: Tensor, regression: Tensor
+    ) -> dict[str, Tensor]:
+        positive, negative = self._sample(labels)
+        sampled = positive | negative
+        count = int(sampled.sum())
+        if count == 0:  # nothing annotated here: zero, with a gradient for DDP's sake
+            zero = (logits.sum() + deltas.sum()) * 0
+            return {"loss_centerness": zero, "loss_center_box": zero}
+        centerness = F.binary_cross_entropy_with_logits(
+            logits[sampled], labels[sampled].to(logits.dtype)
+        )
+        chosen = positive[labels == 1]  # rows of `regression` are the centres in this order
+        at_centers = deltas.permute(0, 2, 3, 1)[labels == 1]
+        box = F.smooth_l1_loss(at_centers[chosen], regression[chosen], beta=1 / 9, reduction="sum")
+        divisor = count if self.reg_norm == "sampled" else max(int(positive.sum()), 1)
+        return {"loss_centerness": centerness, "loss_center_box": box / divisor}
+
+    def _sample(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Boolean maps `(B, h, w)` of sampled centres and sampled other cells."""
+        whole = self.sample_scope == "batch"
+        rows = [labels.flatten()] if whole else list(labels.flatten(1))
+        # The same random numbers as without a centre head must reach the samplers that follow.
+        devices = [labels.device] if labels.is_cuda else []
+        with torch.random.fork_rng(devices=devices):
+            positive, negative = BalancedPositiveNegativeSampler(self.num_samples, 0.5)(rows)
+        shape = labels.shape
+        return (
+            torch.cat(positive).view(shape).bool(),
+            torch.cat(negative).view(shape).bool(),
+        )

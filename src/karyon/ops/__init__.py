@@ -1,0 +1,1 @@
+"""Pure functions on tensors and arrays: no files, no configuration, no state."""

@@ -1,0 +1,156 @@
+"""The centre map of partial-annotation Mask R-CNN: its targets, and boxes out of it.
+
+Source: Zhou et al., IEEE Access 2019, section III-B. A cell of the first FPN level (4 px) is 1
+in the middle of an annotated nucleus (a box of 0.3 times its width and height), 0 elsewhere
+inside annotated nuclei, and unknown (-1) outside them, because what was not annotated may hold
+nuclei too.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from karyon.types import IGNORE
+
+
+class CenterTarget(NamedTuple):
+    """Targets of the centre head for one image.
+
+    Attributes:
+        labels: `(h, w)` `int64`, 1 centre, 0 inside an annotated nucleus, -1 unknown.
+        index: `(h, w)` `int64`, the nucleus whose centre a cell belongs to; 0 where none.
+    """
+
+    labels: Tensor
+    index: Tensor
+
+
+def _spans(low: Tensor, high: Tensor, stride: float, share: float, limit: int) -> Tensor:
+    """Half-open ranges of cells around the middles of intervals, at least one cell each."""
+    middle, half = (low + high) / 2 / stride, share * (high - low) / 2 / stride
+    first = (middle - half).floor()
+    last = torch.maximum(first + 1, (middle + half).ceil())
+    first = first.clamp(0, limit - 1)
+    return torch.stack([first, torch.maximum(last.clamp(max=limit), first + 1)], 1).long()
+
+
+def center_target(
+    boxes: Tensor,
+    label_map: Tensor,
+    size: tuple[int, int],
+    stride: float = 4.0,
+    share: float = 0.3,
+    overlap: str = "nearest",
+) -> CenterTarget:
+    """Build the centre map's targets from boxes and a label map, both at the net's scale.
+
+    Args:
+        boxes: `(N, 4)` xyxy in pixels.
+        label_map: `(H, W)` integer, positive inside annotated nuclei.
+        size: Cells `(h, w)` of the feature map, padding included.
+        stride: Pixels a cell.
+        share: Part of a box's width and height that counts as its centre.
+        overlap: Which nucleus owns a cell claimed by several centres: `"nearest"` middle, or
+            the `"last"` box as in the authors' code.
+    """
+    device = boxes.device
+    labels = torch.full(size, IGNORE, dtype=torch.int64, device=device)
+    step = int(stride)
+    inside = label_map[step // 2 :: step, step // 2 :: step][: size[0], : size[1]] > 0
+    labels[: inside.shape[0], : inside.shape[1]][inside] = 0
+    index = torch.zeros(size, dtype=torch.int64, device=device)
+    if len(boxes) == 0:
+        return CenterTarget(labels, index)
+    cells, owner = _center_cells(boxes, size, stride, share)
+    if overlap == "last":
+        rank = -owner.double()
+    else:
+        x, y = cells % size[1] + 0.5, cells // size[1] + 0.5
+        middle = (boxes[:, :2] + boxes[:, 2:]) / 2 / stride
+        rank = ((middle[owner] - torch.stack([x, y], 1)) ** 2).sum(1).double()
+    best = torch.full((labels.numel(),), torch.inf, dtype=torch.float64, device=device)
+    best.scatter_reduce_(0, cells, rank, "amin")
+    won = rank == best[cells]
+    first = torch.full_like(index.view(-1), len(boxes))
+    first.scatter_reduce_(0, cells[won], owner[won], "amin")
+    labels.view(-1)[cells] = 1
+    index.view(-1)[cells] = first[cells]
+    return CenterTarget(labels, index)
+
+
+def _center_cells(
+    boxes: Tensor, size: tuple[int, int], stride: float, share: float
+) -> tuple[Tensor, Tensor]:
+    """Flat cell numbers in the centres of all boxes, and the box each belongs to."""
+    cols = _spans(boxes[:, 0], boxes[:, 2], stride, share, size[1])
+    rows = _spans(boxes[:, 1], boxes[:, 3], stride, share, size[0])
+    wide, high = cols[:, 1] - cols[:, 0], rows[:, 1] - rows[:, 0]
+    count = wide * high
+    owner = torch.arange(len(boxes), device=boxes.device).repeat_interleave(count)
+    offset = torch.arange(len(owner), device=boxes.device) - (count.cumsum(0) - count)[owner]
+    row = rows[owner, 0] + offset // wide[owner]
+    col = cols[owner, 0] + offset % wide[owner]
+    return row * size[1] + col, owner
+
+
+class Peaks(NamedTuple):
+    """The strongest cell of each connected component: `(K,)` `int64` positions and scores."""
+
+    image: Tensor
+    row: Tensor
+    col: Tensor
+    score: Tensor
+
+
+def peaks(probability: Tensor, threshold: float, connectivity: int = 4) -> Peaks:
+    """Find one peak in every connected component of cells above a threshold.
+
+    One transfer a batch: the components of all images are labelled together, with a structure
+    that does not connect neighbouring images.
+
+    Args:
+        probability: `(B, h, w)` in [0, 1]; set cells that must not count to 0.
+        threshold: Cells count if strictly above.
+        connectivity: 4 or 8 neighbours.
+
+    Returns:
+        Peaks in order of image and of the component's first cell; of equal scores in a
+        component the first in row-major order wins.
+    """
+    above = probability > threshold
+    structure = np.zeros((3, 3, 3), dtype=bool)
+    structure[1] = ndimage.generate_binary_structure(2, 1 if connectivity == 4 else 2)
+    components, count = ndimage.label(above.cpu().numpy(), structure)
+    flat = above.flatten().nonzero()[:, 0]
+    component = torch.from_numpy(components).to(probability.device).flatten()[flat].long() - 1
+    score = probability.flatten()[flat]
+    top = score.new_zeros(count).scatter_reduce_(0, component, score, "amax")
+    at_top = score == top[component]
+    cell = flat.new_full((count,), probability.numel())
+    cell.scatter_reduce_(0, component[at_top], flat[at_top], "amin")
+    height, width = probability.shape[1:]
+    return Peaks(cell // (height * width), cell // width % height, cell % width, top)
+
+
+def cell_anchors(
+    row: Tensor, col: Tensor, size: tuple[float, float], stride: float, offset: float
+) -> Tensor:
+    """The one anchor of each centre cell.
+
+    Args:
+        row: `(K,)` cell rows.
+        col: `(K,)` cell columns.
+        size: Width and height of the anchor in pixels: the median of the training boxes
+            (the papers), or a fixed 32 x 32 (the authors' code).
+        stride: Pixels a cell.
+        offset: Position inside the cell, 0 its corner (authors' code), 0.5 its middle.
+
+    Returns:
+        `(K, 4)` `float32` xyxy in pixels.
+    """
+    middle = (torch.stack([col, row], 1).float() + offset) * stride
+    half = torch.tensor(size, dtype=torch.float32, device=row.device) / 2
+    return torch.cat([middle - half, middle + half], 1)

@@ -1,0 +1,244 @@
+"""Partial annotation: sizes, nesting, uniformity, and manifests that repeat a choice."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from karyon.data.annotation import (
+    Annotation,
+    Window,
+    crop_window,
+    keep_exemplars,
+    keep_fraction,
+    nucleus_ids,
+    read_manifest,
+    write_manifest,
+)
+from karyon.types import Record, UserError
+
+
+def grid_record(image_id="img", side=40):
+    """16 squares of 6 px, 10 px apart; ids 3, 6, ... 48."""
+    labels = np.zeros((side, side), np.int32)
+    for index in range(16):
+        y, x = divmod(index, 4)
+        labels[10 * y + 2 : 10 * y + 8, 10 * x + 2 : 10 * x + 8] = 3 * (index + 1)
+    image = np.repeat(labels[..., None].astype(np.uint8), 3, axis=2)
+    return Record(image_id, image, labels)
+
+
+@pytest.mark.parametrize(
+    ("n", "fraction", "kept"), [(0, 0.5, 0), (1, 0.05, 1), (12, 0.25, 3), (30, 0.05, 2), (7, 1, 7)]
+)
+def test_number_kept(n, fraction, kept):
+    ids = keep_fraction(range(1, n + 1), fraction, 0, "a")
+    assert len(ids) == kept == len(set(ids))
+    assert set(ids) <= set(range(1, n + 1))
+
+
+@given(
+    st.sets(st.integers(1, 500), max_size=40),
+    st.floats(0.01, 1),
+    st.floats(0.01, 1),
+    st.integers(0, 9),
+)
+def test_fractions_nest_and_agree_with_exemplars(ids, one, other, seed):
+    small, large = sorted([one, other])
+    kept = keep_fraction(list(ids), small, seed, "image")
+    assert set(kept) <= set(keep_fraction(list(ids), large, seed, "image")) <= ids
+    if ids:
+        assert kept == keep_exemplars(list(ids)[::-1], len(kept), seed, "image")
+
+
+def test_order_depends_on_seed_and_image_only():
+    ids = list(range(1, 21))
+    chosen = {keep(ids) for keep in (lambda i: tuple(keep_fraction(i, 0.25, 0, "a")),) * 3}
+    assert len(chosen) == 1
+    assert keep_fraction(ids[::-1], 0.25, 0, "a") == keep_fraction(ids, 0.25, 0, "a")
+    others = {tuple(keep_fraction(ids, 0.25, s, i)) for s in range(5) for i in "abcde"}
+    assert len(others) == 25
+
+
+def test_same_choice_in_another_process():
+    # PYTHONHASHSEED changes hash(), on which the choice must not depend.
+    code = (
+        "from karyon.data.annotation import *;"
+        "print(keep_fraction(range(1, 30), 0.3, 4, 'x'), list(crop_window((60, 80), 0.25, 4, 'x')))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONHASHSEED": "123"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    here = keep_fraction(range(1, 30), 0.3, 4, "x"), list(crop_window((60, 80), 0.25, 4, "x"))
+    assert told.strip() == f"{here[0]} {here[1]}"
+
+
+def test_every_nucleus_is_as_likely():
+    # 2000 images, 5 of 20 kept: each id 500 times, standard deviation sqrt(2000*.25*.75) = 19.4.
+    counts = np.zeros(21)
+    for image in range(2000):
+        counts[keep_fraction(range(1, 21), 0.25, 0, str(image))] += 1
+    assert np.all(np.abs(counts[1:] - 500) < 5 * 19.4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "share", "side"),
+    [((60, 80), 0.25, (30, 40)), ((360, 360), 0.25, (180, 180)), ((64, 64), 1.0, (64, 64))],
+)
+def test_window_sides(shape, share, side):
+    window = crop_window(shape, share, 0, "a")
+    assert (window.y1 - window.y0, window.x1 - window.x0) == side
+    assert 0 <= window.y0 and 0 <= window.x0 and window.y1 <= shape[0] and window.x1 <= shape[1]
+
+
+@given(
+    st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    st.floats(0.001, 1),
+    st.floats(0.001, 1),
+    st.text(max_size=4),
+)
+def test_windows_nest(shape, one, other, image_id):
+    inner = crop_window(shape, min(one, other), 1, image_id)
+    outer = crop_window(shape, max(one, other), 1, image_id)
+    assert 0 <= outer.y0 <= inner.y0 < inner.y1 <= outer.y1 <= shape[0]
+    assert 0 <= outer.x0 <= inner.x0 < inner.x1 <= outer.x1 <= shape[1]
+
+
+def test_window_positions_are_uniform():
+    # Side 4 in 8 px: offsets 0..4, each 400 of 2000 times, standard deviation 17.9.
+    offsets = [crop_window((8, 8), 0.25, 0, str(image)) for image in range(2000)]
+    for axis in (0, 1):
+        counts = np.bincount([window[axis] for window in offsets], minlength=5)
+        assert np.all(np.abs(counts - 400) < 5 * 17.9)
+
+
+@pytest.mark.parametrize("bad", [0, -0.5, 1.01, float("nan"), float("inf"), "half", True, None])
+def test_bad_fraction_is_told(bad):
+    with pytest.raises(UserError, match=r"^fraction=.*above 0 and at most 1$"):
+        keep_fraction([1, 2], bad, 0, "a")
+    with pytest.raises(UserError, match=r"^fraction="):
+        Annotation(fraction=bad)
+    if bad is not None:
+        with pytest.raises(UserError, match=r"^crop_fraction="):
+            Annotation(crop_fraction=bad)
+
+
+@pytest.mark.parametrize("bad", [0, -1, 2.5, True])
+def test_bad_exemplars_are_told(bad):
+    with pytest.raises(UserError, match=r"^exemplars=.*whole number"):
+        Annotation(exemplars=bad)
+
+
+def test_two_ways_exclude_each_other():
+    with pytest.raises(UserError, match=r"fraction=0.25 and crop_fraction=0.25 exclude"):
+        Annotation(fraction=0.25, crop_fraction=0.25)
+    assert Annotation(fraction=1, exemplars=2).exemplars == 2
+
+
+def test_apply_fraction_keeps_all_labels_for_evaluation():
+    record = grid_record()
+    image, labels, kept = Annotation(fraction=0.25).apply(record)
+    assert image is record.image and labels is record.labels
+    assert len(kept) == 4 and set(kept) < set(nucleus_ids(labels))
+    assert Annotation().apply(record)[2] == list(range(3, 49, 3))
+    assert len(Annotation(exemplars=2).apply(record)[2]) == 2
+
+
+def test_apply_crop_keeps_cut_nuclei():
+    record = grid_record()
+    annotation = Annotation(crop_fraction=0.25, seed=1)
+    y0, x0, y1, x1 = annotation.choose(record)
+    image, labels, kept = annotation.apply(record)
+    assert labels.shape == image.shape[:2] == (20, 20) and labels.dtype == np.int32
+    np.testing.assert_array_equal(labels, record.labels[y0:y1, x0:x1])
+    np.testing.assert_array_equal(image, record.image[y0:y1, x0:x1])
+    # Oracle: any nucleus with a pixel in the window, found pixel by pixel.
+    inside = {int(record.labels[y, x]) for y in range(y0, y1) for x in range(x0, x1)} - {0}
+    assert kept == sorted(inside)
+    cut = [i for i in kept if (labels == i).sum() < (record.labels == i).sum()]
+    assert cut  # the window of this seed begins at row 9, column 4: inside squares
+
+
+def test_image_without_nuclei():
+    empty = Record("empty", np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.int32))
+    for annotation in (Annotation(fraction=0.25), Annotation(exemplars=3), Annotation()):
+        assert annotation.apply(empty)[2] == []
+    assert Annotation(crop_fraction=0.25).apply(empty)[1].shape == (4, 4)
+
+
+@pytest.mark.parametrize("way", [{"fraction": 0.25}, {"exemplars": 3}, {"crop_fraction": 0.3}])
+def test_manifest_repeats_a_run(tmp_path, way):
+    records = [grid_record(name) for name in ("b", "a", "c é\n")]
+    annotation = Annotation(seed=5, **way)
+    path = tmp_path / "new" / "kept.json"
+    choices = {record.id: annotation.choose(record) for record in records}
+    write_manifest(path, choices, annotation.settings())
+    assert read_manifest(path) == choices
+    assert [p.name for p in path.parent.iterdir()] == ["kept.json"]
+    again = pickle.loads(pickle.dumps(Annotation(manifest=path)))
+    again.check_images(choices)
+    for record in records:
+        for left, right in zip(annotation.apply(record), again.apply(record), strict=True):
+            np.testing.assert_array_equal(left, right)
+    before = path.read_text()
+    write_manifest(path, dict(reversed(choices.items())), annotation.settings())
+    assert path.read_text() == before  # sorted
+
+
+def test_manifest_of_other_data_is_told(tmp_path):
+    path = tmp_path / "kept.json"
+    write_manifest(path, {"img": [3, 5], "wide": Window(0, 0, 41, 40)})
+    annotation = Annotation(manifest=path)
+    with pytest.raises(UserError, match=r"kept.json: nucleus 5 is not among.*'img'"):
+        annotation.apply(grid_record("img"))
+    with pytest.raises(UserError, match=r"window \[0, 0, 41, 40\].*outside its 40 x 40 pixels"):
+        annotation.apply(grid_record("wide"))
+    with pytest.raises(UserError, match=r"no entry for image 'other'"):
+        annotation.apply(grid_record("other"))
+    with pytest.raises(UserError, match=r"no entry for image 'more'"):
+        annotation.check_images(["img", "wide", "more"])
+    with pytest.raises(UserError, match=r"image 'wide' is not in the training split"):
+        annotation.check_images(["img"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[" * 100_000,
+        "[]",
+        '{"images": {}}',
+        json.dumps({"format": "karyon-annotation-1", "images": {"a": {"ids": [0]}}}),
+        json.dumps({"format": "karyon-annotation-1", "images": {"a": {"ids": [True]}}}),
+        json.dumps({"format": "karyon-annotation-1", "images": {"a": {"window": [5, 0, 5, 9]}}}),
+        json.dumps({"format": "karyon-annotation-1", "images": {"a": {"window": [0, 0, 9]}}}),
+        json.dumps({"format": "karyon-annotation-1", "images": {"a": {}}}),
+        json.dumps({"format": "karyon-annotation-1", "images": {"a": [1]}}),
+        "\udcff",
+    ],
+)
+def test_damaged_manifest_is_told_in_one_line(tmp_path, text):
+    path = tmp_path / "kept.json"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError, match=r"kept\.json: ") as told:
+        Annotation(manifest=path)
+    assert "\n" not in str(told.value)
+
+
+def test_missing_manifest_and_unwritable_folder(tmp_path):
+    with pytest.raises(UserError, match="cannot read the manifest"):
+        read_manifest(tmp_path / "none.json")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        write_manifest(tmp_path / "file" / "kept.json", {})

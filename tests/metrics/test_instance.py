@@ -1,0 +1,249 @@
+"""Scores over a data set: sums, averages, score thresholds, two processes."""
+
+import doctest
+from pathlib import Path
+
+import numpy as np
+import oracles
+import pytest
+import torch
+import torch.multiprocessing
+
+from karyon.metrics import (
+    AggregatedJaccardIndex,
+    InstanceScores,
+    MeanAveragePrecision,
+    NormalizedCoverageScore,
+    NucleusCount,
+    PanopticQuality,
+    PrecisionRecall,
+    functional,
+    instance,
+    instance_metrics,
+    per_image_scores,
+)
+from karyon.ops.contingency import contingency
+
+NAMES = ("map", "aji", "ncs", "precision", "recall", "pq")
+THRESHOLDS = (0.0, 0.3, 0.5, 0.9)
+
+
+def prediction(label_map, scores):
+    """A `karyon.types.Prediction` of these detections."""
+    n = len(scores)
+    return {
+        "boxes": torch.zeros(n, 4),
+        "labels": torch.ones(n, dtype=torch.long),
+        "scores": torch.as_tensor(scores, dtype=torch.float32),
+        "label_map": torch.as_tensor(label_map, dtype=torch.int32),
+    }
+
+
+def image(seed, nuclei=6):
+    """A random image: its truth, and a prediction with the best score first."""
+    true, pred = oracles.random_maps(seed, nuclei=nuclei)
+    _, renumbered = np.unique(np.append(pred, 0), return_inverse=True)
+    label_map = renumbered[:-1].reshape(pred.shape)
+    scores = np.sort(np.random.default_rng(seed).random(label_map.max()))[::-1].copy()
+    return torch.from_numpy(true), prediction(label_map, scores)
+
+
+def data_set(count=5):
+    return [image(seed, nuclei=2 + 3 * (seed % 3)) for seed in range(count)]
+
+
+def erase(pred, threshold):
+    """The label map with the detections that are not above the threshold erased, slowly."""
+    label_map = pred["label_map"].numpy().copy()
+    for i, score in enumerate(pred["scores"].tolist(), 1):
+        if not score > threshold:
+            label_map[label_map == i] = 0
+    return label_map
+
+
+def score_all(images, batch=2):
+    metrics = instance_metrics(THRESHOLDS)
+    for start in range(0, len(images), batch):
+        targets, preds = zip(*images[start : start + batch], strict=True)
+        metrics.update(list(preds), list(targets))
+    return metrics.compute()
+
+
+def test_per_image_average_is_the_mean_of_the_definitions():
+    images = data_set()
+    result = score_all(images)
+    for k, threshold in enumerate(THRESHOLDS):
+        maps = [(t.numpy(), erase(p, threshold)) for t, p in images]
+        expected = {
+            "map": [oracles.mean_average_precision(*m) for m in maps],
+            "aji": [oracles.aggregated_jaccard_index(*m) for m in maps],
+            "ncs": [oracles.normalized_coverage_score(*m) for m in maps],
+            "precision": [oracles.precision_recall(*m)[0] for m in maps],
+            "recall": [oracles.precision_recall(*m)[1] for m in maps],
+            "pq": [oracles.panoptic_quality(*m) for m in maps],
+        }
+        for name, values in expected.items():
+            assert result[f"{name}_per_image"][k].item() == pytest.approx(np.mean(values))
+        assert result["detections"][k] == sum(len(oracles.masks(p)) for _, p in maps)
+        assert result["nuclei"][k] == sum(len(oracles.masks(t)) for t, _ in maps)
+
+
+def test_pooled_average_is_the_score_of_all_images_side_by_side():
+    # nuclei of different images never meet, so one wide image has the same sums
+    images = data_set()
+    result = score_all(images)
+    for k, threshold in enumerate(THRESHOLDS):
+        true = np.hstack([t.numpy() + 100 * i * (t.numpy() > 0) for i, (t, _) in enumerate(images)])
+        maps = [erase(p, threshold) for _, p in images]
+        pred = np.hstack([m + 100 * i * (m > 0) for i, m in enumerate(maps)])
+        for name, value in per_image_scores(true, pred).items():
+            if name in NAMES:
+                assert result[f"{name}_pooled"][k].item() == pytest.approx(value), name
+
+
+def test_pooled_and_per_image_differ_on_unequal_images():
+    # image 1: 1 nucleus, found; image 2: 3 nuclei, none found.
+    # recall: pooled 1/4, mean of 1 and 0 = 1/2
+    one = torch.tensor([[1, 1, 0, 0, 0, 0]])
+    three = torch.tensor([[1, 0, 2, 0, 3, 0]])
+    metric = PrecisionRecall()
+    metric.update([prediction(one, [0.9]), prediction(torch.zeros(1, 6), [])], [one, three])
+    assert {k: v.tolist() for k, v in metric.compute().items()} == {
+        "precision_pooled": 1.0,  # one threshold gives scalars
+        "precision_per_image": 0.5,
+        "recall_pooled": 0.25,
+        "recall_per_image": 0.5,
+    }
+
+
+def test_a_detection_counts_above_its_score_not_at_it():
+    # 0.1 in float32 is a little more than 0.1 in float64: still not above the threshold 0.1
+    true = torch.tensor([[1, 0, 2, 0, 3]])
+    metric = NucleusCount(score_thresholds=(0.0, 0.1, 0.5, 1.0))
+    metric.update([prediction(true, [0.5, 0.1, 0.0])], [true])
+    assert metric.compute()["detections"].tolist() == [2, 1, 0, 0]
+    assert metric.compute()["nuclei"].tolist() == [3, 3, 3, 3]
+
+
+def test_a_detection_without_pixels_is_not_counted():
+    true = torch.tensor([[1, 0, 2]])
+    metric = PrecisionRecall()
+    metric.update([prediction(torch.tensor([[1, 0, 3]]), [0.9, 0.8, 0.7])], [true])
+    assert metric.compute()["precision_pooled"].item() == 1.0
+
+
+def test_empty_images_follow_the_functions():
+    empty, one = torch.zeros(4, 4, dtype=torch.int32), torch.eye(4, dtype=torch.int32)
+    both, missed, false = ((empty, []), empty), ((empty, []), one), ((one, [0.9]), empty)
+    for ((label_map, scores), target), expected in ((both, 1.0), (missed, 0.0), (false, 0.0)):
+        metrics = instance_metrics()
+        metrics.update([prediction(label_map, scores)], [target])
+        result = metrics.compute()
+        for name in NAMES:
+            assert result[f"{name}_pooled"].item() == expected
+            assert result[f"{name}_per_image"].item() == expected
+
+
+def test_a_data_set_without_images_is_not_perfect():
+    with pytest.warns(UserWarning, match="before the ``update``"):
+        result = MeanAveragePrecision().compute()
+    assert result["map_pooled"].item() == result["map_per_image"].item() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (InstanceScores, NAMES),
+        (MeanAveragePrecision, ("map",)),
+        (AggregatedJaccardIndex, ("aji",)),
+        (NormalizedCoverageScore, ("ncs",)),
+        (PrecisionRecall, ("precision", "recall")),
+        (PanopticQuality, ("pq",)),
+    ],
+)
+def test_each_class_alone_equals_the_collection(kind, names):
+    images, metric = data_set(3), kind(THRESHOLDS)
+    targets, preds = zip(*images, strict=True)
+    metric.update(preds, targets)
+    result, expected = metric.compute(), score_all(images)
+    assert set(result) == {f"{n}_{a}" for n in names for a in ("pooled", "per_image")}
+    for key, value in result.items():
+        assert value.dtype == torch.double and torch.equal(value, expected[key])
+    assert kind.higher_is_better and not kind.is_differentiable and not kind.full_state_update
+
+
+def test_collection_counts_once_and_starts_afresh_after_reset(monkeypatch):
+    calls = []
+    monkeypatch.setattr(instance, "contingency", lambda *m: calls.append(1) or contingency(*m))
+    metrics, images = instance_metrics(), data_set(4)
+    for _ in range(2):
+        metrics.reset()
+        for target, pred in images:
+            metrics.update([pred], [target])
+        result = metrics.compute()
+    assert len(calls) == 2 * len(images)  # not six times, once for each metric
+    truth = sum(len(oracles.masks(t.numpy())) for t, _ in images)
+    assert result["nuclei"].item() == truth
+
+
+def test_options_reach_the_counts():
+    # halves of a 2-pixel nucleus: IoU exactly 1/2
+    true, pred = torch.tensor([[1, 1, 0]]), prediction(torch.tensor([[1, 0, 0]]), [0.9])
+    strict, inclusive = PrecisionRecall(), PrecisionRecall(inclusive=True)
+    strict.update([pred], [true])
+    inclusive.update([pred], [true])
+    assert strict.compute()["recall_pooled"].item() == 0.0
+    assert inclusive.compute()["recall_pooled"].item() == 1.0
+    # truth 1 is the smaller part of one prediction: greedy takes it, hungarian does not
+    true, pred = torch.tensor([[1, 2, 2]]), prediction(torch.ones(1, 3), [0.9])
+    for matching, expected in (("greedy", 1 / 5), ("hungarian", 2 / 4)):
+        metric = AggregatedJaccardIndex(aji_matching=matching)
+        metric.update([pred], [true])
+        assert metric.compute()["aji_pooled"].item() == pytest.approx(expected)
+
+
+def test_per_image_scores_are_the_functions():
+    true, pred = oracles.random_maps(3)
+    row = per_image_scores(true, pred)
+    assert list(row) == [*NAMES, "nuclei", "detections"]
+    assert row["map"] == functional.mean_average_precision(true, pred)
+    assert row["aji"] == functional.aggregated_jaccard_index(true, pred)
+    assert row["nuclei"] == len(oracles.masks(true))
+    assert all(type(v) is float for v in row.values())
+
+
+def test_bad_input_is_refused_with_what_was_given():
+    true, pred = image(0)
+    with pytest.raises(ValueError, match="1 predictions and 2 targets"):
+        MeanAveragePrecision().update([pred], [true, true])
+    with pytest.raises(ValueError, match="2 scores and the label 7"):
+        MeanAveragePrecision().update([prediction([[1, 7]], [0.9, 0.8])], [torch.tensor([[1, 7]])])
+    for thresholds in ((), (0.5, 1.5)):
+        with pytest.raises(ValueError, match="score_thresholds"):
+            MeanAveragePrecision(thresholds)
+
+
+def test_docstring_examples():
+    result = doctest.testmod(instance)
+    assert result.attempted > 0 and result.failed == 0
+
+
+def one_of_two(rank, folder):
+    """Score every second image, then agree with the other process."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2
+    )
+    torch.save(score_all(data_set(5)[rank::2]), Path(folder) / f"{rank}.pt")
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_equal_one(tmp_path):
+    expected = score_all(data_set(5))
+    torch.multiprocessing.spawn(one_of_two, (str(tmp_path),), nprocs=2)
+    for rank in range(2):  # the ranks have 3 and 2 images
+        result = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert set(result) == set(expected)
+        for key, value in expected.items():
+            torch.testing.assert_close(result[key], value, rtol=1e-12, atol=0)
