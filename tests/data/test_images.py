@@ -66,7 +66,10 @@ KINDS = {
     "tiff int 16, negative": (tiff(GRAY8.astype(np.int16) - 9), grays(GRAY8 - np.float32(9))),
     "tiff rgb, LZW": (tiff(COLOR, photometric="rgb", compression="lzw"), COLOR),
     "tiff rgba": (tiff(ALPHA, photometric="rgb", extrasamples=["unassalpha"]), COLOR),
-    "tiff planes": (tiff(np.moveaxis(COLOR, 2, 0), photometric="rgb", planarconfig="separate"), COLOR),
+    "tiff planes": (
+        tiff(np.moveaxis(COLOR, 2, 0), photometric="rgb", planarconfig="separate"),
+        COLOR,
+    ),
     "tiff ImageJ 3 channels": (
         tiff(np.moveaxis(COLOR16, 2, 0), imagej=True, metadata={"axes": "CYX"}),
         COLOR16,
@@ -220,9 +223,7 @@ def test_image_size_needs_33_bytes() -> None:
 
 
 @pytest.mark.parametrize(("name", "highest"), [("a.png", 65_535), ("a.tif", 2**31 - 1)])
-def test_label_maps_come_back_as_they_were_written(
-    tmp_path: Path, name: str, highest: int
-) -> None:
+def test_label_maps_come_back_as_they_were_written(tmp_path: Path, name: str, highest: int) -> None:
     labels = np.where(squares() == 3, highest, squares()).astype(np.int32)
     write_label_map(tmp_path / name, labels)
     np.testing.assert_array_equal(read_label_map((tmp_path / name).read_bytes(), "x"), labels)

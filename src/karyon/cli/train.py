@@ -104,7 +104,7 @@ def build_task(config: DictConfig, net: torch.nn.Module) -> SegmentationTask:
         schedule=build(config.optim.schedule),
         bias_lr_factor=config.optim.bias_lr_factor,
         score_threshold=config.score_threshold,
-        config={key: plain(config[key]) for key in ("model", "normalize", "name", "seed")},
+        config={key: plain(config[key]) for key in ("model", "data", "normalize", "name", "seed")},
     )
 
 
@@ -150,9 +150,7 @@ def finish(
     write_curve(run / "thresholds.csv", scores, task.test_thresholds)
 
 
-def summarise(
-    scores: dict[str, list[float]], thresholds: Sequence[float]
-) -> dict[str, dict[str, float]]:
+def summarise(scores: dict[str, list[float]], thresholds: Sequence[float]) -> dict[str, Any]:
     """Test scores at the fixed, the calibrated and, for reference, the best threshold.
 
     The last one looks at the test labels and is an upper bound, not a result.
@@ -160,9 +158,16 @@ def summarise(
     best = max(range(2, len(thresholds)), key=lambda i: scores["map_pooled"][i])
     rows = {"test": 0, "test_calibrated": 1, "test_best_threshold": best}
     return {
-        name: {"score_threshold": thresholds[i]}
-        | {key: values[i] for key, values in scores.items()}
-        for name, i in rows.items()
+        name: {"score_threshold": thresholds[i], **_by_metric(scores, i)} for name, i in rows.items()
+    }
+
+
+def _by_metric(scores: dict[str, list[float]], i: int) -> dict[str, dict[str, float]]:
+    """`{"map": {"pooled": ..., "per_image": ...}, ...}` at one threshold."""
+    names = [key.removesuffix("_pooled") for key in scores if key.endswith("_pooled")]
+    return {
+        name: {how: round(scores[f"{name}_{how}"][i], 6) for how in ("pooled", "per_image")}
+        for name in names
     }
 
 

@@ -15,6 +15,7 @@ import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pooch
 from rich.console import Console
@@ -145,6 +146,8 @@ def download(
     record = path.with_name(path.name + ".sha256")
     address = url or entry.url
     known = None if checksum == UNKNOWN else checksum or entry.checksum or _recorded(record)
+    if known and pooch.hashes.hash_algorithm(known) not in ("sha256", "md5", "sha1", "sha512"):
+        raise UserError(f"checksum={known}: unknown kind; give sha256:<hex> or md5:<hex>")
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
         if not _is_here(path, known):
@@ -170,18 +173,22 @@ def _is_here(path: Path, known: str | None) -> bool:
 
 
 def _fetch(url: str, path: Path, known: str | None, progress: bool) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    answers: list[Any] = []
     with replacing(path) as temporary, _Bar(path.name, progress) as bar:
         fetch = pooch.HTTPDownloader(
             progressbar=bar,
             chunk_size=2**16,
             # Not packed for the way: else the length that the server tells is another.
             headers={"Accept-Encoding": "identity"},
+            hooks={"response": lambda answer, **_: answers.append(answer)},
         )
         try:
             fetch(url, str(temporary), None)
         except OSError as error:
             raise UserError(f"{url}: {_reason(error)}") from error
+        finally:
+            for answer in answers:
+                answer.close()  # pooch leaves the connection of a broken download open
         size = temporary.stat().st_size
         if bar.total and size != bar.total:
             raise UserError(

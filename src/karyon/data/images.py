@@ -6,8 +6,8 @@ so a small file that claims a billion pixels costs nothing.
 
 PNG, JPEG and BMP go through Pillow, except PNGs of 16 bits, which Pillow cuts to 8 where they
 have colour: those go through imagecodecs. TIFF goes through tifffile. A TIFF must hold one
-image: gray, or 3 or 4 samples or channels (the fourth is alpha and is dropped). Other stacks and
-multichannel images are refused, for which plane shows the nuclei cannot be guessed.
+image: gray, RGB, either with alpha, or 3 channels. Stacks and images of 2, 4 or more channels are
+refused, for which plane shows the nuclei cannot be guessed.
 """
 
 import io
@@ -67,7 +67,8 @@ def read_image(data: bytes, where: str) -> np.ndarray:
         pixels = _narrow(pixels, where)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
-    return np.array(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))  # a copy: decoders lend theirs
+    # A copy, for decoders may lend an array that cannot be written to.
+    return np.array(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), order="C")
 
 
 def read_label_map(data: bytes, where: str) -> np.ndarray:

@@ -122,7 +122,7 @@ class Kumar:
             )
         for stem in sorted(outlines.keys() - images.keys()):
             raise UserError(
-                f"{self._tree.describe(outlines[stem])}: outlines without their image Tissue Images/"
-                f"{stem}.tif; add the image or remove the outlines"
+                f"{self._tree.describe(outlines[stem])}: outlines without their image "
+                f"Tissue Images/{stem}.tif; add the image or remove the outlines"
             )
         self._files = {stem: (images[stem], outlines[stem]) for stem in images}

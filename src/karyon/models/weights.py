@@ -176,14 +176,18 @@ def _download(url: str) -> Path:
     return path
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, by name; nothing in it is executed."""
+def read_file(path: Path) -> Any:
+    """What a weight file or checkpoint holds; nothing in it is executed.
+
+    Raises:
+        UserError: If the file is damaged, or holds more than tensors and plain containers.
+    """
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd protocols: the error below says enough
-            content: Any = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         name = re.search(r"GLOBAL (\S+)", str(error))
         if name is None:
@@ -196,6 +200,11 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         raise _damaged(path, str(error)) from error
     except Exception as error:  # damaged archives fail in any way
         raise _damaged(path, type(error).__name__) from error
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, by name."""
+    content = read_file(path)
     content = content.get("state_dict", content) if isinstance(content, dict) else {}
     if any(str(key).startswith("net.") for key in content):
         content = {k[4:]: v for k, v in content.items() if str(k).startswith("net.")}

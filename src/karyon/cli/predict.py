@@ -1,0 +1,144 @@
+"""`karyon predict`: label TIFFs and overlays for images that the net has not seen."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from karyon.cli.checkpoint import Trained, load
+from karyon.data.images import read_image
+from karyon.data.module import to_tensor
+from karyon.export import save_overlay, write_label_tiff
+from karyon.ops.labels import keep_ids
+from karyon.types import UserError
+
+SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"}
+
+EXAMPLES = """examples:
+  karyon predict runs/demo/pa/checkpoints/last.ckpt slide.tif -o out
+  karyon predict last.ckpt images/ more/*.png -o out --score-threshold 0.3
+
+For every image NAME it writes NAME_labels.tif (0 background, 1..N nuclei, best score first,
+16 bits, 32 where needed) and NAME_overlay.png.
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point of the verb."""
+    parser = argparse.ArgumentParser(
+        "karyon predict",
+        description="Outline the nuclei in images.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoint", help="a .ckpt that karyon train wrote")
+    parser.add_argument("images", nargs="+", help="image files, or folders of them")
+    parser.add_argument("-o", "--output", required=True, type=Path, help="folder for the results")
+    parser.add_argument(
+        "--score-threshold", type=float, help="in [0, 1]; default: calibrated in training"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
+    options = parser.parse_args(arguments)
+    if options.score_threshold is not None and not 0 <= options.score_threshold <= 1:
+        raise UserError(f"--score-threshold {options.score_threshold} is not in [0, 1]")
+    images = find_images(options.images)
+    outputs = plan(images, options.output, options.overwrite)
+    trained = load(options.checkpoint)
+    threshold = trained.threshold if options.score_threshold is None else options.score_threshold
+    trained.net.to(choose_device(options.device))
+    console = Console(stderr=True)
+    for image in track(images, "outlining", console=console, disable=not console.is_terminal):
+        count = predict_file(trained, image, outputs[image], threshold)
+        console.print(f"{image}: {count} nuclei", highlight=False)
+    print(options.output)
+    return 0
+
+
+def find_images(arguments: Iterable[str]) -> list[Path]:
+    """Image files among files and folders, sorted inside each folder.
+
+    Raises:
+        UserError: If a path is missing, or a folder holds no image.
+    """
+    found: list[Path] = []
+    for argument in arguments:
+        path = Path(argument)
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise UserError(f"{path}: no image in this folder; it may hold TIFF, PNG, JPEG, BMP")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise UserError(f"{path}: no such file or folder; check the path")
+    return list(dict.fromkeys(found))
+
+
+def plan(images: Sequence[Path], folder: Path, overwrite: bool) -> dict[Path, Path]:
+    """Where each image's results go, without the ending.
+
+    Raises:
+        UserError: If two images share a name, or results are there already.
+    """
+    outputs = {image: folder / image.stem for image in images}
+    by_output: dict[Path, Path] = {}
+    for image, output in outputs.items():
+        if output in by_output:
+            raise UserError(
+                f"{image}: has the name of {by_output[output]}, their results would be one file; "
+                "predict them into two folders"
+            )
+        by_output[output] = image
+        done = _label_file(output)
+        if done.exists() and not overwrite:
+            raise UserError(f"{done}: is there already; choose another -o, or add --overwrite")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot make this folder ({error.strerror})") from error
+    return outputs
+
+
+def _label_file(output: Path) -> Path:
+    return output.with_name(output.name + "_labels.tif")
+
+
+def choose_device(name: str) -> torch.device:
+    """A device by name; `auto` takes a GPU where there is one.
+
+    Raises:
+        UserError: If the device is unknown or absent.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {name}: not available here; use auto or cpu") from error
+    return device
+
+
+@torch.inference_mode()
+def predict_file(trained: Trained, image: Path, output: Path, threshold: float) -> int:
+    """Predict one image and write its results; returns the number of nuclei."""
+    try:
+        content = image.read_bytes()
+    except OSError as error:
+        raise UserError(f"{image}: cannot read ({error.strerror}); check the file") from error
+    pixels = read_image(content, str(image))
+    device = next(trained.net.parameters()).device
+    prediction = trained.net([to_tensor(trained.normalize(pixels)).to(device)])[0]
+    keep = prediction["scores"].cpu() > threshold  # best first: the kept ones are 1..N
+    labels = keep_ids(prediction["label_map"].cpu(), keep).numpy()
+    write_label_tiff(_label_file(output), labels)
+    save_overlay(output.with_name(output.name + "_overlay.png"), pixels, labels)
+    return int(keep.sum())
+
+
