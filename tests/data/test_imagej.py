@@ -145,7 +145,7 @@ def test_order_overlap_border_and_what_is_no_area():
         roi(square - 3, name="cut"),
         roi(square + 90, name="far"),
         roi(square[:2] + 1, ROI_TYPE.POLYLINE, name="a line"),
-        roi(square + np.float32([5, 2]), name="two"),
+        roi(square + np.array([5, 2], np.float32), name="two"),
     )
     labels, notes = read_rois(data, "a.zip", (16, 16))
     assert ids(labels) == [1, 3, 6]

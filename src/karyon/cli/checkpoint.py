@@ -70,7 +70,7 @@ def _check_targets(node: Any, path: str | Path) -> None:
         target = node.get("_target_")
         if target is not None and target not in BUILDERS:
             raise UserError(
-                f"{path}: asks to call {target!r}, which no run of karyon does; do not trust this file"
+                f"{path}: asks to call {target!r}, which no run does; do not trust this file"
             )
         for value in node.values():
             _check_targets(value, path)

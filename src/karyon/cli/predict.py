@@ -1,19 +1,18 @@
 """`karyon predict`: label TIFFs and overlays for images that the net has not seen."""
 
 import argparse
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
 from karyon.cli.checkpoint import Trained, load
 from karyon.data.images import read_image
-from karyon.data.module import to_tensor
-from karyon.export import save_overlay, write_label_tiff
-from karyon.ops.labels import keep_ids
+from karyon.export import draw_contours, to_display, write_label_tiff
+from karyon.previews import at_threshold, predict_one
 from karyon.types import UserError
 
 SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"}
@@ -71,7 +70,9 @@ def find_images(arguments: Iterable[str]) -> list[Path]:
         if path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
             if not inside:
-                raise UserError(f"{path}: no image in this folder; it may hold TIFF, PNG, JPEG, BMP")
+                raise UserError(
+                    f"{path}: no image in this folder; give TIFF, PNG, JPEG or BMP"
+                )
             found += inside
         elif path.is_file():
             found.append(path)
@@ -125,7 +126,6 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-@torch.inference_mode()
 def predict_file(trained: Trained, image: Path, output: Path, threshold: float) -> int:
     """Predict one image and write its results; returns the number of nuclei."""
     try:
@@ -133,12 +133,9 @@ def predict_file(trained: Trained, image: Path, output: Path, threshold: float) 
     except OSError as error:
         raise UserError(f"{image}: cannot read ({error.strerror}); check the file") from error
     pixels = read_image(content, str(image))
-    device = next(trained.net.parameters()).device
-    prediction = trained.net([to_tensor(trained.normalize(pixels)).to(device)])[0]
-    keep = prediction["scores"].cpu() > threshold  # best first: the kept ones are 1..N
-    labels = keep_ids(prediction["label_map"].cpu(), keep).numpy()
+    prediction = predict_one(trained.net, trained.normalize(pixels))
+    labels = at_threshold(prediction, threshold)  # best first, so the kept ones are 1..N
     write_label_tiff(_label_file(output), labels)
-    save_overlay(output.with_name(output.name + "_overlay.png"), pixels, labels)
-    return int(keep.sum())
-
-
+    contours = draw_contours(to_display(pixels), labels)
+    Image.fromarray(contours).save(output.with_name(output.name + "_overlay.png"))
+    return int(labels.max(initial=0))

@@ -17,6 +17,7 @@ from karyon.calibration import calibrate
 from karyon.cli.config import build, compose, plain
 from karyon.data import NucleiData
 from karyon.models.weights import load_weights
+from karyon.previews import write_figures
 from karyon.runs import environment, new_run_folder, write_json, write_text
 from karyon.task import SegmentationTask
 
@@ -148,6 +149,8 @@ def finish(
     }
     write_json(run / "summary.json", summary)
     write_curve(run / "thresholds.csv", scores, task.test_thresholds)
+    (run / "figures").mkdir(exist_ok=True)
+    write_figures(run / "figures", task.net, data, task.calibrated_threshold)
 
 
 def summarise(scores: dict[str, list[float]], thresholds: Sequence[float]) -> dict[str, Any]:
@@ -158,7 +161,8 @@ def summarise(scores: dict[str, list[float]], thresholds: Sequence[float]) -> di
     best = max(range(2, len(thresholds)), key=lambda i: scores["map_pooled"][i])
     rows = {"test": 0, "test_calibrated": 1, "test_best_threshold": best}
     return {
-        name: {"score_threshold": thresholds[i], **_by_metric(scores, i)} for name, i in rows.items()
+        name: {"score_threshold": thresholds[i], **_by_metric(scores, i)}
+        for name, i in rows.items()
     }
 
 

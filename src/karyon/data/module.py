@@ -150,12 +150,13 @@ class NucleiData(pl.LightningDataModule):
         )
         self.batch_size, self.steps, self.workers = batch_size, steps, workers
         self.splits = {"train": "train", "val": "test", "test": "test", **(splits or {})}
-        train = self._ids("train")
+        train = self.ids("train")
         self.annotation.check_images(train)
         self.train_set = PartialSet(source, train, self.annotation, normalize, augment, seed)
         self._whole: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
-    def _ids(self, use: str) -> list[str]:
+    def ids(self, use: str) -> list[str]:
+        """Image ids of `train`, `val` or `test`, as `splits` maps them to the source's splits."""
         available = self.source.splits()
         name = self.splits[use]
         if available.get(name):
@@ -235,7 +236,7 @@ class NucleiData(pl.LightningDataModule):
         return self._loader(WholeSet(self.train_set.ids, self.train_set.partial), 1, None)
 
     def _evaluation(self, use: str) -> DataLoader[Any]:
-        ids = self._ids(use)
+        ids = self.ids(use)
         if self.trainer is not None:  # no image twice, unlike DistributedSampler
             ids = ids[self.trainer.global_rank :: self.trainer.world_size]
         return self._loader(WholeSet(ids, self.whole), 1, None)

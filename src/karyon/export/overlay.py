@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -19,6 +20,9 @@ from torch import Tensor
 from karyon.export.label_tiff import whole_file
 
 Color = tuple[int, int, int]
+Size = tuple[int, int]
+Labels = np.ndarray | Tensor
+PathLike = str | os.PathLike[str]
 
 # after Okabe and Ito (2008), for colour-blind readers; brightened for dark images
 INSTANCE_COLORS: tuple[Color, ...] = (
@@ -41,50 +45,32 @@ GAP, LINE = 10, 22  # pixels between panels; height of a line of text
 
 
 @dataclass(frozen=True)
-class OverlayRow:
-    """One image of an overlay page; what is `None` is left out.
+class LabelledImage:
+    """One image and the label maps to draw over it; what is `None` is left out.
 
     Attributes:
         image: `(H, W)` or `(H, W, C)`, anything `to_display` takes.
         kept: `(H, W)` integer label map of the labels that training saw.
         truth: `(H, W)` integer label map of all nuclei.
         prediction: `(H, W)` integer label map of the detections that count.
-        title: Line above the row.
+        title: Line above a row of panels, or below a thumbnail; the id of the image, say.
     """
 
     image: np.ndarray
-    kept: np.ndarray | Tensor | None = None
-    truth: np.ndarray | Tensor | None = None
-    prediction: np.ndarray | Tensor | None = None
+    kept: Labels | None = None
+    truth: Labels | None = None
+    prediction: Labels | None = None
     title: str = ""
-
-
-@dataclass(frozen=True)
-class SheetItem:
-    """One thumbnail of a contact sheet.
-
-    Attributes:
-        id: Name of the image, printed below it.
-        image: `(H, W)` or `(H, W, C)`, anything `to_display` takes.
-        labels: `(H, W)` integer label map of all nuclei.
-        kept: `(H, W)` integer label map of the labels that are kept; `None` keeps all.
-    """
-
-    id: str
-    image: np.ndarray
-    labels: np.ndarray | Tensor
-    kept: np.ndarray | Tensor | None = None
 
 
 def to_display(image: np.ndarray, low: float = 0.1, high: float = 99.8) -> np.ndarray:
     """Any microscope image as an 8-bit RGB picture.
 
-    8-bit images that use at least half of their range stay as they are; dark ones, 16-bit and
-    float are stretched between two percentiles, taken over all channels so that hues remain.
+    8-bit images that use half of their range stay as they are; dark ones, 16-bit and float are
+    stretched between two percentiles, taken over all channels so that hues remain.
 
     Args:
-        image: `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or `(H, W, 4)`, any number type; the fourth
-            channel, alpha, is dropped and values that are not finite are black.
+        image: `(H, W)` or `(H, W, 1|3|4)`, any number type; alpha is dropped, NaN is black.
         low: Percentile that becomes 0.
         high: Percentile that becomes 255.
 
@@ -94,7 +80,6 @@ def to_display(image: np.ndarray, low: float = 0.1, high: float = 99.8) -> np.nd
     Raises:
         ValueError: If the shape is none of these.
     """
-    image = np.asarray(image)
     pixels = image[..., None] if image.ndim == 2 else image
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or pixels.size == 0:
         raise ValueError(f"Expected an (H, W) or (H, W, 1|3|4) image, but got {image.shape}")
@@ -112,16 +97,13 @@ def to_display(image: np.ndarray, low: float = 0.1, high: float = 99.8) -> np.nd
 def draw_contours(
     image: np.ndarray, labels: np.ndarray, color: Color | None = None, thick: int = 1
 ) -> np.ndarray:
-    """Draw the rim of every nucleus, inside it.
+    """A copy of an image with the rim of every nucleus drawn, inside it.
 
     Args:
-        image: `(H, W, 3)` `uint8`; not changed.
+        image: `(H, W, 3)` `uint8`.
         labels: `(H, W)` integer label map, 0 background.
         color: RGB of all contours; `None` gives each label its own, the same on every image.
         thick: Pixels, counted inwards.
-
-    Returns:
-        `(H, W, 3)` `uint8`.
     """
     drawn, inside = image.copy(), np.pad(labels, 1)  # padded, so that the border closes contours
     for _ in range(thick):
@@ -134,38 +116,36 @@ def draw_contours(
 
 def overlay_panel(
     image: np.ndarray,
-    kept: np.ndarray | Tensor | None = None,
-    truth: np.ndarray | Tensor | None = None,
-    prediction: np.ndarray | Tensor | None = None,
+    kept: Labels | None = None,
+    truth: Labels | None = None,
+    prediction: Labels | None = None,
     title: str = "",
     side: int = 512,
 ) -> np.ndarray:
     """One row of captioned panels: image, kept labels, ground truth, prediction.
 
     Args:
-        image: As in `OverlayRow`, like the next four.
+        image: As in `LabelledImage`, like the next four.
         kept: Filled and outlined in colour; the other nuclei of `truth` thin and gray.
         truth: Outlined in one colour.
         prediction: Outlined in another.
         title: Line above the row.
-        side: Pixels of the longer side of a panel, about: small images grow by a whole factor.
+        side: Pixels of a panel's longer side, at most; small images grow by a whole factor.
 
     Returns:
-        `(rows, columns, 3)` `uint8` picture.
+        `(rows, columns, 3)` `uint8`.
     """
-    return np.asarray(_draw_page([OverlayRow(image, kept, truth, prediction, title)], side))
+    return np.asarray(_draw_page([LabelledImage(image, kept, truth, prediction, title)], side))
 
 
-def save_overlays(
-    path: str | os.PathLike[str], rows: Sequence[OverlayRow], side: int = 512
-) -> None:
+def save_overlays(path: PathLike, rows: Sequence[LabelledImage], side: int = 512) -> None:
     """Write a PNG page of several `overlay_panel` rows with their columns aligned.
 
     A column appears if any row has it; a row without it shows an empty panel.
 
     Raises:
         UserError: If the file cannot be written.
-        ValueError: If there are no rows.
+        ValueError: If there are no rows, or labels and image differ in shape.
     """
     if not rows:
         raise ValueError("Expected at least one row of overlays, but got none")
@@ -173,16 +153,16 @@ def save_overlays(
 
 
 def contact_sheet(
-    path: str | os.PathLike[str], items: Sequence[SheetItem], columns: int = 5, side: int = 240
+    path: PathLike, items: Sequence[LabelledImage], columns: int = 5, side: int = 240
 ) -> None:
-    """Write a PNG page of thumbnails: kept labels in colour, the rest thin gray.
+    """Write a PNG page of thumbnails with names and counts: kept labels in colour, rest gray.
 
-    The name of the image and the numbers of nuclei stand below each.
+    The nuclei are those of `truth`; without `kept`, all of them are in colour.
 
     Args:
         path: PNG to write.
-        items: At least one.
-        columns: Thumbnails in a row, at least one.
+        items: In the order of reading.
+        columns: Thumbnails in a row.
         side: Pixels of the longer side of a thumbnail, at most.
 
     Raises:
@@ -198,20 +178,31 @@ def contact_sheet(
     draw = ImageDraw.Draw(page)
     for i, item in enumerate(items):
         left, top = GAP + i % columns * width, GAP + i // columns * height
-        labels, kept = _numpy(item.labels), _numpy(item.labels if item.kept is None else item.kept)
-        picture = Image.fromarray(_kept_panel(item.image, kept, labels, side))
+        labels = _labels(item.kept if item.truth is None else item.truth, item.image)
+        kept = labels if item.kept is None else _labels(item.kept, item.image)
+        picture = Image.fromarray(_kept_panel(_fit(to_display(item.image), side), kept, labels))
         page.paste(picture, (left + (side - picture.width) // 2, top + side - picture.height))
         counts = f"{_count(labels)} nuclei"
         if item.kept is not None:
             counts += f", {_count(kept)} kept"
-        _write(draw, (left + side // 2, top + side + 3), item.id, INK, side, "ma")
+        _write(draw, (left + side // 2, top + side + 3), item.title, INK, side, "ma")
         _write(draw, (left + side // 2, top + side + 3 + LINE), counts, PALE_INK, side, "ma")
     _save(path, page)
 
 
-def _draw_page(rows: Sequence[OverlayRow], side: int) -> Image.Image:
+class Fitted(NamedTuple):
+    """An image at the size of the page, and how many pixels thick contours are there."""
+
+    pixels: np.ndarray
+    thick: int
+
+
+def _draw_page(rows: Sequence[LabelledImage], side: int) -> Image.Image:
     given = [n for n in PANELS if any(getattr(row, n) is not None for row in rows)]
-    table = [[_panel(row, column, side) for column in ("image", *given)] for row in rows]
+    table = []
+    for row in rows:
+        fitted = _fit(to_display(row.image), side)
+        table.append([(fitted.pixels, "image"), *(_panel(row, name, fitted) for name in given)])
     step = GAP + max(panels[0][0].shape[1] for panels in table)
     heads = [GAP + (2 if row.title else 1) * LINE for row in rows]
     height = GAP + sum(heads) + sum(panels[0][0].shape[0] for panels in table)
@@ -227,44 +218,42 @@ def _draw_page(rows: Sequence[OverlayRow], side: int) -> Image.Image:
     return page
 
 
-def _panel(row: OverlayRow, column: str, side: int) -> tuple[np.ndarray, str]:
-    """One panel of a row and its caption."""
-    display, thick = _fit(to_display(row.image), side)
-    given = None if column == "image" else getattr(row, column)
-    if column == "image":
-        return display, "image"
+def _panel(row: LabelledImage, name: str, fitted: Fitted) -> tuple[np.ndarray, str]:
+    """One panel of labels and its caption."""
+    given, caption = getattr(row, name), PANELS[name]
     if given is None:
-        return np.full_like(display, 235), f"{PANELS[column]}: none"
-    labels = _numpy(given)
-    caption = f"{PANELS[column]}: {_count(labels)}"
-    if column == "kept":
-        rest = labels if row.truth is None else _numpy(row.truth)
-        caption += "" if row.truth is None else f" of {_count(rest)}"
-        return _kept_panel(row.image, labels, rest, side), caption
-    fitted = _fit_labels(labels, display)
-    return draw_contours(display, fitted, CONTOURS[column], thick), caption
+        return np.full_like(fitted.pixels, 235), f"{caption}: none"
+    labels = _labels(given, row.image)
+    caption = f"{caption}: {_count(labels)}"
+    if name != "kept":
+        here = _fit_labels(labels, fitted.pixels)
+        return draw_contours(fitted.pixels, here, CONTOURS[name], fitted.thick), caption
+    if row.truth is None:
+        return _kept_panel(fitted, labels, labels), caption
+    truth = _labels(row.truth, row.image)
+    return _kept_panel(fitted, labels, truth), f"{caption} of {_count(truth)}"
 
 
-def _kept_panel(image: np.ndarray, kept: np.ndarray, labels: np.ndarray, side: int) -> np.ndarray:
-    display, thick = _fit(to_display(image), side)
-    rest = _fit_labels(np.where(kept > 0, 0, labels), display)
-    kept = _fit_labels(kept, display)
-    picture = draw_contours(display, rest, CONTOURS["rest"])
+def _kept_panel(fitted: Fitted, kept: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    rest = _fit_labels(np.where(kept > 0, 0, labels), fitted.pixels)
+    kept = _fit_labels(kept, fitted.pixels)
+    picture = draw_contours(fitted.pixels, rest, CONTOURS["rest"])
     inside = kept > 0
     tint = 0.65 * picture[inside] + 0.35 * _colors_of(kept[inside])
     picture[inside] = np.round(tint).astype(np.uint8)
-    return draw_contours(picture, kept, None, thick)
+    return draw_contours(picture, kept, None, fitted.thick)
 
 
-def _fit(display: np.ndarray, side: int) -> tuple[np.ndarray, int]:
-    """The image at the size of the page, and how thick its contours are."""
+def _fit(display: np.ndarray, side: int) -> Fitted:
     height, width = display.shape[:2]
     factor = side // max(height, width)
     if factor >= 1:  # whole pixels stay sharp
-        return display.repeat(factor, axis=0).repeat(factor, axis=1), 1 if factor < 4 else 2
+        grown = display.repeat(factor, axis=0).repeat(factor, axis=1)
+        return Fitted(grown, 1 if factor < 4 else 2)
     scale = side / max(height, width)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
-    return np.asarray(Image.fromarray(display).resize(size, Image.Resampling.LANCZOS)), 1
+    small = Image.fromarray(display).resize(size, Image.Resampling.LANCZOS)
+    return Fitted(np.asarray(small), 1)
 
 
 def _fit_labels(labels: np.ndarray, display: np.ndarray) -> np.ndarray:
@@ -279,8 +268,13 @@ def _colors_of(labels: np.ndarray) -> np.ndarray:
     return np.array(INSTANCE_COLORS, np.uint8)[(labels - 1) % len(INSTANCE_COLORS)]
 
 
-def _numpy(labels: np.ndarray | Tensor) -> np.ndarray:
-    return labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+def _labels(labels: Labels | None, image: np.ndarray) -> np.ndarray:
+    if labels is None:
+        return np.zeros(image.shape[:2], np.int32)
+    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if array.shape != image.shape[:2]:
+        raise ValueError(f"Expected labels of shape {image.shape[:2]}, but got {array.shape}")
+    return array
 
 
 def _count(labels: np.ndarray) -> int:
@@ -288,16 +282,10 @@ def _count(labels: np.ndarray) -> int:
 
 
 def _write(
-    draw: ImageDraw.ImageDraw,
-    at: tuple[int, int],
-    text: str,
-    color: Color,
-    width: int,
-    anchor: str = "la",
+    draw: ImageDraw.ImageDraw, at: Size, text: str, color: Color, width: int, anchor: str = "la"
 ) -> None:
     """Write one line, shortened in the middle if it is wider than `width` pixels."""
-    file = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
-    font = ImageFont.truetype(file, 14)
+    font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 14)
     shown, keep = text, len(text)
     while keep > 2 and draw.textlength(shown, font) > width:
         keep -= 1
@@ -305,6 +293,6 @@ def _write(
     draw.text(at, shown, color, font, anchor)
 
 
-def _save(path: str | os.PathLike[str], page: Image.Image) -> None:
+def _save(path: PathLike, page: Image.Image) -> None:
     with whole_file(path) as part:
         page.save(part, format="PNG", optimize=True)

@@ -72,6 +72,39 @@ class PartialMaskRCNN(MaskRCNN):
         return score[: math.ceil(height / stride), : math.ceil(width / stride)]
 
 
+    @torch.no_grad()
+    def attention_map(self, image: Tensor, label_map: Tensor) -> Tensor | None:
+        """Where the labelled nuclei attend to on the first level (paper's Fig. 1).
+
+        Args:
+            image: `(3, H, W)` in [0, 1].
+            label_map: `(H, W)`, positive inside labelled nuclei.
+
+        Returns:
+            `(h, w)` in [0, 1], or None if the first level has no attention.
+        """
+        blocks = self.backbone.fpn.extra_blocks.attention
+        if "0" not in blocks:
+            return None
+        seen: list[Tensor] = []
+        handle = blocks["0"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        try:
+            batch, _, _ = self._first_level([image], None)
+        finally:
+            handle.remove()
+        height, width = batch.image_sizes[0]
+        inside = (label_map > 0).float()[None, None].to(seen[0])
+        inside = F.interpolate(inside, size=(height, width))
+        padded = F.pad(
+            inside, (0, batch.tensors.shape[-1] - width, 0, batch.tensors.shape[-2] - height)
+        )
+        cells = seen[0].shape[-2:]
+        where = F.interpolate(padded, size=cells, mode="bilinear", align_corners=False)[0, 0]
+        stride = batch.tensors.shape[-2] / cells[0]
+        given = blocks["0"].attention_of(seen[0], where)
+        return given[: math.ceil(height / stride), : math.ceil(width / stride)]
+
+
 class PartialRPN(RegionProposalNetwork):
     """RPN with a centre head.
 
