@@ -1,8 +1,11 @@
 """What happens around training: the warm-up of the centre head, progress, logging to W&B."""
 
+import netrc
+import os
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, ProgressBar, RichProgressBar
@@ -82,7 +85,7 @@ def wandb_logger(project: str, group: str, save_dir: str, **options: Any) -> Any
         raise UserError("logger=wandb needs wandb; install it with pip install wandb") from error
     from pytorch_lightning.loggers import WandbLogger
 
-    offline = wandb.Api.__module__ is None or not _has_key(wandb)
+    offline = os.environ.get("WANDB_MODE") == "offline" or not _has_key()
     folder = Path(save_dir)
     folder.mkdir(parents=True, exist_ok=True)
     logger = WandbLogger(
@@ -97,5 +100,12 @@ def wandb_logger(project: str, group: str, save_dir: str, **options: Any) -> Any
     return logger
 
 
-def _has_key(wandb: Any) -> bool:
-    return bool(wandb.setup().settings.api_key or wandb.api.api_key)
+def _has_key() -> bool:
+    """Whether wandb would find a key: in the environment, or where `wandb login` puts it."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+    try:
+        return netrc.netrc().authenticators(str(host)) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

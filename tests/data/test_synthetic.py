@@ -140,13 +140,13 @@ def test_photon_noise_grows_with_light():
     assert variances == pytest.approx([1, 1], abs=0.25)
 
 
-def test_fast_enough():
+def test_fast_enough():  # of processor time, for the machine may be busy
     source = Synthetic(n_train=4, n_test=0, size=(256, 256), count=(30, 30))
     best = np.inf
     for image_id in source.splits()["train"]:
-        start = time.perf_counter()
+        start = time.process_time()
         source.read(image_id)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     assert best < 0.1
 
 

@@ -43,7 +43,7 @@ def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
         group, _, choice = missing.group(1).rpartition("/")
         there = re.findall(r"^\t(\S+)", text, re.MULTILINE) or _choices(group)
         return f"there is no {group} {choice!r}; {_nearest(choice, there)}"
-    for override in overrides:
+    for override in sorted(overrides, key=len, reverse=True):  # the longest is the nearest
         key = override.lstrip("+~").split("=")[0].split("@")[0]
         if key and key in text:
             keys = [*_keys(hydra.compose(name)), *_groups()]

@@ -76,14 +76,14 @@ def train(config: DictConfig) -> Path:
     with open_dict(config):
         config.name = config.name or f"{config.data.source._target_.split('.')[-1].lower()}"
     data = build_data(config)
-    run = new_run_folder(config.runs, config.name, OmegaConf.to_yaml(config))
-    OmegaConf.register_new_resolver("run_dir", lambda: str(run), replace=True)
     with open_dict(config):
         config.model = OmegaConf.create(plain(config.model))  # the median box becomes a number
     pl.seed_everything(config.seed, verbose=False)
     net = build(config.model)
     report = load_weights(net, config.weights, config.model.backbone.get("name", "compact"))
     task = build_task(config, net)
+    run = new_run_folder(config.runs, config.name, OmegaConf.to_yaml(config))
+    OmegaConf.register_new_resolver("run_dir", lambda: str(run), replace=True)
     if _is_main():
         write_text(run / "config.yaml", OmegaConf.to_yaml(config))
         write_json(run / "environment.json", environment())

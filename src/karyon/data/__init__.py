@@ -1,9 +1,12 @@
 """Sources of labelled images, partial annotation, and the data module."""
 
+from karyon.data.annotation import Annotation
 from karyon.data.bbbc038 import BBBC038
+from karyon.data.cache import InMemory, Prepared
 from karyon.data.dh100 import DH100
 from karyon.data.folder import Folder
 from karyon.data.kumar import Kumar
+from karyon.data.manifest import read_manifest, write_manifest
 from karyon.data.module import NucleiData
 from karyon.data.synthetic import Synthetic
 from karyon.data.tnbc import TNBC
@@ -13,11 +16,16 @@ __all__ = [
     "BBBC038",
     "DH100",
     "TNBC",
+    "Annotation",
     "Folder",
+    "InMemory",
     "Kumar",
     "NucleiData",
+    "Prepared",
     "Synthetic",
     "flips",
     "light",
+    "read_manifest",
     "strong",
+    "write_manifest",
 ]

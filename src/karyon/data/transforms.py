@@ -5,6 +5,7 @@ window would mostly hold none.
 """
 
 import os
+import random
 
 import numpy as np
 
@@ -48,16 +49,18 @@ class Augment:
         if self.crop is not None:
             rows, cols = self._window(labels, rng)
             image, labels = image[rows, cols], labels[rows, cols]
-        self.compose.set_random_seed(int(rng.integers(2**31)))
+        # Not `set_random_seed`: it gives every transform the same numbers, and then two flips of
+        # probability 0.5 always happen together.
+        self.compose.set_random_state(rng, random.Random(int(rng.integers(2**31))))
         # OpenCV has no 32-bit integer warps; float32 holds every id up to 2^24.
         done = self.compose(image=image, mask=labels.astype(np.float32))
         return np.clip(done["image"], 0.0, 1.0), done["mask"].astype(np.int32)
 
     def _window(self, labels: np.ndarray, rng: np.random.Generator) -> tuple[slice, slice]:
         assert self.crop is not None
-        ids = np.unique(labels[labels > 0]) if rng.random() < self.focus else []
+        ids = np.unique(labels[labels > 0])
         middle = None
-        if len(ids):
+        if len(ids) and rng.random() < self.focus:
             inside = np.argwhere(labels == rng.choice(ids))
             middle = inside.mean(0).astype(int)
         return tuple(  # type: ignore[return-value]

@@ -109,20 +109,7 @@ def save_threshold_curves(
         UserError: If the file cannot be written.
         ValueError: If there are no runs, or a line is not fit to draw (see `summarise`).
     """
-    x_label = "score threshold"
-    if chosen:
-        x_label += " (dots: calibrated without test labels)"
-    figure = curves_figure(runs, x_label=x_label, y_label=y_label, title=title)
-    (axes,) = figure.axes
-    if fixed is not None:
-        axes.axvline(fixed, color="0.55", lw=0.8, zorder=0)
-        above = axes.get_xaxis_transform()
-        axes.text(fixed, 1.0, f" fixed at {fixed:g}", transform=above, color="0.4", va="top")
-    for i, name in enumerate(runs):
-        if chosen is not None and name in chosen:
-            summary, at = summarise(runs[name]), chosen[name]
-            value = np.interp(at, summary.x, summary.mean)
-            axes.plot(at, value, "o", color=_style(i)[0], markersize=8, markeredgecolor="w")
+    figure = threshold_figure(runs, chosen=chosen, fixed=fixed, y_label=y_label, title=title)
     _save(path, figure)
 
 
@@ -154,6 +141,32 @@ def curves_figure(
     axes.set_axisbelow(True)
     axes.set_title(title, loc="left", fontsize=11)
     _name_curves(axes, ends)
+    return figure
+
+
+def threshold_figure(
+    runs: Mapping[str, Sequence[Line]],
+    *,
+    chosen: Mapping[str, float] | None,
+    fixed: float | None,
+    y_label: str,
+    title: str = "",
+) -> Figure:
+    """The figure that `save_threshold_curves` writes."""
+    x_label = "score threshold"
+    if chosen:
+        x_label += " (dots: calibrated without test labels)"
+    figure = curves_figure(runs, x_label=x_label, y_label=y_label, title=title)
+    (axes,) = figure.axes
+    if fixed is not None:
+        axes.axvline(fixed, color="0.55", lw=0.8, zorder=0)
+        above = axes.get_xaxis_transform()
+        axes.text(fixed, 1.0, f" fixed at {fixed:g}", transform=above, color="0.4", va="top")
+    for i, name in enumerate(runs):
+        if chosen is not None and name in chosen:
+            summary, at = summarise(runs[name]), chosen[name]
+            value = np.interp(at, summary.x, summary.mean)
+            axes.plot(at, value, "o", color=_style(i)[0], markersize=8, markeredgecolor="w")
     return figure
 
 

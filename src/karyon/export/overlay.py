@@ -33,14 +33,11 @@ INSTANCE_COLORS: tuple[Color, ...] = (
     (240, 100, 30),
     (225, 130, 190),
 )
-CONTOURS: dict[str, Color] = {
-    "truth": (0, 215, 255),
-    "prediction": (255, 225, 0),
-    "rest": (165, 165, 165),
-}
+CONTOURS: dict[str, Color] = {"truth": (0, 215, 255), "prediction": (255, 225, 0)}
 """Bright for stained tissue too: contours run inside nuclei, which are darker there."""
 PANELS = {"kept": "kept labels", "truth": "ground truth", "prediction": "prediction"}
 PAGE, INK, PALE_INK = (255, 255, 255), (25, 25, 25), (110, 110, 110)
+GRAY_ON_DARK, GRAY_ON_BRIGHT = (165, 165, 165), (80, 80, 80)
 GAP, LINE = 10, 22  # pixels between panels; height of a line of text
 
 
@@ -237,7 +234,8 @@ def _panel(row: LabelledImage, name: str, fitted: Fitted) -> tuple[np.ndarray, s
 def _kept_panel(fitted: Fitted, kept: np.ndarray, labels: np.ndarray) -> np.ndarray:
     rest = _fit_labels(np.where(kept > 0, 0, labels), fitted.pixels)
     kept = _fit_labels(kept, fitted.pixels)
-    picture = draw_contours(fitted.pixels, rest, CONTOURS["rest"])
+    gray = GRAY_ON_BRIGHT if fitted.pixels.mean() > 128 else GRAY_ON_DARK
+    picture = draw_contours(fitted.pixels, rest, gray)
     inside = kept > 0
     tint = 0.65 * picture[inside] + 0.35 * _colors_of(kept[inside])
     picture[inside] = np.round(tint).astype(np.uint8)

@@ -15,6 +15,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform, res
 from karyon.ops.masks import mask_targets, paste_label_map
 
 Sizes = list[tuple[int, int]]
+Detections = tuple[list[Tensor], list[Tensor], list[Tensor]]
 
 
 class LabelMapTransform(GeneralizedRCNNTransform):
@@ -103,9 +104,11 @@ class LabelMapRoIHeads(RoIHeads):
             if targets is None or any(key not in target for target in targets):
                 raise ValueError(f"every target needs `{key}` in training")
 
-    def final_logits(self, class_logits: Tensor, proposals: list[Tensor]) -> Tensor:
-        """Hook for scores that do not come from the classifier; here the identity."""
-        return class_logits
+    def detect(
+        self, logits: Tensor, deltas: Tensor, proposals: list[Tensor], shapes: Sizes
+    ) -> Detections:
+        """Boxes, scores and labels of each image, best score first."""
+        return self.postprocess_detections(logits, deltas, proposals, shapes)
 
     def forward(
         self,
@@ -119,8 +122,7 @@ class LabelMapRoIHeads(RoIHeads):
             return [], self._losses(features, proposals, image_shapes, targets)
         boxes = [p[:, :4] for p in proposals]
         logits, deltas = self._classify(features, boxes, image_shapes)
-        logits = self.final_logits(logits, proposals)
-        found = self.postprocess_detections(logits, deltas, boxes, image_shapes)
+        found = self.detect(logits, deltas, proposals, image_shapes)
         masks = maskrcnn_inference(self._mask_logits(features, found[0], image_shapes), found[2])
         rows = zip(*found, masks, strict=True)
         return [dict(zip(("boxes", "scores", "labels", "masks"), r, strict=True)) for r in rows], {}

@@ -25,7 +25,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import box_iou
 
 from karyon.models.center_head import CenterHead
-from karyon.models.label_maps import LabelMapRoIHeads
+from karyon.models.label_maps import Detections, LabelMapRoIHeads, Sizes
 from karyon.models.mask_rcnn import MaskRCNN, build
 from karyon.models.side import aside
 from karyon.types import IGNORE
@@ -41,10 +41,11 @@ class TrunkRPNHead(RPNHead):
 
 def near(matcher: Matcher, boxes: Tensor, candidates: Tensor) -> Tensor:
     """Which candidates a matcher would not call background of these boxes, `(P,)` bool."""
-    if len(boxes) == 0:
-        return torch.zeros(len(candidates), dtype=torch.bool, device=candidates.device)
     quality = box_iou(boxes, candidates)
-    return (matcher(quality) != matcher.BELOW_LOW_THRESHOLD) & (quality.amax(0) > 0)
+    quality = quality[(quality > 0).any(1)]  # a box that touches none ties with all at 0
+    if len(quality) == 0:
+        return torch.zeros(len(candidates), dtype=torch.bool, device=candidates.device)
+    return matcher(quality) != matcher.BELOW_LOW_THRESHOLD
 
 
 class PartialMaskRCNN(MaskRCNN):
@@ -70,7 +71,6 @@ class PartialMaskRCNN(MaskRCNN):
         score = self.rpn.center_head.probability(logits, batch.image_sizes, stride)[0]
         height, width = batch.image_sizes[0]
         return score[: math.ceil(height / stride), : math.ceil(width / stride)]
-
 
     @torch.no_grad()
     def attention_map(self, image: Tensor, label_map: Tensor) -> Tensor | None:
@@ -232,9 +232,16 @@ class PartialRoIHeads(LabelMapRoIHeads):
         self.counts = {"ignored_rois": labels[0].new_tensor(ignored)}
         return matched, labels
 
-    def final_logits(self, class_logits: Tensor, proposals: list[Tensor]) -> Tensor:
-        """Replace the class logits of found boxes by those that give their final score."""
-        center = torch.cat([p[:, 4] for p in proposals])
+    def detect(
+        self, logits: Tensor, deltas: Tensor, proposals: list[Tensor], shapes: Sizes
+    ) -> Detections:
+        """Torchvision's detections, found boxes having their final score."""
+        boxes = [p[:, :4] for p in proposals]
+        logits = self._final_logits(logits, torch.cat([p[:, 4] for p in proposals]))
+        return self.postprocess_detections(logits, deltas, boxes, shapes)
+
+    def _final_logits(self, class_logits: Tensor, center: Tensor) -> Tensor:
+        """Class logits that give found boxes (centre score above 0) their final score."""
         found = center > 0
         if self.final_score == "rcnn" or not found.any():
             return class_logits

@@ -57,6 +57,16 @@ def _dilated(mask: Tensor, structure: Tensor) -> Tensor:
     return F.conv2d(F.pad(mask.float(), (2, 2, 2, 2))[None, None], weight)[0, 0] > 0.5
 
 
+def _inside(
+    mask: Tensor, left: int, top: int, shape: tuple[int, int]
+) -> tuple[Tensor, tuple[slice, slice]]:
+    """The part of a mask at `(left, top)` that is in an image, and where it is there."""
+    y0, x0 = max(top, 0), max(left, 0)
+    y1, x1 = min(top + mask.shape[0], shape[0]), min(left + mask.shape[1], shape[1])
+    y1, x1 = max(y0, y1), max(x0, x1)
+    return mask[y0 - top : y1 - top, x0 - left : x1 - left], (slice(y0, y1), slice(x0, x1))
+
+
 def _whole_pixel_boxes(boxes: Tensor, side: int) -> list[list[int]]:
     """Boxes grown by one mask cell on each side, truncated as torchvision's `expand_boxes`."""
     scale = (side + 2) / side
@@ -94,9 +104,7 @@ def paste_label_map(
         `(H, W)` `int32` label map on the CPU in which detection `i` has the value `i + 1`, and
         `(K,)` bool, which detections are in it.
     """
-    height, width = shape
     structure = DILATIONS[dilation]
-    margin = 0 if structure is None else 1
     painted = torch.zeros(shape, dtype=torch.int32)
     kept = torch.zeros(len(boxes), dtype=torch.bool)
     corners = _whole_pixel_boxes(boxes.float().cpu(), masks.shape[-1])
@@ -104,15 +112,13 @@ def paste_label_map(
     order = range(len(corners)) if overlap == "high" else range(len(corners) - 1, -1, -1)
     for i in order:
         mask = _pasted(padded[i], corners[i], threshold)
-        if structure is not None:
-            mask = _dilated(mask, structure)
-        left, top = corners[i][0] - margin, corners[i][1] - margin
-        y0, x0 = max(top, 0), max(left, 0)
-        y1, x1 = min(top + mask.shape[0], height), min(left + mask.shape[1], width)
-        if y1 <= y0 or x1 <= x0:
+        mask, place = _inside(mask, corners[i][0], corners[i][1], shape)
+        if mask.numel() == 0:
             continue
-        mask = mask[y0 - top : y1 - top, x0 - left : x1 - left]
-        window = painted[y0:y1, x0:x1]
+        if structure is not None:  # of what is in the image: nothing grows in from outside
+            mask = _dilated(mask, structure)
+            mask, place = _inside(mask, place[1].start - 1, place[0].start - 1, shape)
+        window = painted[place]
         free = mask & (window == 0)
         area, visible = int(mask.sum()), int(free.sum())
         if visible == 0 or (area - visible) > max_lost * area:

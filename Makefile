@@ -1,0 +1,46 @@
+# Every target makes .venv and installs into it by itself, once, and again when pyproject.toml or
+# constraints.txt change. `make PYTHON=python3.12 install` chooses the Python.
+
+PYTHON ?= python3
+WORKERS ?= 2
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+CODE := src tests scripts experiments
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint types bench clean
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## make .venv with exact versions (some 5 GB, as torch comes with CUDA)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "karyon needs Python 3.11 or newer; $(PYTHON) is: $$($(PYTHON) --version 2>&1)." \
+	    "Try make PYTHON=python3.12 $(or $(MAKECMDGOALS),install)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev,wandb]'
+	@touch $@
+
+demo: $(INSTALLED)  ## train on drawn nuclei with a quarter of the labels and show the result
+	$(BIN)/karyon demo
+
+# One thread a worker: two workers with two threads each get in each other's way.
+test: $(INSTALLED)  ## run all tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)
+
+lint: $(INSTALLED)  ## check style and formatting
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+
+types: $(INSTALLED)  ## check types
+	$(BIN)/mypy
+
+bench: $(INSTALLED)  ## time training, inference and metrics; runs/bench.json
+	$(BIN)/python scripts/bench.py --output runs/bench.json
+
+clean:  ## remove caches and build outputs; data, runs and .venv stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis lightning_logs
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -maxdepth 2 -name '*.egg-info' -type d -prune -not -path './.venv/*' -exec rm -rf {} +

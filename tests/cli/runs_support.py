@@ -1,0 +1,27 @@
+"""Small runs through the real command line."""
+
+from pathlib import Path
+
+import layouts
+
+# Fast on two cores: tiny images, few detections, two steps.
+SMALL = [
+    "trainer=debug",
+    "data.batch_size=2",
+    "data.source.n_train=4",
+    "data.source.n_test=2",
+    "data.source.size=[64,64]",
+    "data.source.count=[3,5]",
+    "data.source.radius=[5,8]",
+    "augment.crop=48",
+    "model.roi.detections_per_img=20",
+]
+
+
+def data_root(folder: Path) -> Path:
+    """All published layouts, a few tiny images each."""
+    layouts.bbbc038(folder / "bbbc038")
+    layouts.kumar(folder / "kumar")
+    layouts.tnbc(folder / "tnbc")
+    layouts.dh100(folder / "dh100")
+    return folder

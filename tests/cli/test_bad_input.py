@@ -1,0 +1,110 @@
+"""What a user gets wrong: one line with the value and the remedy, status 2, no traceback."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from runs_support import SMALL, data_root
+
+from karyon.cli.main import main
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(list(arguments)) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("karyon: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "experiment=bbbc360_25_pq"], ["bbbc360_25_pa"]),
+        (["train", "model=mask_rcn"], ["mask_rcnn"]),
+        (["train", "data.anotation_fraction=0.5"], ["data.annotation_fraction"]),
+        (["train", "modell=mask_rcnn"], ["modell", "model"]),
+        (["train", "data=nothing_like_it"], ["nothing_like_it", "bbbc360"]),
+        (["train", "seed"], ["key=value"]),
+        (["train", "data.annotation_fraction=0"], ["fraction=0", "(0, 1]|above 0"]),
+        (["train", "data.annotation_fraction=1.5"], ["1.5"]),
+        (["train", "data.exemplars=0"], ["exemplars=0"]),
+        (["train", "data=bbbc360", "data_root=/nowhere/at/all"], ["/nowhere/at/all", "download"]),
+        (["train", "attention=[p9]"], ["p9", "p2"]),
+        (["train", "weights=/nowhere/w.pkl"], ["/nowhere/w.pkl"]),
+        (["evaluate", "checkpoint=/nowhere.ckpt"], ["/nowhere.ckpt"]),
+        (["evaluate"], ["checkpoint="]),
+        (["predict", "/nowhere.ckpt", "/no/image.png", "-o", "x"], ["/no/image.png"]),
+        (["frobnicate"], ["train"]),
+        (["demo", "model=mask_rcnn"], ["model"]),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else None,
+)
+def test_one_line_and_status_2(
+    arguments: list[str],
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = said(capsys, *arguments)
+    for word in words:
+        assert any(part in line for part in word.split("|")), line
+    assert not list(tmp_path.iterdir()), "nothing half-written"
+
+
+def checkpoint(path: Path, model: dict) -> Path:
+    config = {"model": model, "normalize": {"_target_": "karyon.ops.normalize.FullRange"}}
+    torch.save({"state_dict": {"net.w": torch.zeros(1)}, "karyon": {"config": config}}, path)
+    return path
+
+
+def test_a_checkpoint_cannot_name_a_function_to_call(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = checkpoint(tmp_path / "bad.ckpt", {"_target_": "os.system", "command": "touch pwned"})
+    line = said(capsys, "evaluate", f"checkpoint={bad}")
+    assert "os.system" in line
+    nested = {"_target_": "karyon.models.mask_rcnn", "backbone": {"_target_": "os.getcwd"}}
+    assert "os.getcwd" in said(capsys, "evaluate", f"checkpoint={checkpoint(bad, nested)}")
+
+
+class Evil:
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (Path("pwned"),))
+
+
+def test_a_checkpoint_with_code_is_refused_unrun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": {}, "karyon": Evil()}, tmp_path / "evil.ckpt")
+    line = said(capsys, "evaluate", "checkpoint=evil.ckpt")
+    assert "evil.ckpt" in line
+    assert not Path("pwned").exists()
+
+
+def test_a_foreign_checkpoint_is_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"state_dict": {"w": torch.zeros(1)}}, tmp_path / "other.ckpt")
+    assert "not a checkpoint of karyon" in said(
+        capsys, "evaluate", f"checkpoint={tmp_path / 'other.ckpt'}"
+    )
+    (tmp_path / "text.ckpt").write_text("hello")
+    assert "text.ckpt" in said(capsys, "evaluate", f"checkpoint={tmp_path / 'text.ckpt'}")
+
+
+def test_a_truncated_image_of_the_data_set_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = data_root(tmp_path / "data")
+    image = root / "bbbc038" / "a0" / "images" / "a0.png"
+    image.write_bytes(image.read_bytes()[:100])
+    small = [o for o in SMALL if "source" not in o]
+    line = said(
+        capsys, "train", "data=bbbc038", f"data_root={root}", f"runs={tmp_path / 'runs'}", *small
+    )
+    assert "a0.png" in line
+    assert not (tmp_path / "runs").exists()

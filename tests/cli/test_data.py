@@ -1,0 +1,301 @@
+"""`karyon data` through the real entry point, on tiny data sets in the published layouts."""
+
+import re
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import layouts
+import numpy as np
+import pytest
+from PIL import Image
+from runs_support import data_root
+
+from karyon.cli.data import known
+from karyon.cli.main import main
+from karyon.data import BBBC038, DH100, TNBC, Folder, Kumar, Synthetic
+from karyon.data.images import write_label_map
+
+SYNTHETIC = [f"data.source.{key}" for key in ("n_train=3", "n_test=2", "size=[32,32]")]
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Run `karyon data ...` in an empty folder; gives status, standard output and error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KARYON_DATA", raising=False)
+
+    def run(*arguments):
+        status = main(["data", *map(str, arguments)])
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    return run
+
+
+@pytest.fixture
+def root(tmp_path):
+    return data_root(tmp_path / "sets")
+
+
+def refused(told):
+    """The one line of an error."""
+    status, _, error = told
+    assert status == 2 and error.startswith("karyon: ") and error.count("\n") == 1, told
+    return error
+
+
+def rows(table):
+    """The numbers of the table: data set -> split -> images, nuclei."""
+    found, name = {}, ""
+    for line in table.splitlines()[1:]:
+        if match := re.match(r"(\S*) +(\w+) +(\d+) +(\d+|-)", line):
+            name = match[1] or name
+            found.setdefault(name, {})[match[2]] = (match[3], match[4])
+    return found
+
+
+def test_list_counts_images_and_nuclei_of_what_is_there(run, root):
+    # By the layouts: 5 images with 3 nuclei, 80 % train; 1 + 2; 1 an official split, with 2
+    # nuclei; 4 slides x 2 and the one breast image of Kumar for testing.
+    status, table, _ = run("list", f"data_root={root}", "bbbc038", "kumar", "dh25", "tnbc")
+    assert status == 0
+    assert rows(table) == {
+        "bbbc038": {"train": ("4", "12"), "test": ("1", "3")},
+        "kumar": {"train": ("1", "3"), "test": ("2", "6")},
+        "dh25": {"train": ("1", "2"), "val": ("1", "2"), "test": ("1", "2")},
+        "tnbc": {"train": ("9", "27"), "test": ("1", "3")},
+    }
+    assert str(root / "bbbc038") in table and str(root / "dh100") in table
+
+
+def test_list_names_every_data_set_and_says_what_is_missing(run, tmp_path):
+    status, table, error = run("list", "--quick")
+    assert status == 0 and "Traceback" not in table + error
+    assert {line.split()[0] for line in table.splitlines()[1:] if line[0] != " "} == set(known())
+    assert "base" not in known() and {"bbbc360", "folder", "synthetic"} <= set(known())
+    for name in ("bbbc038", "kumar", "tnbc"):
+        line = next(line for line in table.splitlines() if line.startswith(name))
+        assert f"data/{name}" in line and f"karyon data download {name}" in line
+    assert rows(table) == {"synthetic": {"train": ("60", "-"), "test": ("30", "-")}}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_list_goes_on_after_a_damaged_image(run, root):
+    image = root / "bbbc038" / "a0" / "images" / "a0.png"
+    image.write_bytes(image.read_bytes()[:60])
+    status, table, _ = run("list", "bbbc038", "kumar", f"data_root={root}")
+    assert status == 0 and rows(table)["kumar"]["train"] == ("1", "3")
+    assert re.search(rf"- +- +- +{re.escape(str(image))}: damaged", table)
+
+
+def coloured(path):
+    """Pixels of a sheet of gray images that are not gray, and the size of the sheet."""
+    page = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    return int((np.ptp(page, axis=2) > 30).sum()), page.shape[:2]
+
+
+def test_show_colours_the_kept_labels(run, root, tmp_path):
+    place = ["show", "bbbc038", f"data_root={root}", "-o"]
+    for name, extra in {
+        "all": [],
+        "one": ["data.exemplars=1"],
+        "crop": ["data.crop_fraction=0.25"],
+        "few": ["--images", 2],
+        "test": ["--split", "test", "data.exemplars=1"],
+    }.items():
+        status, output, _ = run(*place, tmp_path / f"{name}.png", *extra)
+        assert (status, output) == (0, f"{tmp_path / name}.png\n")
+    everything, size = coloured(tmp_path / "all.png")
+    one, same_size = coloured(tmp_path / "one.png")
+    assert 0 < one < everything and same_size == size
+    assert coloured(tmp_path / "crop.png")[0] < everything
+    assert coloured(tmp_path / "few.png")[1][1] < size[1]
+    # Test images always show all labels: a quarter of the four training images' pixels.
+    assert coloured(tmp_path / "test.png")[0] == pytest.approx(everything / 4, rel=0.05)
+    assert "add --overwrite" in refused(run(*place, tmp_path / "all.png"))
+    assert run(*place, tmp_path / "all.png", "--overwrite")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["show", "bbbc038"], "-o/--output; see karyon data show --help"),
+        (["show", "bbbc038", "-o", "a.jpg"], "a.jpg: the sheet is a PNG"),
+        (["show", "bbbc038", "-o", "a.png", "--images", "0"], "--images 0: give 1 or more"),
+        (["show", "bbbc038", "-o", "a.png", "--images", "x"], "invalid int value: 'x'"),
+        (["show", "bbbc038", "-o", "a.png", "--split", "tain"], "'tain'; there is train, test"),
+        (["show", "bbbc038", "kumar", "-o", "a.png"], "2 data sets named"),
+        (["show", "bbbc038", "-o", "a.png", "data.annotation_fraction=0"], "fraction=0 is not"),
+        (["show", "bbbc038", "-o", "a.png", "data.annotation_fraction=1.1"], "fraction=1.1 is"),
+        (["show", "bbbc038", "-o", "a.png", "data.exemplar=1"], "'data.exemplars'"),
+        (["show", "bbbc038", "-o", "a.png", "data.manifest=m.json"], "m.json"),
+        (["list", "kumra"], "'kumra'; did you mean 'kumar'?"),
+        (["list", "base"], "no data set 'base'"),
+        (["check"], "0 data sets named"),
+        (["check", "zzz"], "no data set 'zzz'; there is bbbc038, bbbc360"),
+        (["check", "kumar", "data.source.root=nowhere"], "nowhere: no such folder"),
+        (["check", "bbbc038", "--fast"], "--fast"),
+        (["prepare", "bbbc038"], "-o/--output"),
+        (["download", "synthetic"], "nothing to download"),
+        (["download", "folder"], "no published data set"),
+        (["download", "kumar"], "monuseg.grand-challenge.org"),
+        (["download", "dh25crop"], "ask the authors"),
+        (["download", "bbbc360", "--checksum", "crc:1"], "unknown kind"),
+        (["frob"], "use one of list, show, check, prepare, download"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_one_line_and_status_2(run, root, tmp_path, arguments, words):
+    assert words in refused(run(*arguments, *([f"data_root={root}"] if len(arguments) > 1 else [])))
+    assert [path.name for path in tmp_path.iterdir()] == ["sets"]
+
+
+def test_check_tells_oddities_and_succeeds(run, root):
+    status, report, error = run("check", "bbbc038", f"data_root={root}")
+    assert (status, error) == (0, "")
+    assert sum("1 of 3 nuclei have one pixel" in line for line in report.splitlines()) == 5
+    assert report.endswith(
+        "train: 4 images, 12 nuclei\ntest: 1 images, 3 nuclei\nerrors: 0, warnings: 5\n"
+    )
+    # The tiny Kumar test image has the pixels of the images of TNBC's first slide.
+    status, report, _ = run("check", "tnbc", f"data_root={root}")
+    alike = [line for line in report.splitlines() if "nearly the same" in line]
+    assert status == 0 and len(alike) == 1
+    assert alike[0].startswith("warning: test/kumar_TCGA-E2-A1B5") and "train/01_1" in alike[0]
+    assert "train/03_2: binary ground truth" in report
+
+
+def test_check_names_every_file_that_cannot_be_used(run, root):
+    cut = root / "bbbc038" / "a0" / "images" / "a0.png"
+    cut.write_bytes(cut.read_bytes()[:60])
+    huge = root / "bbbc038" / "a1" / "images" / "a1.png"
+    huge.write_bytes(layouts.png_header(100_000, 100_000))
+    small = layouts.png(root / "bbbc038" / "a2" / "masks" / "m1.png", np.ones((9, 24), np.uint8))
+    for mask in (root / "bbbc038" / "a3" / "masks").iterdir():
+        layouts.png(mask, np.zeros((24, 24), np.uint8))
+    told = run("check", "bbbc038", f"data_root={root}")
+    assert "3 of 5 images cannot be used" in refused(told)
+    report = told[1].splitlines()
+    errors = [line for line in report if line.startswith("error: ")]
+    assert len(errors) == 3
+    for path, words in ((cut, "damaged"), (huge, "over the limit"), (small, "9 x 24")):
+        assert any(str(path) in line and words in line for line in errors)
+    assert any("a3: mask m1.png is empty" in line for line in report)
+    assert any("a3: no nuclei" in line for line in report)
+
+
+def test_check_shows_the_pairing_of_a_folder(run, tmp_path):
+    mine = tmp_path / "mine"
+    for name in ("a", "b", "c"):
+        layouts.png(mine / f"{name}.png", layouts.rgb(ord(name)))
+    layouts.png(mine / "a_labels.png", layouts.squares().astype(np.uint16))
+    layouts.png(mine / "b_mask.png", (layouts.squares() > 0).astype(np.uint8) * 255)
+    layouts.png(mine / "z_labels.png", layouts.squares().astype(np.uint16))
+    told = run("check", "folder", f"data.source.root={mine}")
+    assert f"{mine}/b_mask.png: 3 separate regions share the one label 255" in refused(told)
+    assert re.search(r"^a +a\.png +a_labels\.png$", told[1], re.MULTILINE)
+    assert re.search(r"^warning: .*c\.png: image without labels", told[1], re.MULTILINE)
+    assert re.search(r"^warning: .*z_labels\.png: labels without an image", told[1], re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["bbbc038", "kumar", "tnbc", "dh100", "synthetic"])
+def test_prepare_is_read_back_the_same(run, root, tmp_path, name):
+    extra = SYNTHETIC if name == "synthetic" else []
+    status, output, told = run("prepare", name, "-o", "new/set", f"data_root={root}", *extra)
+    assert (status, output) == (0, "new/set\n") and "data=folder data.source.root=new/set" in told
+    source = {
+        "bbbc038": lambda: BBBC038(str(root / name)),
+        "kumar": lambda: Kumar(str(root / name)),
+        "tnbc": lambda: TNBC(str(root / name), str(root / "kumar")),
+        "dh100": lambda: DH100(str(root / name)),
+        "synthetic": lambda: Synthetic(n_train=3, n_test=2, size=(32, 32)),
+    }[name]()
+    written = Folder(tmp_path / "new" / "set")
+    assert written.splits() == source.splits()
+    for image_id in [i for ids in source.splits().values() for i in ids]:
+        before, after = source.read(image_id), written.read(image_id)
+        assert after.image.dtype == before.image.dtype
+        np.testing.assert_array_equal(after.image, before.image)
+        np.testing.assert_array_equal(after.labels, before.labels)
+    labels = next((tmp_path / "new" / "set" / "train" / "labels").iterdir())
+    with Image.open(labels) as stored:
+        assert stored.mode == "I;16"
+    assert "is there already" in refused(run("prepare", name, "-o", "new/set"))
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["set"]
+
+
+def test_prepare_leaves_nothing_half_written(run, root, tmp_path):
+    image = root / "bbbc038" / "a4" / "images" / "a4.png"
+    image.write_bytes(image.read_bytes()[:60])
+    for folder in ("new", "deep/er/new", "sets/bbbc038/a0/images/a0.png/new"):
+        line = refused(run("prepare", "bbbc038", "-o", folder, f"data_root={root}"))
+        assert str(image) in line or "cannot write" in line
+    (tmp_path / "empty").mkdir()
+    refused(run("prepare", "bbbc038", "-o", "empty", f"data_root={root}"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "sets"]
+
+
+def test_prepare_refuses_names_that_would_not_be_found(run, tmp_path):
+    for name in ("a", "b_overlay"):
+        layouts.png(tmp_path / "mine" / name / "images" / f"{name}.png", layouts.rgb())
+        layouts.png(tmp_path / "mine" / name / "masks" / "1.png", np.ones((24, 24), np.uint8))
+    line = refused(run("prepare", "bbbc038", "-o", "new", "data.source.root=mine"))
+    assert "'b_overlay'" in line and not (tmp_path / "new").exists()
+
+
+def test_prepare_keeps_a_nucleus_in_pieces_and_large_ids(run, tmp_path):
+    pieces, large = np.zeros((2, 16, 16), np.int32)
+    pieces[2:5, 2:5] = pieces[9:12, 9:12] = 1
+    large[2:5, 2:5], large[9:12, 9:12] = 70_000, 3
+    for name, labels in (("pieces", pieces), ("large", large)):
+        layouts.png(tmp_path / "mine" / f"{name}.png", layouts.rgb(size=16))
+        write_label_map(tmp_path / "mine" / f"{name}_labels.tif", labels)
+    # As one mask a nucleus: a label map with a single nucleus in pieces would be refused.
+    (tmp_path / "mine" / "pieces_labels.tif").unlink()
+    layouts.png(tmp_path / "mine" / "pieces_masks" / "1.png", pieces.astype(np.uint8))
+    assert run("prepare", "folder", "data.source.root=mine", "-o", "new")[0] == 0
+    written = Folder(tmp_path / "new")
+    np.testing.assert_array_equal(written.read("pieces").labels, pieces)
+    np.testing.assert_array_equal(written.read("large").labels, large)
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A server of the folder `served`, on this machine."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    (tmp_path / "served").mkdir()
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *args: None)
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path / "served")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+def test_download_is_found_where_it_is_looked_for(run, server, tmp_path):
+    archive = tmp_path / "served" / "stage1_train.zip"
+    layouts.pack(layouts.bbbc038(tmp_path / "stage1"), archive)
+    # bbbc360 is a part of bbbc038: the same file in the same folder.
+    status, output, error = run("download", "bbbc360", "--url", f"{server}/{archive.name}")
+    assert (status, output, error) == (0, f"data/bbbc038/{archive.name}\n", "")
+    status, table, _ = run("list", "bbbc038")
+    assert status == 0 and rows(table) == {"bbbc038": {"train": ("4", "12"), "test": ("1", "3")}}
+    status, output, _ = run("download", "bbbc038", "--url", f"{server}/{archive.name}", "-o", "x")
+    assert (status, output) == (0, f"x/{archive.name}\n")
+    line = refused(run("download", "tnbc", "--url", f"{server}/none.zip", "-o", "y"))
+    assert f"{server}/none.zip: the server answers 404" in line
+    assert not (tmp_path / "y").exists()
+
+
+@pytest.mark.parametrize("verb", ["list", "show", "check", "prepare", "download"])
+def test_help_has_examples(verb, run, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["data", verb, "--help"])
+    assert left.value.code == 0 and f"karyon data {verb} " in capsys.readouterr().out
+    status, text, _ = run("--help")
+    assert status == 0 and f"  {verb} " in text
+    assert run() == (0, text, "")

@@ -1,0 +1,175 @@
+"""Training through the real command line, and what it leaves behind."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from runs_support import SMALL, data_root
+
+import karyon.conf
+from karyon.cli.main import main
+from karyon.data import read_manifest
+from karyon.export import read_label_tiff
+from karyon.runs import new_run_folder
+
+CONF = Path(next(iter(karyon.conf.__path__)))
+EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
+
+
+def train(tmp_path: Path, *overrides: str, small: list[str] = SMALL) -> Path:
+    assert main(["train", f"runs={tmp_path / 'runs'}", *small, *overrides]) == 0
+    (summary,) = (tmp_path / "runs").rglob("summary.json")
+    return summary.parent
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tmp_path_factory.mktemp("run"), "data.annotation_fraction=0.25", "seed=3")
+
+
+def test_the_run_folder_holds_what_the_readme_promises(run: Path) -> None:
+    for name in ("config.yaml", "environment.json", "manifest.json", "metrics.csv", "summary.json"):
+        assert (run / name).is_file(), name
+    for name in ("overlays", "center_map", "attention_map"):
+        assert (run / "figures" / f"{name}.png").stat().st_size > 1000
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["seed"] == 3
+    assert summary["annotation_fraction"] == 0.25
+    assert summary["steps"] == 2
+    assert summary["parameters"] > 2_000_000
+    assert summary["train_seconds"] > 0
+    for part in ("test", "test_calibrated", "test_best_threshold"):
+        for name in ("map", "aji", "ncs", "precision", "recall", "pq"):
+            assert set(summary[part][name]) == {"pooled", "per_image"}
+    # 3 to 5 nuclei an image, a quarter of them but at least one: one each
+    manifest = read_manifest(run / "manifest.json")
+    assert [len(ids) for ids in manifest.values()] == [1, 1, 1, 1]
+    assert summary["labelled_nuclei"] == 4
+
+
+def test_every_step_logs_losses_rate_and_counts(run: Path) -> None:
+    with (run / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["train/loss"]]
+    assert len(rows) == 2
+    for name in (
+        "loss_centerness", "loss_center_box", "loss_objectness", "loss_rpn_box_reg",
+        "loss_classifier", "loss_box_reg", "loss_mask",
+        "found_boxes", "ignored_anchors", "ignored_rois",
+    ):  # fmt: skip
+        assert float(rows[0][f"train/{name}"]) >= 0
+    parts = [float(v) for k, v in rows[0].items() if k.startswith("train/loss_") and v]
+    assert float(rows[0]["train/loss"]) == pytest.approx(sum(parts), rel=1e-5)
+    # cosine with 30 steps of warm-up: 1/30, then 2/30 of 0.001
+    assert [float(row["lr"]) for row in rows] == pytest.approx([1e-3 / 30, 2e-3 / 30])
+
+
+def test_a_manifest_is_repeated_exactly(run: Path, tmp_path: Path) -> None:
+    again = train(tmp_path, f"data.manifest={run / 'manifest.json'}", "seed=9")
+    assert read_manifest(again / "manifest.json") == read_manifest(run / "manifest.json")
+
+
+def test_one_seed_fixes_everything(run: Path, tmp_path: Path) -> None:
+    again = train(tmp_path, "data.annotation_fraction=0.25", "seed=3")
+    for part in ("best", "last"):
+        first, second = (
+            torch.load(r / "checkpoints" / f"{part}.ckpt", weights_only=True)["state_dict"]
+            for r in (run, again)
+        )
+        assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_predict_writes_labels_and_overlay(run: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    images = tmp_path / "images"
+    images.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 4000, (50, 70), np.uint16)
+    Image.fromarray(pixels).save(images / "a.png")
+    out = tmp_path / "out"
+    command = ["predict", str(run / "checkpoints" / "last.ckpt"), str(images), "-o", str(out)]
+    assert main([*command, "--score-threshold", "0.06"]) == 0
+    labels = read_label_tiff(out / "a_labels.tif")
+    assert labels.shape == (50, 70)
+    assert set(np.unique(labels)) == set(range(labels.max() + 1))
+    with Image.open(out / "a_overlay.png") as overlay:
+        assert overlay.size == (70, 50)
+    assert main(command) == 2  # results are there already
+    assert main([*command, "--overwrite"]) == 0
+
+
+def test_evaluate_repeats_the_test_of_the_run(run: Path, tmp_path: Path) -> None:
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    command = ["evaluate", f"checkpoint={checkpoint}", f"output={tmp_path}", "trainer=cpu"]
+    assert main([*command, "+trainer.limit_test_batches=1"]) == 0
+    scores = json.loads((tmp_path / "summary.json").read_text())
+    summary = json.loads((run / "summary.json").read_text())
+    assert scores == {key: summary[key] for key in scores}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_trains_a_step(name: str, tmp_path: Path) -> None:
+    root = data_root(tmp_path / "data")
+    options = ["trainer=debug", f"data_root={root}", "data.batch_size=2"]
+    if name.startswith("bbbc360"):  # the tiny fakes are not 360 px wide
+        options += ["data.source.group=null", "data.source.train=3"]
+    if name == "demo":
+        options += ["data.source.n_train=2", "data.source.n_test=1", "data.source.size=[64,64]"]
+        options += ["data.source.count=[2,3]"]
+    if not name.startswith(("bbbc360", "demo", "kumar_compact")):  # the paper's net is 400 MB
+        options += ["preset=resnet18", "weights=null", "model.transform.min_size=64"]
+        options += ["model.box_head=32", "model.mask_head=[16,16]"]
+    run = train(tmp_path, f"experiment={name}", "model.roi.detections_per_img=5", small=options)
+    assert run.parent.name == name
+    assert json.loads((run / "summary.json").read_text())["experiment"] == name
+
+
+@pytest.mark.parametrize("choice", ["flips", "light", "strong", "stain"])
+def test_every_augmentation_trains(choice: str, tmp_path: Path) -> None:
+    train(tmp_path, f"augment={choice}")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["optim=sgd"],
+        ["normalize=full_range"],
+        ["model=mask_rcnn"],
+        ["callbacks=warmup", "callbacks.warmup.mode=skip"],
+        ["data.exemplars=2"],
+        ["data.crop_fraction=0.25"],
+        [
+            "preset=resnet18",
+            "model.box_head=32",
+            "model.mask_head=[16,16]",
+            "model.transform.min_size=64",
+        ],
+        ["data.workers=1"],
+    ],
+    ids=lambda o: o[0],
+)
+def test_every_option_trains(overrides: list[str], tmp_path: Path) -> None:
+    train(tmp_path, *overrides)
+
+
+def test_wandb_logs_offline_without_an_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("wandb", reason="needs the wandb extra")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run = train(tmp_path, "logger=wandb")
+    assert "wandb sync" in capsys.readouterr().err
+    assert list((run / "wandb").glob("offline-run-*/*.wandb"))
+
+
+def test_runs_of_the_same_second_do_not_collide(tmp_path: Path) -> None:
+    folders = {new_run_folder(tmp_path, "same", "config") for _ in range(5)}
+    assert len(folders) == 5
+
+
+def test_cfg_prints_and_trains_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "experiment=bbbc360_05_pa", "--cfg"]) == 0
+    assert "annotation_fraction: 0.05" in capsys.readouterr().out

@@ -1,0 +1,70 @@
+"""Thin nets and small drawn images that the tests of several folders share."""
+
+import numpy as np
+import pytest
+import torch
+from skimage.draw import ellipse
+
+from karyon.data.module import to_target, to_tensor
+from karyon.models import compact_fpn, mask_rcnn, mask_rcnn_pa
+
+BACKBONE = {"channels": 16, "stem": 8, "widths": (16, 24, 32), "extra_level": True}
+CONFIG = {
+    "anchor_sizes": [[12], [24], [40], [64]],
+    "anchor_ratios": [0.7, 1.0, 1.4],
+    "box_head": 32,
+    "mask_head": [16, 16],
+    "roi_levels": ["0", "1", "2"],
+    "rpn": {
+        "batch_size_per_image": 64,
+        "pre_nms_top_n": {"training": 200, "testing": 200},
+        "post_nms_top_n": {"training": 60, "testing": 30},
+    },
+    "roi": {"batch_size_per_image": 48, "positive_fraction": 0.34},
+}
+TRANSFORM = {
+    "min_size": None,
+    "max_size": 200,
+    "image_mean": [0.2, 0.25, 0.3],
+    "image_std": [0.25, 0.25, 0.3],
+    "max_lost": 1.0,
+}
+
+
+@pytest.fixture
+def make_net():
+    """Build a thin compact net: `make_net(pa=True, seed=0, attention=["p2"], ...)`."""
+
+    def make(pa=False, seed=0, attention=(), center=None, transform=None, **options):
+        torch.manual_seed(seed)
+        backbone = compact_fpn(attention, **BACKBONE)
+        options = {**CONFIG, **options, "transform": {**TRANSFORM, **(transform or {})}}
+        if not pa:
+            return mask_rcnn(backbone, **options)
+        center = {"anchor_size": [16, 16], "threshold": 0.5, **(center or {})}
+        return mask_rcnn_pa(backbone, center, **options)
+
+    return make
+
+
+def draw(shape, count, seed):
+    """Ellipses with half axes of 3 to 9 px, the later on top, as image and label map."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros(shape, np.int32)
+    for i in range(count):
+        half = rng.uniform(3, 9, 2)
+        rows, cols = ellipse(*rng.uniform(0, shape), *half, shape=shape)
+        labels[rows, cols] = i + 1
+    image = 0.1 + 0.5 * (labels > 0)[..., None] + rng.uniform(0, 0.2, (*shape, 3))
+    return image.astype(np.float32), labels
+
+
+@pytest.fixture
+def make_batch():
+    """Draw images and targets: `make_batch((64, 64), (48, 80), count=5, seed=0)`."""
+
+    def make(*shapes, count=5, seed=0):
+        drawn = [draw(shape, count, seed + i) for i, shape in enumerate(shapes)]
+        return [to_tensor(image) for image, _ in drawn], [to_target(labels) for _, labels in drawn]
+
+    return make

@@ -1,0 +1,387 @@
+"""Partial annotation: what is suppressed, where gradients stop, what found boxes become."""
+
+import pytest
+import torch
+from conftest import CONFIG
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.ops import box_iou
+
+from karyon.types import IGNORE
+
+CENTER_LOSSES = {"loss_centerness", "loss_center_box"}
+
+
+@pytest.fixture
+def net(make_net):
+    """Untrained, so that about half of the centre cells have a score above 0.5."""
+    return make_net(pa=True, attention=["p2"]).train()
+
+
+def target_of(real, found=()):
+    """Boxes of a target as the RPN passes them on: found ones last, labelled -1."""
+    boxes = torch.tensor([*real, *found], dtype=torch.float32).reshape(-1, 4)
+    labels = torch.tensor([1] * len(real) + [IGNORE] * len(found))
+    return {"boxes": boxes, "labels": labels}
+
+
+def box(left, top, right, bottom):
+    return [float(left), float(top), float(right), float(bottom)]
+
+
+GT = box(300, 300, 340, 340)
+"""A nucleus far from the found box."""
+FOUND = box(0, 0, 100, 100)
+
+
+def anchor_labels(net, anchors, target):
+    labels, matched = net.rpn.assign_targets_to_anchors([torch.tensor(anchors)], [target])
+    return labels[0].tolist(), matched[0]
+
+
+def stock_anchor_labels(net, anchors, target):
+    real = {"boxes": target["boxes"][target["labels"] > 0]}
+    anchors = [torch.as_tensor(anchors)]
+    labels, matched = RegionProposalNetwork.assign_targets_to_anchors(net.rpn, anchors, [real])
+    return labels[0].tolist(), matched[0]
+
+
+def roi_labels(net, proposals, target):
+    matched, labels = net.roi_heads.assign_targets_to_proposals(
+        [torch.as_tensor(proposals)], [target["boxes"]], [target["labels"]]
+    )
+    return labels[0].tolist(), matched[0].tolist()
+
+
+def stock_roi_labels(net, proposals, target):
+    real = target["labels"] > 0
+    matched, labels = RoIHeads.assign_targets_to_proposals(
+        net.roi_heads,
+        [torch.as_tensor(proposals)],
+        [target["boxes"][real]],
+        [target["labels"][real]],
+    )
+    return labels[0].tolist(), matched[0].tolist()
+
+
+def test_anchors_near_a_found_box_are_left_out(net):
+    # Strips of the found 100 x 100 px: IoU = height / 100.
+    anchors = [GT, box(0, 0, 100, 90), box(0, 0, 100, 31), box(0, 0, 100, 29), box(200, 0, 220, 20)]
+    target = target_of([GT], [FOUND])
+    assert stock_anchor_labels(net, anchors, target)[0] == [1, 0, 0, 0, 0]
+    assert anchor_labels(net, anchors, target)[0] == [1, -1, -1, 0, 0]
+    assert net.counts["ignored_anchors"] == 2
+
+
+def test_the_best_anchor_of_a_found_box_is_left_out_below_the_threshold(net):
+    anchors = [GT, box(0, 0, 100, 29), box(0, 0, 100, 20), box(200, 0, 220, 20)]
+    assert anchor_labels(net, anchors, target_of([GT], [FOUND]))[0] == [1, -1, 0, 0]
+
+
+def test_positives_and_regression_targets_never_change(net):
+    # The found box is where the nucleus is: anchors on both stay positive, with its box.
+    anchors = [box(0, 0, 100, 100), box(0, 0, 100, 75), box(0, 0, 100, 50), box(0, 0, 100, 20)]
+    target = target_of([box(0, 0, 100, 96)], [FOUND])
+    labels, matched = anchor_labels(net, anchors, target)
+    wanted, wanted_matched = stock_anchor_labels(net, anchors, target)
+    assert labels == wanted == [1, 1, -1, 0]
+    assert torch.equal(matched, wanted_matched)
+
+
+def test_a_found_box_without_area_changes_nothing(net):
+    anchors = [GT, box(0, 0, 100, 31), box(0, 0, 100, 20), box(200, 0, 220, 20)]
+    with_one = target_of([GT], [FOUND])
+    with_empty = target_of([GT], [FOUND, box(50, 50, 50, 60), box(999, 999, 999, 999)])
+    assert anchor_labels(net, anchors, with_empty)[0] == anchor_labels(net, anchors, with_one)[0]
+    only_empty = target_of([GT], [box(50, 50, 50, 60)])
+    assert anchor_labels(net, anchors, only_empty)[0] == [1, 0, 0, 0]
+
+
+def test_without_annotated_nuclei_found_boxes_still_protect(net):
+    anchors = [box(0, 0, 100, 90), box(200, 0, 220, 20)]
+    assert anchor_labels(net, anchors, target_of([], [FOUND]))[0] == [-1, 0]
+    assert roi_labels(net, anchors, target_of([], [FOUND]))[0] == [-1, 0]
+
+
+def test_proposals_near_a_found_box_are_left_out(net):
+    # Against the nucleus [0, 0, 100, 20] the strip of 60 rows has IoU 1/3, the one of 10 rows
+    # 1/2; against the found box 0.6 and 0.1.
+    proposals = [box(0, 0, 100, 60), box(0, 0, 100, 10), box(0, 0, 100, 49), box(200, 0, 220, 20)]
+    target = target_of([box(0, 0, 100, 20)], [FOUND])
+    assert stock_roi_labels(net, proposals, target)[0] == [0, 1, 0, 0]
+    assert roi_labels(net, proposals, target)[0] == [-1, 1, 0, 0]
+    assert net.counts["ignored_rois"] == 1
+
+
+def test_a_proposal_on_a_nucleus_stays_positive(net):
+    # [0, 0, 100, 60]: IoU 0.6 with the found box and 1 with the second nucleus
+    target = target_of([GT, box(0, 0, 100, 60)], [FOUND])
+    assert roi_labels(net, [box(0, 0, 100, 60)], target) == ([1], [1])
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("count", [0, 1, 6])
+def test_with_nothing_found_labels_are_torchvisions(net, seed, count):
+    generator = torch.Generator().manual_seed(seed)
+    low = 80 * torch.rand(count + 300, 2, generator=generator)
+    boxes = torch.cat([low, low + 4 + 36 * torch.rand(len(low), 2, generator=generator)], 1)
+    target = {"boxes": boxes[:count], "labels": torch.ones(count, dtype=torch.int64)}
+    candidates = boxes[count:]
+    labels, matched = anchor_labels(net, candidates.tolist(), target)
+    wanted, wanted_matched = stock_anchor_labels(net, candidates.tolist(), target)
+    assert labels == wanted and torch.equal(matched, wanted_matched)
+    assert roi_labels(net, candidates, target) == stock_roi_labels(net, candidates, target)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_suppression_by_the_definition(net, seed):
+    """The best anchor of each found box and all at 0.3 or more are lost, as negatives only."""
+    generator = torch.Generator().manual_seed(seed)
+    low = 100 * torch.rand(310, 2, generator=generator)
+    boxes = torch.cat([low, low + 4 + 36 * torch.rand(310, 2, generator=generator)], 1)
+    target = target_of(boxes[:4].tolist(), boxes[4:10].tolist())
+    anchors = boxes[10:]
+    iou = box_iou(boxes[4:10], anchors)
+    near = (iou.amax(0) >= 0.3) | (iou == iou.amax(1, keepdim=True)).any(0)
+    stock = torch.tensor(stock_anchor_labels(net, anchors.tolist(), target)[0])
+    wanted = torch.where((stock == 0) & near, -1, stock)
+    assert anchor_labels(net, anchors.tolist(), target)[0] == wanted.tolist()
+    stock = torch.tensor(stock_roi_labels(net, anchors, target)[0])
+    wanted = torch.where((stock == 0) & (iou.amax(0) >= 0.5), -1, stock)
+    assert roi_labels(net, anchors, target)[0] == wanted.tolist()
+
+
+def test_suppress_rpn_and_suppress_roi_switch_it_off(make_net, make_batch):
+    images, targets = make_batch((64, 64), (64, 64))
+    seen = {}
+    for rpn in (True, False):
+        for roi in (True, False):
+            net = make_net(pa=True, suppress_rpn=rpn, suppress_roi=roi).train()
+            torch.manual_seed(0)
+            losses = net(images, targets)
+            assert net.counts["found_boxes"] > 2
+            assert bool(net.counts["ignored_anchors"] > 0) == rpn
+            assert bool(net.counts["ignored_rois"] > 0) == roi
+            seen[rpn, roi] = losses
+    # What is not suppressed is as if nothing had been found.
+    blind = make_net(pa=True, center={"threshold": 1.0}).train()
+    torch.manual_seed(0)
+    blind = blind(images, targets)
+    assert all(torch.equal(seen[False, False][name], blind[name]) for name in blind)
+    assert not torch.equal(seen[True, False]["loss_objectness"], blind["loss_objectness"])
+    assert not torch.equal(seen[False, True]["loss_classifier"], blind["loss_classifier"])
+
+
+def test_found_boxes_are_proposals_in_training(net):
+    found = box(10, 10, 30, 30)
+    real = box(12, 10, 30, 30)  # IoU 0.9: the found box is one more positive of the nucleus
+    proposals, _, labels, _ = net.roi_heads.select_training_samples(
+        [torch.tensor([box(40, 40, 60, 60)])], [{**target_of([real], [found]), "label_map": None}]
+    )
+    assert found in proposals[0][labels[0] == 1].tolist()
+    assert real in proposals[0][labels[0] == 1].tolist()
+    proposals, _, labels, _ = net.roi_heads.select_training_samples(
+        [torch.tensor([box(40, 40, 60, 60)])],
+        [{**target_of([box(50, 0, 64, 9)], [found]), "label_map": None}],
+    )
+    assert found not in proposals[0].tolist()  # on nothing annotated: neither one nor the other
+
+
+def gradients(net, losses, names):
+    """Whether each parameter gets a gradient from some of the losses."""
+    net.zero_grad(set_to_none=True)
+    sum(losses[name] for name in names).backward(retain_graph=True)
+    return {
+        name: p.grad is not None and bool(p.grad.any())
+        for name, p in net.named_parameters()
+        if p.requires_grad
+    }
+
+
+def test_gradients_stop_where_they_should(net, make_batch):
+    losses = net(*make_batch((64, 64), (64, 96)))
+    assert losses.keys() >= CENTER_LOSSES and net.counts["found_boxes"] > 1
+    from_others = gradients(net, losses, losses.keys() - CENTER_LOSSES)
+    from_center = gradients(net, losses, CENTER_LOSSES)
+    for name in from_others:
+        if "center_head" in name:
+            assert not from_others[name] and from_center[name], name
+        elif name.startswith("roi_heads") or "cls_logits" in name or "bbox_pred" in name:
+            assert not from_center[name], name
+        elif "rpn.head.conv" in name or "backbone.body" in name or "attention.0" in name:
+            assert from_center[name], name  # the trunk is shared
+    assert all(reached for name, reached in from_others.items() if "center_head" not in name)
+
+
+def test_center_losses_alone_are_those_of_the_whole_step(net, make_batch):
+    images, targets = make_batch((64, 64), (48, 80))
+    torch.manual_seed(0)
+    whole = net(images, targets)
+    torch.manual_seed(0)
+    alone = net.center_losses(images, targets)
+    assert alone.keys() == CENTER_LOSSES
+    assert all(torch.equal(alone[name], whole[name]) for name in alone)
+    sum(alone.values()).backward()
+    assert all(p.grad is None for p in net.roi_heads.parameters())
+    assert net.rpn.head.cls_logits.weight.grad is None
+
+
+@pytest.mark.parametrize("counts", [(0, 0), (0, 5), (5, 0)])
+@pytest.mark.parametrize("center", [{"threshold": 0.5}, {"threshold": 1.0}])
+def test_images_without_annotation_train(make_net, make_batch, counts, center):
+    net = make_net(pa=True, center=center).train()
+    batches = [make_batch((64, 64), count=count, seed=i) for i, count in enumerate(counts)]
+    images, targets = ([x for batch in batches for x in batch[i]] for i in (0, 1))
+    losses = net(images, targets)
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    sum(losses.values()).backward()
+    # DDP waits for a gradient of every parameter.
+    missing = [name for name, p in net.named_parameters() if p.grad is None]
+    assert missing == []
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters())
+    if counts == (0, 0):
+        assert losses["loss_centerness"] == losses["loss_center_box"] == 0
+
+
+@pytest.mark.parametrize("pixel", [(0, 0), (63, 63), (0, 63), (30, 17)])
+def test_single_pixels_train(net, make_batch, pixel):
+    (image,), (target,) = make_batch((64, 64), count=0)
+    target["label_map"][pixel] = 1
+    row, col = pixel
+    target["boxes"] = torch.tensor([box(col, row, col + 1, row + 1)])
+    target["labels"] = torch.ones(1, dtype=torch.int64)
+    losses = net([image], [target])
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert losses["loss_centerness"] > 0
+
+
+def test_nuclei_at_the_border_and_images_of_different_sizes_train(net, make_batch):
+    shapes = (64, 64), (37, 90), (96, 41)
+    images, targets = make_batch(*shapes, count=30)
+    for target, (height, width) in zip(targets, shapes, strict=True):
+        low, high = target["boxes"].amin(0), target["boxes"].amax(0)
+        assert low[0] == 0 and low[1] == 0 and high[2] == width and high[3] == height
+    losses = net(images, targets)
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+def test_padding_of_a_batch_changes_no_loss_of_the_centre(make_net, make_batch):
+    net = make_net(pa=True, center={"num_samples": 4000}).eval()  # all cells, fixed norms
+    small, (target,) = make_batch((64, 64))
+    large, (other,) = make_batch((96, 96), count=0)
+    net.rpn.train()
+    alone = net.center_losses(small, [target])
+    together = net.center_losses([*small, *large], [target, other])
+    for name in alone:
+        # features near the border see the padding: not equal, but no cell more or less counts
+        torch.testing.assert_close(together[name], alone[name], rtol=0.05, atol=0)
+
+
+class Spots(torch.nn.Module):
+    """In place of a centre head's maps: single cells found, boxes their anchors."""
+
+    def __init__(self, head, cells, logit=6.0):
+        super().__init__()
+        self.find = head.find
+        self.cells, self.logit = cells, logit
+
+    def forward(self, trunk):
+        logits = torch.full((len(trunk), *trunk.shape[2:]), -9.0)
+        for row, col in self.cells:
+            logits[:, row, col] = self.logit
+        return logits, torch.zeros(len(trunk), 4, *trunk.shape[2:])
+
+
+def probability(logit):
+    return torch.tensor(logit).sigmoid().item()
+
+
+def predicted(make_net, make_batch, center=6.0, classifier=-1.5, **options):
+    """Detections of a net that finds the cell (8, 8), a box of 16 px around (32, 32).
+
+    Its classifier gives every proposal the same score, its boxes are the proposals.
+    """
+    net = make_net(pa=True, center={"threshold": 0.5}, **options).eval()
+    predictor = net.roi_heads.box_predictor
+    torch.nn.init.zeros_(predictor.cls_score.weight)
+    predictor.cls_score.bias.data = torch.tensor([0.0, classifier])
+    torch.nn.init.zeros_(predictor.bbox_pred.weight)
+    torch.nn.init.zeros_(predictor.bbox_pred.bias)
+    torch.nn.init.constant_(net.roi_heads.mask_predictor.mask_fcn_logits.bias, 5.0)
+    net.rpn.center_head = Spots(net.rpn.center_head, [(8, 8)], center)
+    with torch.no_grad():
+        got = net(make_batch((64, 64))[0])[0]
+    scores = dict(zip(map(tuple, got["boxes"].tolist()), got["scores"].tolist(), strict=True))
+    return scores, scores.pop(tuple(ON_CELL), None)
+
+
+ON_CELL = box(24, 24, 40, 40)
+
+
+@pytest.mark.parametrize(
+    "final_score, center, classifier, wanted",
+    [
+        ("override", 6.0, -1.5, 0.999 + 0.0009 * probability(6.0)),
+        ("override", 0.5, -1.5, 0.999 + 0.0009 * probability(0.5)),
+        ("center", 6.0, -1.5, probability(6.0)),
+        ("center", 0.5, -1.5, probability(0.5)),
+        ("max", 6.0, -1.5, probability(6.0)),
+        ("max", 0.5, 2.5, probability(2.5)),
+        ("rcnn", 6.0, -1.5, probability(-1.5)),
+    ],
+)
+def test_final_score_of_a_found_box(make_net, make_batch, final_score, center, classifier, wanted):
+    options = {"final_score": final_score, "roi": {**CONFIG["roi"], "nms_thresh": 1.0}}
+    others, found = predicted(make_net, make_batch, center, classifier, **options)
+    assert found == pytest.approx(wanted, abs=1e-5)
+    assert others
+    assert list(others.values()) == pytest.approx([probability(classifier)] * len(others))
+
+
+def test_propose_test_decides_whether_found_boxes_are_detected(make_net, make_batch):
+    assert predicted(make_net, make_batch)[1] is not None
+    others, found = predicted(make_net, make_batch, propose_test=False)
+    assert others and found is None
+
+
+@pytest.mark.parametrize("attention", [[], ["p2"], ["p2", "p3", "p4"]])
+def test_shared_weights_begin_equal_under_one_seed(make_net, attention):
+    baseline = make_net(seed=4).state_dict()
+    partial = make_net(pa=True, seed=4, attention=attention).state_dict()
+    added = partial.keys() - baseline.keys()
+    assert baseline.keys() <= partial.keys()
+    assert added and all("attention" in key or "center_head" in key for key in added)
+    assert all(torch.equal(value, partial[key]) for key, value in baseline.items())
+    other = make_net(pa=True, seed=5).state_dict()
+    assert not torch.equal(
+        other["rpn.center_head.logits.weight"], partial["rpn.center_head.logits.weight"]
+    )
+
+
+@pytest.mark.parametrize("min_size", [None, 40])
+def test_center_map_covers_the_image_without_its_padding(make_net, make_batch, min_size):
+    net = make_net(pa=True, transform={"min_size": min_size}).eval()
+    (image,), _ = make_batch((50, 75))
+    score = net.center_map(image)
+    # 50 x 75 px: 12.5 x 18.75 cells; at 40 x 60 px: 10 x 15
+    assert score.shape == ((13, 19) if min_size is None else (10, 15))
+    assert (score > 0).all() and (score < 1).all() and not score.requires_grad
+
+
+def test_attention_map_is_of_the_labelled_nuclei(make_net, make_batch):
+    net = make_net(pa=True, attention=["p2"]).eval()
+    (image,), (target,) = make_batch((50, 75))
+    given = net.attention_map(image, target["label_map"])
+    assert given.shape == (13, 19) and given.min() >= 0 and given.max() <= 1 and given.std() > 0
+    assert not torch.equal(given, net.attention_map(image, target["label_map"] == 1))
+    assert make_net(pa=True, attention=["p3"]).eval().attention_map(image, given) is None
+
+
+def test_plain_nets_count_nothing_and_partial_ones_do(make_net, make_batch):
+    images, targets = make_batch((64, 64))
+    net = make_net(pa=True).train()
+    net(images, targets)
+    assert net.counts.keys() == {"found_boxes", "ignored_anchors", "ignored_rois"}
+    assert all(value.numel() == 1 for value in net.counts.values())

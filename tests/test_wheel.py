@@ -1,0 +1,67 @@
+"""The built wheel holds the configuration and works away from the source tree."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import PathDistribution
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Path of the wheel, and of the folder it is unpacked into."""
+    folder = tmp_path_factory.mktemp("wheel")
+    # The build back end comes with the test environment: nothing is fetched.
+    options = ["--no-deps", "--no-build-isolation", "--no-cache-dir", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "wheel", *options, "-w", folder, ROOT]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = folder.glob("*.whl")
+    with zipfile.ZipFile(built) as archive:
+        archive.extractall(folder / "site")
+    return built, folder / "site"
+
+
+def test_wheel_holds_the_package_and_nothing_else(wheel):
+    built, _ = wheel
+    with zipfile.ZipFile(built) as archive:
+        names = set(archive.namelist())
+    package = ROOT / "src"
+    expected = {
+        path.relative_to(package).as_posix()
+        for path in (package / "karyon").rglob("*")
+        if path.suffix in (".py", ".yaml")
+    }
+    assert {"karyon/conf/__init__.py", "karyon/conf/train.yaml"} <= expected
+    assert {name for name in names if not name.split("/")[0].endswith(".dist-info")} == expected
+
+
+def test_wheel_names_the_command(wheel):
+    _, site = wheel
+    (info,) = site.glob("*.dist-info")
+    (point,) = PathDistribution(info).entry_points.select(group="console_scripts")
+    assert (point.name, point.value) == ("karyon", "karyon.cli.main:main")
+
+
+def test_wheel_composes_from_any_folder(wheel, tmp_path):
+    _, site = wheel
+    # What the console script does, and where the package came from.
+    code = (
+        "import sys, karyon; from karyon.cli.main import main; status = main(sys.argv[1:]); "
+        "print(karyon.__file__, file=sys.stderr); sys.exit(status)"
+    )
+    command = [sys.executable, "-c", code, "train", "experiment=bbbc360_25_pa", "--cfg"]
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == str(site / "karyon" / "__init__.py")
+    assert "_target_: karyon.data.BBBC038" in done.stdout
+    assert "annotation_fraction: 0.25" in done.stdout
+    assert list(tmp_path.iterdir()) == []
