@@ -71,7 +71,7 @@ def broken_rules(part: str, source: str) -> list[str]:
         words = name.split(".")
         if words[0] == "":
             found.append(f"relative import {name}")
-        elif words[0] == "karyon" and words[1] != "__version__":
+        elif words[0] == "karyon" and words[1:2] not in ([], ["__version__"]):
             below = level.get(words[1], len(LAYERS)) < level[part]
             beside = level.get(words[1]) == level[part] and level[part] not in STRANGERS
             if not (below or beside or words[1] == part):

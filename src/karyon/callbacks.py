@@ -3,6 +3,7 @@
 import netrc
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -79,10 +80,8 @@ def wandb_logger(project: str, group: str, save_dir: str, **options: Any) -> Any
     Raises:
         UserError: If wandb is not installed.
     """
-    try:
-        import wandb
-    except ImportError as error:
-        raise UserError("logger=wandb needs wandb; install it with pip install wandb") from error
+    if find_spec("wandb") is None:
+        raise UserError("logger=wandb needs wandb; install it with pip install wandb")
     from pytorch_lightning.loggers import WandbLogger
 
     offline = os.environ.get("WANDB_MODE") == "offline" or not _has_key()

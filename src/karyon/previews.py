@@ -70,7 +70,7 @@ def heat_map(image: np.ndarray, heat: Tensor) -> np.ndarray:
 def center_pictures(net: Any, data: NucleiData) -> dict[str, np.ndarray]:
     """Centre map and attention of the labelled nuclei of one training image, where a net has them.
 
-    Source: Figs. 1 and 2 of Zhou et al., IEEE Access 2019.
+    Source: Figs. 1 and 2 of Feng et al., IEEE Access 2019.
     """
     if not hasattr(net, "center_map"):
         return {}

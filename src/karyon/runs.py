@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from karyon.atomic import replacing
 from karyon.types import UserError
 
 PACKAGES = ("karyon", "torch", "torchvision", "pytorch-lightning", "albumentations", "numpy")
@@ -44,13 +45,8 @@ def new_run_folder(runs: str | Path, name: str, config: str) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file completely or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot write ({error.strerror}); free some space") from error
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

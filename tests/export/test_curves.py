@@ -138,7 +138,7 @@ def test_bad_calls_are_refused_and_leave_nothing(tmp_path):
     with pytest.raises(ValueError, match="at least one run"):
         save_curves(tmp_path / "a.png", {})
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot write"):
         save_curves(tmp_path / "file" / "a.png", RUNS)
     assert os.listdir(tmp_path) == ["file"]
 

@@ -7,7 +7,8 @@ import pytest
 import tifffile
 import torch
 
-from karyon.export.label_tiff import read_label_tiff, whole_file, write_label_tiff
+from karyon.atomic import replacing
+from karyon.export.label_tiff import read_label_tiff, write_label_tiff
 from karyon.types import UserError
 
 
@@ -48,18 +49,18 @@ def test_what_is_not_a_label_map_is_refused(tmp_path):
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(KeyError), whole_file(path) as part:
+    with pytest.raises(KeyError), replacing(path) as part:
         part.write_text("half")
         raise KeyError
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.txt"]
-    with whole_file(path) as part:
+    with replacing(path) as part:
         part.write_text("new")
     assert path.read_text() == "new" and os.listdir(tmp_path) == ["a.txt"]
 
 
 def test_a_folder_that_is_a_file_is_told_in_one_line(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be written") as error:
+    with pytest.raises(UserError, match="cannot write") as error:
         write_label_tiff(tmp_path / "file" / "a.tif", np.zeros((2, 2), int))
     assert "\n" not in str(error.value)
 

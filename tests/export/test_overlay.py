@@ -205,6 +205,6 @@ def test_bad_calls_are_refused_and_leave_nothing(tmp_path):
     with pytest.raises(ValueError, match="0 and 5"):
         contact_sheet(tmp_path / "a.png", [])
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot write"):
         save_overlays(tmp_path / "file" / "a.png", [LabelledImage(image)])
     assert os.listdir(tmp_path) == ["file"]

@@ -12,7 +12,7 @@ from karyon.ops.labels import boxes_of
 
 
 def targets_by_loops(boxes, label_map, size, overlap, stride=4, share=0.3):
-    """Cell by cell, as the paper's section III-B with the rounding of the authors' code."""
+    """Cell by cell, as the paper's section II with the rounding of the authors' code."""
     labels = np.full(size, -1)
     index = np.zeros(size, int)
     nearest = np.full(size, np.inf)
@@ -59,7 +59,7 @@ def test_targets_equal_loops(seed, count, overlap):
     got = center_target(boxes, label_map, size, overlap=overlap)
     labels, index = targets_by_loops(boxes.tolist(), label_map.numpy(), size, overlap)
     np.testing.assert_array_equal(got.labels, labels)
-    np.testing.assert_array_equal(got.index[got.labels == 1], index[labels == 1])
+    np.testing.assert_array_equal(got.nucleus[got.labels == 1], index[labels == 1])
     assert (got.labels[:, 21:] == -1).all()  # padding stays unknown
 
 
@@ -82,8 +82,8 @@ def test_two_overlapping_nuclei_share_their_cells_by_the_rule():
     last = center_target(boxes, label_map, (12, 12), overlap="last")
     assert (nearest.labels[3:7, 3:8] == 1).all() and (nearest.labels == 1).sum() == 20
     # column 4 is centred at 4.5 (0.5 and 1.5 away), 5 at 5.5 (a tie: the first), 6 at 6.5
-    assert nearest.index[4, 3:8].tolist() == [0, 0, 0, 1, 1]
-    assert last.index[4, 3:8].tolist() == [0, 1, 1, 1, 1]
+    assert nearest.nucleus[4, 3:8].tolist() == [0, 0, 0, 1, 1]
+    assert last.nucleus[4, 3:8].tolist() == [0, 1, 1, 1, 1]
     assert torch.equal(nearest.labels, last.labels)
 
 

@@ -62,6 +62,11 @@ def test_targets_equal_roi_align_of_whole_masks(seed, side):
     got = mask_targets(label_map, boxes, nucleus, side)
     wanted = project_masks_on_boxes(stack, boxes, nucleus, side)
     assert torch.allclose(got, wanted, atol=2e-5)
+    # alone, a box has a crop of just its own size
+    alone = [
+        mask_targets(label_map, boxes[i : i + 1], nucleus[i : i + 1], side) for i in range(2, 20)
+    ]
+    assert torch.allclose(torch.cat(alone), wanted[2:], atol=2e-5)
 
 
 def test_targets_of_a_nucleus_that_a_resize_erased_are_empty():

@@ -76,7 +76,7 @@ def _keys(node: Any, prefix: str = "") -> list[str]:
     own = [prefix.rstrip(".")] if prefix else []
     children = OmegaConf.to_container(node, resolve=False)
     assert isinstance(children, dict)
-    return own + [k for key in children for k in _keys(node._get_node(key), f"{prefix}{key}.")]
+    return own + [k for key in children for k in _keys(node._get_node(key), f"{prefix}{key!s}.")]
 
 
 def build(node: Any, **extra: Any) -> Any:

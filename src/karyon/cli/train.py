@@ -80,7 +80,12 @@ def train(config: DictConfig) -> Path:
         config.model = OmegaConf.create(plain(config.model))  # the median box becomes a number
     pl.seed_everything(config.seed, verbose=False)
     net = build(config.model)
-    report = load_weights(net, config.weights, config.model.backbone.get("name", "compact"))
+    report = load_weights(
+        net,
+        config.weights,
+        config.model.backbone.get("name", "compact"),
+        rescale_rpn=config.rescale_rpn,
+    )
     task = build_task(config, net)
     run = new_run_folder(config.runs, config.name, OmegaConf.to_yaml(config))
     OmegaConf.register_new_resolver("run_dir", lambda: str(run), replace=True)

@@ -18,7 +18,7 @@ import imagecodecs
 import numpy as np
 import tifffile
 
-from karyon.data.atomic import replacing
+from karyon.atomic import replacing
 from karyon.data.files import FileTree
 from karyon.data.images import read_image, read_label_map, write_label_map
 from karyon.types import Record, Source, UserError

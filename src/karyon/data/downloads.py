@@ -28,7 +28,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from karyon.data.atomic import replacing
+from karyon.atomic import replacing
 from karyon.types import UserError
 
 UNKNOWN = "unknown"

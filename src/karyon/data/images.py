@@ -21,7 +21,7 @@ import tifffile
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin
 from scipy import ndimage
 
-from karyon.data.atomic import replacing
+from karyon.atomic import replacing
 from karyon.types import UserError
 
 MAX_PIXELS = 400_000_000

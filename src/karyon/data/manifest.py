@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from karyon.data.atomic import replacing
+from karyon.atomic import replacing
 from karyon.types import UserError
 
 FORMAT = "karyon-annotation-1"

@@ -90,13 +90,22 @@ class WholeSet(Dataset[tuple[Tensor, Tensor, str]]):
 
 
 class Draws(Sampler[int]):
-    """Draw numbers `start, start + step, ...` below `stop`: one process's share."""
+    """One process's share of the draw numbers `0 .. stop - 1`: `rank, rank + world, ...`.
 
-    def __init__(self, start: int, stop: int, step: int = 1):
-        self.numbers = range(start, stop, step)
+    Args:
+        stop: Draws of the whole training, over all processes.
+        done: Draws that a resumed run has seen; they are left out, but count in the length,
+            because the trainer goes on counting where it stopped.
+        rank: Number of the process.
+        world: Number of processes, a divisor of `done`.
+    """
+
+    def __init__(self, stop: int, done: int = 0, rank: int = 0, world: int = 1):
+        self.numbers = range(rank, stop, world)
+        self.done = done // world
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.numbers)
+        return iter(self.numbers[self.done :])
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -220,7 +229,7 @@ class NucleiData(pl.LightningDataModule):
                 f"data.batch_size={self.batch_size} cannot be shared by {world} processes; "
                 f"use a multiple of {world}"
             )
-        draws = Draws(done * self.batch_size + rank, self.steps * self.batch_size, world)
+        draws = Draws(self.steps * self.batch_size, done * self.batch_size, rank, world)
         return self._loader(self.train_set, self.batch_size // world, draws)
 
     def val_dataloader(self) -> DataLoader[Any]:

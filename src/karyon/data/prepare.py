@@ -14,7 +14,7 @@ import imagecodecs
 import numpy as np
 import tifffile
 
-from karyon.data.atomic import replacing
+from karyon.atomic import replacing
 from karyon.data.folder import Folder
 from karyon.data.images import check_instances, write_label_map
 from karyon.data.problems import Watch

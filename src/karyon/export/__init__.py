@@ -1,7 +1,7 @@
 """What leaves karyon: label TIFFs, pictures of nuclei and curves."""
 
 from karyon.export.curves import save_curves, save_threshold_curves
-from karyon.export.label_tiff import read_label_tiff, whole_file, write_label_tiff
+from karyon.export.label_tiff import read_label_tiff, write_label_tiff
 from karyon.export.overlay import (
     LabelledImage,
     contact_sheet,
@@ -21,6 +21,5 @@ __all__ = [
     "save_overlays",
     "save_threshold_curves",
     "to_display",
-    "whole_file",
     "write_label_tiff",
 ]

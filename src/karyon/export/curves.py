@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
 
-from karyon.export.label_tiff import whole_file
+from karyon.atomic import replacing
 
 Line = Sequence[tuple[float, float]]
 """Points (x, value) of one seed, x ascending."""
@@ -212,5 +212,5 @@ def _style(i: int) -> tuple[str, str | tuple[int, tuple[float, ...]]]:
 
 
 def _save(path: str | os.PathLike[str], figure: Figure) -> None:
-    with whole_file(path) as part:
+    with replacing(path) as part:
         figure.savefig(part, format=Path(path).suffix.lstrip(".").lower() or "png", dpi=150)

@@ -4,43 +4,17 @@ Files appear whole or not at all: each is written beside its place and moved the
 """
 
 import os
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import tifffile
 from torch import Tensor
 
+from karyon.atomic import replacing
 from karyon.types import UserError
 
 MAX_PIXELS = 1 << 30
 """Largest image that is read; a larger claim is a damaged or hostile file."""
-
-
-@contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path in the folder of `path`, moved to `path` if the block succeeds.
-
-    The folder is made if it is missing; a block that fails leaves nothing and keeps an older
-    file of that name as it was.
-
-    Raises:
-        UserError: If the folder or the file cannot be written.
-    """
-    path = Path(path)
-    part = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        part.replace(path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"{path}: cannot be written ({reason}); choose another folder") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def write_label_tiff(path: str | os.PathLike[str], labels: np.ndarray | Tensor) -> None:
@@ -63,7 +37,7 @@ def write_label_tiff(path: str | os.PathLike[str], labels: np.ndarray | Tensor) 
     if low < 0 or high > np.iinfo(np.int32).max:
         raise ValueError(f"Expected labels from 0 to 2147483647, but got {low} to {high}")
     dtype = np.uint16 if high <= np.iinfo(np.uint16).max else np.uint32
-    with whole_file(path) as part:
+    with replacing(path) as part:
         tifffile.imwrite(part, array.astype(dtype), compression="zlib", photometric="minisblack")
 
 

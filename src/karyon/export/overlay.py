@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage.segmentation import find_boundaries
 from torch import Tensor
 
-from karyon.export.label_tiff import whole_file
+from karyon.atomic import replacing
 
 Color = tuple[int, int, int]
 Size = tuple[int, int]
@@ -292,5 +292,5 @@ def _write(
 
 
 def _save(path: PathLike, page: Image.Image) -> None:
-    with whole_file(path) as part:
+    with replacing(path) as part:
         page.save(part, format="PNG", optimize=True)

@@ -1,6 +1,6 @@
 """Decomposed self-attention: attention of rank 64 at linear cost.
 
-Source: Zhou et al., IEEE Access 2019, section III-A. Instead of an N x N attention matrix over
+Source: Feng et al., IEEE Access 2019, section II. Instead of an N x N attention matrix over
 the N locations, a basis map B (softmax over locations) and a coefficient map K (softmax over
 the 64 channels) are learned; the attention matrix is K^T B, whose rows sum to 1.
 """

@@ -1,6 +1,6 @@
 """The centre head of partial-annotation Mask R-CNN.
 
-Source: Zhou et al., IEEE Access 2019, section III-B, and the authors' code where the paper is
+Source: Feng et al., IEEE Access 2019, section II, and the authors' code where the paper is
 silent; each option below says which of the two it follows.
 """
 
@@ -57,8 +57,10 @@ class CenterHead(nn.Module):
         self.deltas = nn.Conv2d(channels, 4, 1)
         for layer in (self.logits, self.deltas):
             nn.init.normal_(layer.weight, std=0.01)
+            assert layer.bias is not None
             nn.init.zeros_(layer.bias)
-        self.anchor_size = tuple(float(side) for side in anchor_size)
+        width, height = anchor_size
+        self.anchor_size = (float(width), float(height))
         self.threshold = threshold
         self.test_threshold = threshold if test_threshold is None else test_threshold
         self.connectivity = connectivity

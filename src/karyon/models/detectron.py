@@ -1,6 +1,6 @@
 """Weights of Facebook's Detectron (2018), the paper's starting point, as torchvision names.
 
-The partial-annotation paper (Zhou et al., IEEE Access 2019) starts from the COCO model
+The partial-annotation paper (Feng et al., IEEE Access 2019) starts from the COCO model
 `e2e_mask_rcnn_X-101-64x4d-FPN_1x`, a Python-2 pickle of Caffe2 blobs. A pickle can run any
 program while it is read. Here the reader knows seven names, each bound to a harmless stand-in
 that only writes down what it is given, and refuses the file at any other; arrays are built

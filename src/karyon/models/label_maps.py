@@ -44,7 +44,7 @@ class LabelMapTransform(GeneralizedRCNNTransform):
     ):
         super().__init__(min_size or 1, max_size, image_mean, image_std, size_divisible)
         self.native_scale = min_size is None
-        self.paste = {"dilation": dilation, "overlap": overlap, "max_lost": max_lost}
+        self.paste: dict[str, Any] = dict(dilation=dilation, overlap=overlap, max_lost=max_lost)
 
     def resize(
         self, image: Tensor, target: dict[str, Tensor] | None = None

@@ -1,6 +1,6 @@
 """Partial-annotation Mask R-CNN: find unlabelled nuclei, and do not take them as background.
 
-Source: Zhou et al., IEEE Access 2019 (arXiv 1907.09738), sections III-B and III-C. A centre head
+Source: Feng et al., IEEE Access 2019 (arXiv 1907.09738), section II. A centre head
 on the first FPN level shares the RPN's 3x3 convolution. Cells whose centre score passes a
 threshold become *found boxes*: in training, anchors and proposals near them are left out of the
 negatives; at inference they join the proposals.

@@ -1,6 +1,6 @@
 """The centre map of partial-annotation Mask R-CNN: its targets, and boxes out of it.
 
-Source: Zhou et al., IEEE Access 2019, section III-B. A cell of the first FPN level (4 px) is 1
+Source: Feng et al., IEEE Access 2019, section II. A cell of the first FPN level (4 px) is 1
 in the middle of an annotated nucleus (a box of 0.3 times its width and height), 0 elsewhere
 inside annotated nuclei, and unknown (-1) outside them, because what was not annotated may hold
 nuclei too.
@@ -21,11 +21,11 @@ class CenterTarget(NamedTuple):
 
     Attributes:
         labels: `(h, w)` `int64`, 1 centre, 0 inside an annotated nucleus, -1 unknown.
-        index: `(h, w)` `int64`, the nucleus whose centre a cell belongs to; 0 where none.
+        nucleus: `(h, w)` `int64`, the nucleus whose centre a cell belongs to; 0 where none.
     """
 
     labels: Tensor
-    index: Tensor
+    nucleus: Tensor
 
 
 def _spans(low: Tensor, high: Tensor, stride: float, share: float, limit: int) -> Tensor:

@@ -10,7 +10,7 @@ from karyon.types import UserError
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Offer a temporary name beside a file; put it in the file's place if all went well.
 
     The temporary name has the same extension, so that writers that look at it do the same. It
