@@ -18,14 +18,8 @@ from torch import Tensor, nn
 
 from karyon.data.module import NucleiData, to_tensor
 from karyon.export import LabelledImage, overlay_panel, save_overlays, to_display
-from karyon.ops.labels import keep_ids
+from karyon.ops.labels import at_threshold
 from karyon.types import Prediction
-
-
-def at_threshold(prediction: Prediction, threshold: float) -> np.ndarray:
-    """The label map of the detections with a higher score, `(H, W)` `int32`."""
-    keep = prediction["scores"].cpu() > threshold
-    return keep_ids(prediction["label_map"].cpu(), keep).numpy()
 
 
 @torch.inference_mode()
@@ -47,11 +41,11 @@ def overlay_rows(
     for image_id in data.train_set.ids[:count]:
         image, kept = data.train_set.partial(image_id)
         truth = kept if data.annotation.crop_fraction else data.whole(image_id)[1]
-        found = at_threshold(predict_one(net, image), threshold)
+        found = at_threshold(predict_one(net, image), threshold).numpy()
         rows.append(LabelledImage(image, kept, truth, found, f"training image {image_id}"))
     for image_id in data.ids("test")[:count]:
         image, truth = data.whole(image_id)
-        found = at_threshold(predict_one(net, image), threshold)
+        found = at_threshold(predict_one(net, image), threshold).numpy()
         rows.append(LabelledImage(image, None, truth, found, f"test image {image_id}"))
     return rows
 

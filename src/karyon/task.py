@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from karyon.data.module import Batch
-from karyon.metrics.instance import InstanceScores
+from karyon.metrics import InstanceScores, per_image_scores
+from karyon.ops.labels import at_threshold
 from karyon.types import Prediction, UserError
 
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
@@ -61,12 +62,14 @@ class SegmentationTask(pl.LightningModule):
         self.headline = score_threshold
         self.val_metrics = InstanceScores([score_threshold, *THRESHOLDS])
         self.test_metrics = InstanceScores([score_threshold, *THRESHOLDS])
+        self.test_rows: list[dict[str, Any]] = []
         self.test_thresholds: tuple[float, ...] = (score_threshold, *THRESHOLDS)
 
     def test_at(self, thresholds: Sequence[float]) -> None:
         """Score the next test at these thresholds and at those of the curve."""
         self.test_thresholds = (*thresholds, *THRESHOLDS)
         self.test_metrics = InstanceScores(self.test_thresholds).to(self.device)
+        self.test_rows = []
 
     def forward(self, images: list[Tensor]) -> list[Prediction]:
         """Predictions of the net for `(3, H, W)` images in [0, 1]."""
@@ -116,13 +119,27 @@ class SegmentationTask(pl.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the metrics with the predictions for a batch."""
-        images, truth, _ = batch
-        self.test_metrics.update(self.net(images), truth)
+        images, truth, ids = batch
+        predictions = self.net(images)
+        self.test_metrics.update(predictions, truth)
+        for image_id, prediction, labels in zip(ids, predictions, truth, strict=True):
+            for threshold in dict.fromkeys(self.test_thresholds[:2]):
+                scores = per_image_scores(labels, at_threshold(prediction, threshold))
+                self.test_rows.append({"image": image_id, "score_threshold": threshold, **scores})
 
     def test_scores(self) -> dict[str, list[float]]:
         """Every metric at every threshold of `test_thresholds`, after a test."""
         values = self.test_metrics.compute()
         return {name: value.double().cpu().tolist() for name, value in values.items()}
+
+    def rows_per_image(self) -> list[dict[str, Any]]:
+        """Scores of each test image at the first two thresholds, from all processes, by name."""
+        rows = self.test_rows
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            parts: list[Any] = [None] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(parts, rows)
+            rows = [row for part in parts for row in part]
+        return sorted(rows, key=lambda row: (row["image"], row["score_threshold"]))
 
     def configure_optimizers(self) -> Any:
         """Two groups, weights and biases; the schedule acts each step."""

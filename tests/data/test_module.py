@@ -1,70 +1,19 @@
-"""The data module: the same draws in every way of loading, partial labels in training alone."""
+"""The data module: partial labels in training, all of them in evaluation."""
 
 import json
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
-from torch import nn
+from sources import InMemory, grid, make_data, synthetic
 
 from karyon.data.annotation import crop_window, keep_exemplars, keep_fraction
-from karyon.data.module import Draws, NucleiData, to_target
-from karyon.data.synthetic import Synthetic
-from karyon.data.transforms import Augment, flips, light, strong
+from karyon.data.module import to_target
+from karyon.data.transforms import light, strong
 from karyon.ops.normalize import FullRange, Percentile
-from karyon.types import Record, UserError
+from karyon.types import UserError
 
 LARGE_IDS = (300, 70_000, 2**24 - 1)
-
-
-class InMemory:
-    """A source of given label maps; the images show what they are of."""
-
-    def __init__(self, train, test=()):
-        self.records = {}
-        self.ids = {"train": [], "test": []}
-        for split, maps in (("train", train), ("test", test)):
-            for i, labels in enumerate(maps):
-                name = f"{split}-{i}"
-                image = np.repeat(((labels > 0) * 100 + 20)[..., None], 3, 2).astype(np.uint8)
-                self.ids[split].append(name)
-                self.records[name] = Record(name, image, labels)
-
-    def splits(self):
-        return self.ids
-
-    def read(self, image_id):
-        return self.records[image_id]
-
-
-def grid(*ids, side=6, shape=(48, 64), gap=12):
-    """Squares in rows of four, one for each id."""
-    labels = np.zeros(shape, np.int32)
-    for i, number in enumerate(ids):
-        row, col = gap * (i // 4) + 2, gap * (i % 4) + 2
-        labels[row : row + side, col : col + side] = number
-    return labels
-
-
-def synthetic(n_train=5, n_test=3):
-    return Synthetic(n_train, n_test, size=(48, 64), radius=(4.0, 6.0), count=(6, 9))
-
-
-def make_data(source=None, augment=None, normalize=None, **options):
-    return NucleiData(
-        source or synthetic(), normalize or Percentile(), augment or Augment(), **options
-    )
-
-
-def drain(loader):
-    """Everything a loader shows, as comparable values."""
-    return [
-        (name, image.numpy().tobytes(), target["label_map"].numpy().tobytes())
-        for images, targets, names in loader
-        for image, target, name in zip(images, targets, names, strict=True)
-    ]
 
 
 def test_targets_from_any_ids():
@@ -75,146 +24,6 @@ def test_targets_from_any_ids():
     assert target["label_map"].unique().tolist() == [0, 1, 2, 3]
     empty = to_target(grid())
     assert empty["boxes"].shape == (0, 4) and len(empty["labels"]) == 0
-
-
-@pytest.mark.parametrize("augment", [light(crop=32), strong(crop=32)])
-def test_draws_do_not_depend_on_the_workers(augment):
-    def shown(workers):
-        data = make_data(augment=augment, batch_size=3, steps=4, workers=workers)
-        return drain(data.train_dataloader())
-
-    alone = shown(0)
-    assert len(alone) == 12 and len(set(alone)) == 12
-    assert shown(0) == alone
-    assert shown(2) == alone
-
-
-def test_each_shuffle_shows_every_image_once():
-    data = make_data(batch_size=5, steps=3)
-    names = [name for name, _, _ in drain(data.train_dataloader())]
-    rounds = [names[i : i + 5] for i in (0, 5, 10)]
-    assert all(sorted(r) == sorted(data.train_set.ids) for r in rounds)
-    assert len({tuple(r) for r in rounds}) > 1
-
-
-def test_the_seed_changes_order_and_augmentation_but_not_the_labels():
-    shown = {}
-    for seed in (0, 1):
-        data = make_data(augment=flips(), seed=seed, annotation_fraction=0.5, steps=5)
-        shown[seed] = drain(data.train_dataloader())
-        shown[seed, "kept"] = [target["boxes"].tolist() for target in data.kept_targets()]
-    assert shown[0] != shown[1] and shown[0, "kept"] == shown[1, "kept"]
-
-
-class Recorder(pl.LightningModule):
-    """Remembers what it is shown."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(1, 1)
-        self.seen = []
-
-    def training_step(self, batch, batch_idx):
-        self.seen += drain([batch])
-        return self.layer(torch.ones(1)).sum()
-
-    def validation_step(self, batch, batch_idx):
-        """The run validates, so that checkpoints are written between steps as well."""
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), 0.1)
-
-
-def fit(folder, max_steps=6, resume=None, **options):
-    """Train for 6 steps at most, with a checkpoint and a validation every 2."""
-    task = Recorder()
-    saver = ModelCheckpoint(folder, "{step}", every_n_train_steps=2, save_top_k=-1)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        devices=1,
-        max_steps=max_steps,
-        val_check_interval=2,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        logger=False,
-        callbacks=[saver],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **options,
-    )
-    data = make_data(augment=light(crop=32), batch_size=2, steps=6)
-    trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
-    assert trainer.global_step == max_steps
-    return task.seen
-
-
-@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")
-@pytest.mark.filterwarnings("ignore:.*does not have many workers")
-@pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")  # it begins at the step
-@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
-@pytest.mark.parametrize("stop", [2, 4])  # before and after the middle
-@pytest.mark.parametrize("killed", [False, True])
-def test_a_resumed_run_sees_what_the_whole_run_would_have(tmp_path, stop, killed):
-    whole = fit(tmp_path / "whole")
-    assert len(set(whole)) == 12
-    folder = tmp_path / "whole" if killed else tmp_path / "first"
-    first = whole[: 2 * stop] if killed else fit(folder, stop)
-    rest = fit(folder, resume=folder / f"step={stop}.ckpt")
-    assert first + rest == whole
-
-
-class Share:
-    """The three numbers that the data module asks of a trainer."""
-
-    def __init__(self, rank, world, step=0):
-        self.global_rank, self.world_size, self.global_step = rank, world, step
-
-
-def on(rank, world, step=0):
-    """The data module as one of several processes has it."""
-    data = make_data(augment=light(crop=32), batch_size=4, steps=3)
-    data.trainer = Share(rank, world, step)
-    return data
-
-
-def test_processes_share_each_batch():
-    def batches(*place):
-        return [drain([batch]) for batch in on(*place).train_dataloader()]
-
-    whole, shares = batches(0, 1), [batches(rank, 2) for rank in (0, 1)]
-    assert [len(batch) for batch in whole] == [4, 4, 4]
-    for batch, *parts in zip(whole, *shares, strict=True):
-        assert [len(part) for part in parts] == [2, 2]
-        assert sorted(parts[0] + parts[1]) == sorted(batch)
-    assert batches(0, 1, 2) == whole[2:]
-
-
-@pytest.mark.parametrize("use", ["val", "test"])
-@pytest.mark.parametrize("world", [1, 2, 4])  # of 3 images: one process of four has none
-def test_processes_test_each_image_once(use, world):
-    names = [
-        name
-        for rank in range(world)
-        for _, _, names in getattr(on(rank, world), f"{use}_dataloader")()
-        for name in names
-    ]
-    assert sorted(names) == on(0, 1).ids(use)
-
-
-def test_a_batch_that_cannot_be_shared_is_refused():
-    data = make_data(batch_size=4)
-    data.trainer = Share(0, 3)
-    with pytest.raises(UserError, match=r"data\.batch_size=4 cannot be shared by 3"):
-        data.train_dataloader()
-
-
-def test_draw_numbers():
-    draws = Draws(12, rank=3, world=4)
-    assert list(draws) == [3, 7, 11] and len(draws) == 3
-    resumed = Draws(12, done=8, rank=3, world=4)
-    assert list(resumed) == [11] and len(resumed) == 3
-    assert list(Draws(12, done=12)) == []
 
 
 def kept_ids(data, image_id):

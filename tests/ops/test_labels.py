@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.ops import masks_to_boxes
 
-from karyon.ops.labels import boxes_of, keep_ids, relabel
+from karyon.ops.labels import at_threshold, boxes_of, keep_ids, relabel
 
 BIG = 2**24 - 1
 """An id beyond 8 and 16 bits, the largest odd one that float32 still holds."""
@@ -57,3 +57,16 @@ def test_keep_ids_erases_without_renumbering():
     kept = keep_ids(label_map, torch.tensor([True, False, True]))
     assert kept.tolist() == [[0, 1, 0], [3, 0, 1]] and kept.dtype == torch.int32
     assert label_map.tolist() == [[0, 1, 2], [3, 2, 1]]
+
+
+def test_at_threshold_erases_the_scores_that_are_not_higher():
+    prediction = {
+        "boxes": torch.zeros(3, 4),
+        "labels": torch.ones(3, dtype=torch.int64),
+        "scores": torch.tensor([0.9, 0.5, 0.3]),
+        "label_map": torch.tensor([[0, 1, 2, 3]], dtype=torch.int32),
+    }
+    assert at_threshold(prediction, 0.0).tolist() == [[0, 1, 2, 3]]
+    assert at_threshold(prediction, 0.5).tolist() == [[0, 1, 0, 0]]
+    assert at_threshold(prediction, 0.9999).tolist() == [[0, 0, 0, 0]]
+    assert prediction["label_map"].tolist() == [[0, 1, 2, 3]]

@@ -13,7 +13,8 @@ from karyon.cli.train import build_data, train
 from karyon.comparison import markdown_table, read_curve, read_summary
 from karyon.data.module import NucleiData
 from karyon.export import LabelledImage, save_curves, save_overlays, write_label_tiff
-from karyon.previews import at_threshold, predict_one
+from karyon.ops.labels import at_threshold
+from karyon.previews import predict_one
 from karyon.runs import write_json, write_text
 from karyon.types import UserError
 

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf, open_dict
 
 from karyon.cli.checkpoint import load
 from karyon.cli.config import build, compose
-from karyon.cli.train import quiet, summarise, write_curve
+from karyon.cli.train import quiet, summarise, write_curve, write_rows
 from karyon.runs import write_json
 from karyon.task import SegmentationTask
 from karyon.types import UserError
@@ -56,6 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     result = summarise(scores, task.test_thresholds)
     write_json(output / "summary.json", result)
     write_curve(output / "thresholds.csv", scores, task.test_thresholds)
+    write_rows(output / "per_image.csv", task.rows_per_image())
     print(json.dumps(result, indent=1))
     print(output, file=sys.stderr)
     return 0

@@ -12,7 +12,8 @@ from rich.progress import track
 from karyon.cli.checkpoint import Trained, load
 from karyon.data.images import read_image
 from karyon.export import draw_contours, to_display, write_label_tiff
-from karyon.previews import at_threshold, predict_one
+from karyon.ops.labels import at_threshold
+from karyon.previews import predict_one
 from karyon.types import UserError
 
 SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"}
@@ -70,9 +71,7 @@ def find_images(arguments: Iterable[str]) -> list[Path]:
         if path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
             if not inside:
-                raise UserError(
-                    f"{path}: no image in this folder; give TIFF, PNG, JPEG or BMP"
-                )
+                raise UserError(f"{path}: no image in this folder; give TIFF, PNG, JPEG or BMP")
             found += inside
         elif path.is_file():
             found.append(path)
@@ -134,7 +133,7 @@ def predict_file(trained: Trained, image: Path, output: Path, threshold: float) 
         raise UserError(f"{image}: cannot read ({error.strerror}); check the file") from error
     pixels = read_image(content, str(image))
     prediction = predict_one(trained.net, trained.normalize(pixels))
-    labels = at_threshold(prediction, threshold)  # best first, so the kept ones are 1..N
+    labels = at_threshold(prediction, threshold).numpy()  # best first, so the kept ones are 1..N
     write_label_tiff(_label_file(output), labels)
     contours = draw_contours(to_display(pixels), labels)
     Image.fromarray(contours).save(output.with_name(output.name + "_overlay.png"))

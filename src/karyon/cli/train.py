@@ -137,7 +137,7 @@ def finish(
     trainer.save_checkpoint(run / "checkpoints" / "last.ckpt")
     task.test_at([config.score_threshold, task.calibrated_threshold])
     trainer.test(task, datamodule=data, verbose=False)
-    scores = task.test_scores()
+    scores, rows = task.test_scores(), task.rows_per_image()
     if not _is_main():
         return
     summary = {
@@ -154,6 +154,7 @@ def finish(
     }
     write_json(run / "summary.json", summary)
     write_curve(run / "thresholds.csv", scores, task.test_thresholds)
+    write_rows(run / "per_image.csv", rows)
     (run / "figures").mkdir(exist_ok=True)
     write_figures(run / "figures", task.net, data, task.calibrated_threshold)
 
@@ -187,6 +188,14 @@ def write_curve(path: Path, scores: dict[str, list[float]], thresholds: Sequence
         table.writerow(["score_threshold", *scores])
         for i in sorted(range(2, len(thresholds)), key=lambda i: thresholds[i]):
             table.writerow([thresholds[i], *(values[i] for values in scores.values())])
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Scores of each test image as CSV."""
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
 
 
 def _is_main() -> bool:

@@ -34,6 +34,8 @@ class CenterHead(nn.Module):
         clip_anchor: Clip anchors to the image before decoding, as the code does.
         nms_iou: NMS among found boxes (papers' introduction); None for none (code).
         reg_norm: Divisor of the box loss, `"sampled"` cells (code) or `"pos"`.
+        balance: Whether each sampled centre `"cell"` weighs the same (papers) or each
+            `"nucleus"` (ours): a small one has one cell where a large one has sixteen.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class CenterHead(nn.Module):
         clip_anchor: bool = True,
         nms_iou: float | None = None,
         reg_norm: str = "sampled",
+        balance: str = "cell",
     ):
         super().__init__()
         self.logits = nn.Conv2d(channels, 1, 1)
@@ -72,6 +75,7 @@ class CenterHead(nn.Module):
         self.clip_anchor = clip_anchor
         self.nms_iou = nms_iou
         self.reg_norm = reg_norm
+        self.balance = balance
 
     def forward(self, trunk: Tensor) -> tuple[Tensor, Tensor]:
         """`(B, C, h, w)` to centre logits `(B, h, w)` and deltas `(B, 4, h, w)`."""
@@ -128,7 +132,7 @@ class CenterHead(nn.Module):
     ) -> dict[str, Tensor]:
         """Binary cross entropy of sampled cells, smooth L1 of the centres among them."""
         cells = (int(logits.shape[1]), int(logits.shape[2]))
-        wanted, regression = [], []
+        wanted, regression, owners = [], [], []
         for target, size in zip(targets, sizes, strict=True):
             real = target["labels"] > 0
             labels, index = center_target(
@@ -143,11 +147,14 @@ class CenterHead(nn.Module):
             own = target["boxes"][real][index[row, col]]
             anchors = self.anchors(row, col, stride, size)
             regression.append(coder.encode_single(own, anchors))
+            owners.append(index[row, col] + sum(len(t["boxes"]) for t in targets[: len(owners)]))
             wanted.append(labels)
-        return self._sampled_loss(logits, deltas, torch.stack(wanted), torch.cat(regression))
+        return self._sampled_loss(
+            logits, deltas, torch.stack(wanted), torch.cat(regression), torch.cat(owners)
+        )
 
     def _sampled_loss(
-        self, logits: Tensor, deltas: Tensor, labels: Tensor, regression: Tensor
+        self, logits: Tensor, deltas: Tensor, labels: Tensor, regression: Tensor, owner: Tensor
     ) -> dict[str, Tensor]:
         positive, negative = self._sample(labels)
         sampled = positive | negative
@@ -155,14 +162,24 @@ class CenterHead(nn.Module):
         if count == 0:  # nothing annotated here: zero, with a gradient for DDP's sake
             zero = (logits.sum() + deltas.sum()) * 0
             return {"loss_centerness": zero, "loss_center_box": zero}
-        centerness = F.binary_cross_entropy_with_logits(
-            logits[sampled], labels[sampled].to(logits.dtype)
-        )
         chosen = positive[labels == 1]  # rows of `regression` are the centres in this order
+        weight = torch.ones_like(logits)
+        weight[positive] = self._weights(owner[chosen]).to(weight)
+        centerness = F.binary_cross_entropy_with_logits(
+            logits[sampled], labels[sampled].to(logits.dtype), weight[sampled]
+        )
         at_centers = deltas.permute(0, 2, 3, 1)[labels == 1]
-        box = F.smooth_l1_loss(at_centers[chosen], regression[chosen], beta=1 / 9, reduction="sum")
+        box = F.smooth_l1_loss(at_centers[chosen], regression[chosen], beta=1 / 9, reduction="none")
+        box = (box * weight[positive][:, None]).sum()
         divisor = count if self.reg_norm == "sampled" else max(int(positive.sum()), 1)
         return {"loss_centerness": centerness, "loss_center_box": box / divisor}
+
+    def _weights(self, owner: Tensor) -> Tensor:
+        """Weight of each sampled centre `(P,)`, mean 1, from the nucleus it belongs to."""
+        if self.balance == "cell" or len(owner) == 0:
+            return torch.ones(len(owner), device=owner.device)
+        weight = 1 / owner.bincount()[owner].float()
+        return weight * (len(owner) / weight.sum())
 
     def _sample(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Boolean maps `(B, h, w)` of sampled centres and sampled other cells."""

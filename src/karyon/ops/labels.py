@@ -1,7 +1,9 @@
-"""Label maps: boxes, renumbering and sampling without a mask per nucleus."""
+"""Label maps: boxes, renumbering and erasing without a mask per nucleus."""
 
 import torch
 from torch import Tensor
+
+from karyon.types import Prediction
 
 
 def relabel(label_map: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,3 +52,9 @@ def keep_ids(label_map: Tensor, keep: Tensor) -> Tensor:
     table = torch.zeros(len(keep) + 1, dtype=label_map.dtype, device=label_map.device)
     table[1:] = torch.arange(1, len(keep) + 1, device=label_map.device) * keep
     return table[label_map.long()]
+
+
+def at_threshold(prediction: Prediction, threshold: float) -> Tensor:
+    """The label map of the detections with a higher score, `(H, W)` `int32` on the CPU."""
+    keep = prediction["scores"].cpu() > threshold
+    return keep_ids(prediction["label_map"].cpu(), keep)

@@ -1,0 +1,226 @@
+"""Anchors and proposals near found boxes are no negatives; all else is torchvision's."""
+
+import pytest
+import torch
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.ops import box_iou
+
+from karyon.models.partial import labelled_share
+from karyon.types import IGNORE
+
+
+@pytest.fixture
+def net(make_net):
+    """Untrained, so that about half of the centre cells have a score above 0.5."""
+    return make_net(pa=True, attention=["p2"]).train()
+
+
+def box(left, top, right, bottom):
+    return [float(left), float(top), float(right), float(bottom)]
+
+
+GT = box(300, 300, 340, 340)
+"""A nucleus far from the found box."""
+FOUND = box(0, 0, 100, 100)
+
+
+def target_of(real, found=()):
+    """Boxes of a target as the RPN passes them on: found ones last, labelled -1."""
+    boxes = torch.tensor([*real, *found], dtype=torch.float32).reshape(-1, 4)
+    labels = torch.tensor([1] * len(real) + [IGNORE] * len(found))
+    return {"boxes": boxes, "labels": labels}
+
+
+def anchor_labels(net, anchors, target):
+    labels, matched = net.rpn.assign_targets_to_anchors([torch.tensor(anchors)], [target])
+    return labels[0].tolist(), matched[0]
+
+
+def stock_anchor_labels(net, anchors, target):
+    real = {"boxes": target["boxes"][target["labels"] > 0]}
+    anchors = [torch.as_tensor(anchors)]
+    labels, matched = RegionProposalNetwork.assign_targets_to_anchors(net.rpn, anchors, [real])
+    return labels[0].tolist(), matched[0]
+
+
+def roi_labels(net, proposals, target):
+    matched, labels = net.roi_heads.assign_targets_to_proposals(
+        [torch.as_tensor(proposals)], [target["boxes"]], [target["labels"]]
+    )
+    return labels[0].tolist(), matched[0].tolist()
+
+
+def stock_roi_labels(net, proposals, target):
+    real = target["labels"] > 0
+    matched, labels = RoIHeads.assign_targets_to_proposals(
+        net.roi_heads,
+        [torch.as_tensor(proposals)],
+        [target["boxes"][real]],
+        [target["labels"][real]],
+    )
+    return labels[0].tolist(), matched[0].tolist()
+
+
+def test_anchors_near_a_found_box_are_left_out(net):
+    # Strips of the found 100 x 100 px: IoU = height / 100.
+    anchors = [GT, box(0, 0, 100, 90), box(0, 0, 100, 31), box(0, 0, 100, 29), box(200, 0, 220, 20)]
+    target = target_of([GT], [FOUND])
+    assert stock_anchor_labels(net, anchors, target)[0] == [1, 0, 0, 0, 0]
+    assert anchor_labels(net, anchors, target)[0] == [1, -1, -1, 0, 0]
+    assert net.counts["ignored_anchors"] == 2
+
+
+def test_the_best_anchor_of_a_found_box_is_left_out_below_the_threshold(net):
+    anchors = [GT, box(0, 0, 100, 29), box(0, 0, 100, 20), box(200, 0, 220, 20)]
+    assert anchor_labels(net, anchors, target_of([GT], [FOUND]))[0] == [1, -1, 0, 0]
+
+
+def test_positives_and_regression_targets_never_change(net):
+    # The found box is where the nucleus is: anchors on both stay positive, with its box.
+    anchors = [box(0, 0, 100, 100), box(0, 0, 100, 75), box(0, 0, 100, 50), box(0, 0, 100, 20)]
+    target = target_of([box(0, 0, 100, 96)], [FOUND])
+    labels, matched = anchor_labels(net, anchors, target)
+    wanted, wanted_matched = stock_anchor_labels(net, anchors, target)
+    assert labels == wanted == [1, 1, -1, 0]
+    assert torch.equal(matched, wanted_matched)
+
+
+def test_a_found_box_without_area_changes_nothing(net):
+    anchors = [GT, box(0, 0, 100, 31), box(0, 0, 100, 20), box(200, 0, 220, 20)]
+    with_one = target_of([GT], [FOUND])
+    with_empty = target_of([GT], [FOUND, box(50, 50, 50, 60), box(999, 999, 999, 999)])
+    assert anchor_labels(net, anchors, with_empty)[0] == anchor_labels(net, anchors, with_one)[0]
+    only_empty = target_of([GT], [box(50, 50, 50, 60)])
+    assert anchor_labels(net, anchors, only_empty)[0] == [1, 0, 0, 0]
+
+
+def test_without_annotated_nuclei_found_boxes_still_protect(net):
+    anchors = [box(0, 0, 100, 90), box(200, 0, 220, 20)]
+    assert anchor_labels(net, anchors, target_of([], [FOUND]))[0] == [-1, 0]
+    assert roi_labels(net, anchors, target_of([], [FOUND]))[0] == [-1, 0]
+
+
+def test_proposals_near_a_found_box_are_left_out(net):
+    # Against the nucleus [0, 0, 100, 20] the strip of 60 rows has IoU 1/3, the one of 10 rows
+    # 1/2; against the found box 0.6 and 0.1.
+    proposals = [box(0, 0, 100, 60), box(0, 0, 100, 10), box(0, 0, 100, 49), box(200, 0, 220, 20)]
+    target = target_of([box(0, 0, 100, 20)], [FOUND])
+    assert stock_roi_labels(net, proposals, target)[0] == [0, 1, 0, 0]
+    assert roi_labels(net, proposals, target)[0] == [-1, 1, 0, 0]
+    assert net.counts["ignored_rois"] == 1
+
+
+def test_a_proposal_on_a_nucleus_stays_positive(net):
+    # [0, 0, 100, 60]: IoU 0.6 with the found box and 1 with the second nucleus
+    target = target_of([GT, box(0, 0, 100, 60)], [FOUND])
+    assert roi_labels(net, [box(0, 0, 100, 60)], target) == ([1], [1])
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("count", [0, 1, 6])
+def test_with_nothing_found_labels_are_torchvisions(net, seed, count):
+    generator = torch.Generator().manual_seed(seed)
+    low = 80 * torch.rand(count + 300, 2, generator=generator)
+    boxes = torch.cat([low, low + 4 + 36 * torch.rand(len(low), 2, generator=generator)], 1)
+    target = {"boxes": boxes[:count], "labels": torch.ones(count, dtype=torch.int64)}
+    candidates = boxes[count:]
+    labels, matched = anchor_labels(net, candidates.tolist(), target)
+    wanted, wanted_matched = stock_anchor_labels(net, candidates.tolist(), target)
+    assert labels == wanted and torch.equal(matched, wanted_matched)
+    assert roi_labels(net, candidates, target) == stock_roi_labels(net, candidates, target)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_suppression_by_the_definition(net, seed):
+    """The best anchor of each found box and all at 0.3 or more are lost, as negatives only."""
+    generator = torch.Generator().manual_seed(seed)
+    low = 100 * torch.rand(310, 2, generator=generator)
+    boxes = torch.cat([low, low + 4 + 36 * torch.rand(310, 2, generator=generator)], 1)
+    target = target_of(boxes[:4].tolist(), boxes[4:10].tolist())
+    anchors = boxes[10:]
+    iou = box_iou(boxes[4:10], anchors)
+    near = (iou.amax(0) >= 0.3) | (iou == iou.amax(1, keepdim=True)).any(0)
+    stock = torch.tensor(stock_anchor_labels(net, anchors.tolist(), target)[0])
+    wanted = torch.where((stock == 0) & near, -1, stock)
+    assert anchor_labels(net, anchors.tolist(), target)[0] == wanted.tolist()
+    stock = torch.tensor(stock_roi_labels(net, anchors, target)[0])
+    wanted = torch.where((stock == 0) & (iou.amax(0) >= 0.5), -1, stock)
+    assert roi_labels(net, anchors, target)[0] == wanted.tolist()
+
+
+def test_suppress_rpn_and_suppress_roi_switch_it_off(make_net, make_batch):
+    images, targets = make_batch((64, 64), (64, 64))
+    seen = {}
+    for rpn in (True, False):
+        for roi in (True, False):
+            net = make_net(pa=True, suppress_rpn=rpn, suppress_roi=roi).train()
+            torch.manual_seed(0)
+            losses = net(images, targets)
+            assert net.counts["found_boxes"] > 2
+            assert bool(net.counts["ignored_anchors"] > 0) == rpn
+            assert bool(net.counts["ignored_rois"] > 0) == roi
+            seen[rpn, roi] = losses
+    # What is not suppressed is as if nothing had been found.
+    blind = make_net(pa=True, center={"threshold": 1.0}).train()
+    torch.manual_seed(0)
+    blind = blind(images, targets)
+    assert all(torch.equal(seen[False, False][name], blind[name]) for name in blind)
+    assert not torch.equal(seen[True, False]["loss_objectness"], blind["loss_objectness"])
+    assert not torch.equal(seen[False, True]["loss_classifier"], blind["loss_classifier"])
+
+
+def test_found_boxes_are_proposals_in_training(net):
+    found = box(10, 10, 30, 30)
+    real = box(12, 10, 30, 30)  # IoU 0.9: the found box is one more positive of the nucleus
+    proposals, _, labels, _ = net.roi_heads.select_training_samples(
+        [torch.tensor([box(40, 40, 60, 60)])], [{**target_of([real], [found]), "label_map": None}]
+    )
+    assert found in proposals[0][labels[0] == 1].tolist()
+    assert real in proposals[0][labels[0] == 1].tolist()
+    proposals, _, labels, _ = net.roi_heads.select_training_samples(
+        [torch.tensor([box(40, 40, 60, 60)])],
+        [{**target_of([box(50, 0, 64, 9)], [found]), "label_map": None}],
+    )
+    assert found not in proposals[0].tolist()  # on nothing annotated: neither one nor the other
+
+
+def test_labelled_share():
+    apart = [box(50 * i, 0, 50 * i + 20, 20) for i in range(5)]
+    on_the_first = box(2, 0, 20, 20)  # IoU 0.9 with the first labelled one: not a further nucleus
+    share = labelled_share(**target_of(apart[:2], [*apart[2:], on_the_first]))
+    assert share == 2 / 5
+    assert labelled_share(**target_of(apart)) == 1
+    assert labelled_share(**target_of([])) == 1
+    assert labelled_share(**target_of([], apart)) == 0
+
+
+def test_thin_background_samples_negatives_by_the_labelled_share(make_net):
+    # One labelled and three found nuclei: a quarter of the background, all of the nucleus.
+    target = target_of([GT], [box(0, 60 * i, 20, 60 * i + 20) for i in range(3)])
+    proposals = [*[box(100 + i, 10, 120 + i, 30) for i in range(32)], box(301, 300, 340, 340)]
+    sampled = {}
+    for thin in (False, True):
+        net = make_net(pa=True, thin_background=thin).train()
+        torch.manual_seed(0)
+        sampled[thin] = net.roi_heads.select_training_samples(
+            [torch.tensor(proposals)], [{**target, "label_map": None}]
+        )
+        counts = torch.bincount(sampled[thin][2][0]).tolist()
+        assert counts == ([8, 2] if thin else [32, 2])
+        assert {len(column[0]) for column in sampled[thin]} == {sum(counts)}
+    rows = sampled[False][0][0].tolist()
+    boxes, _, labels, regression = (column[0] for column in sampled[True])
+    place = [rows.index(b) for b in boxes.tolist()]
+    assert labels.tolist() == sampled[False][2][0][place].tolist()
+    assert torch.equal(regression, sampled[False][3][0][place])
+
+
+def test_thin_background_changes_nothing_where_nothing_is_found(make_net, make_batch):
+    images, targets = make_batch((64, 64), (64, 64))
+    losses = []
+    for thin in (False, True):
+        net = make_net(pa=True, center={"threshold": 1.0}, thin_background=thin).train()
+        torch.manual_seed(0)
+        losses.append(net(images, targets))
+    assert all(torch.equal(losses[0][name], losses[1][name]) for name in losses[0])
