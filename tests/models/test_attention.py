@@ -102,8 +102,10 @@ def test_adding_attention_uses_up_no_random_numbers():
     torch.manual_seed(3)
     wanted = torch.rand(4)
     torch.manual_seed(3)
-    DecomposedAttention(8)
+    levels = AttendedLevels([0, 1], channels=8)
     assert torch.equal(torch.rand(4), wanted)
+    first, second = (levels.attention[i].basis.weight for i in "01")
+    assert not torch.equal(first, second)  # and yet the levels begin with weights of their own
 
 
 def test_only_the_chosen_levels_are_attended():

@@ -71,42 +71,55 @@ def test_maps_are_1x1_convolutions_of_the_trunk():
     assert 0.005 < torch.cat([head.logits.weight, head.deltas.weight]).std() < 0.02
 
 
-def test_losses_by_hand():
+def smooth_l1(off):
+    return abs(off) - 1 / 18 if abs(off) > 1 / 9 else 9 * off * off / 2
+
+
+@pytest.mark.parametrize("balance", ["cell", "nucleus"])
+def test_losses_by_hand(balance):
     # 128 samples suffice for all cells of these two nuclei, so nothing is left to chance.
-    target = square_target((8, 8, 16), (40, 32, 20))
+    target = square_target((8, 8, 16), (30, 30, 28))
     logits, deltas = random_maps(1)
     labels, index = center_target(target["boxes"], target["label_map"], CELLS)
-    assert (labels == 1).sum() <= 64 and (labels >= 0).sum() <= 128
-    cross_entropy, smooth, count, positives = 0.0, 0.0, 0, 0
-    for i in range(16):
-        for j in range(16):
-            if labels[i, j] < 0:
-                continue
-            count += 1
-            p = 1 / (1 + math.exp(-logits[0, i, j]))
-            cross_entropy -= math.log(p if labels[i, j] == 1 else 1 - p)
-            if labels[i, j] == 0:
-                continue
-            positives += 1
-            x0, y0, x1, y1 = target["boxes"][index[i, j]].tolist()
-            # the anchor: 16 x 12 px around the cell's corner, inside the image
-            ax0, ax1 = max(4 * j - 8, 0), min(4 * j + 8, 64)
-            ay0, ay1 = max(4 * i - 6, 0), min(4 * i + 6, 64)
-            wanted = [
-                10 * ((x0 + x1) / 2 - (ax0 + ax1) / 2) / (ax1 - ax0),
-                10 * ((y0 + y1) / 2 - (ay0 + ay1) / 2) / (ay1 - ay0),
-                5 * math.log((x1 - x0) / (ax1 - ax0)),
-                5 * math.log((y1 - y0) / (ay1 - ay0)),
-            ]
-            for k in range(4):
-                off = abs(deltas[0, k, i, j].item() - wanted[k])
-                smooth += off - 1 / 18 if off > 1 / 9 else off * off / 2 * 9
-    got = losses_of(make_head(), [target])
+    cells = [int(((labels == 1) & (index == i)).sum()) for i in (0, 1)]
+    assert cells == [4, 16] and (labels >= 0).sum() <= 128
+    # each nucleus weighs 10 of 20, or each of the 20 cells 1
+    weights = [10 / 4, 10 / 16] if balance == "nucleus" else [1, 1]
+    cross_entropy, smooth, count = 0.0, 0.0, 0
+    for i, j in (labels >= 0).nonzero().tolist():
+        count += 1
+        p = 1 / (1 + math.exp(-logits[0, i, j]))
+        if labels[i, j] == 0:
+            cross_entropy -= math.log(1 - p)
+            continue
+        weight = weights[index[i, j]]
+        cross_entropy -= weight * math.log(p)
+        x0, y0, x1, y1 = target["boxes"][index[i, j]].tolist()
+        # the anchor: 16 x 12 px around the cell's corner, inside the image
+        ax0, ax1 = max(4 * j - 8, 0), min(4 * j + 8, 64)
+        ay0, ay1 = max(4 * i - 6, 0), min(4 * i + 6, 64)
+        wanted = [
+            10 * ((x0 + x1) / 2 - (ax0 + ax1) / 2) / (ax1 - ax0),
+            10 * ((y0 + y1) / 2 - (ay0 + ay1) / 2) / (ay1 - ay0),
+            5 * math.log((x1 - x0) / (ax1 - ax0)),
+            5 * math.log((y1 - y0) / (ay1 - ay0)),
+        ]
+        smooth += weight * sum(smooth_l1(deltas[0, k, i, j].item() - wanted[k]) for k in range(4))
+    got = losses_of(make_head(balance=balance), [target])
     assert got["loss_centerness"].item() == pytest.approx(cross_entropy / count, rel=1e-5)
     assert got["loss_center_box"].item() == pytest.approx(smooth / count, rel=1e-5)
-    by_positives = losses_of(make_head(reg_norm="pos"), [target])
-    assert by_positives["loss_center_box"].item() == pytest.approx(smooth / positives, rel=1e-5)
+    by_positives = losses_of(make_head(balance=balance, reg_norm="pos"), [target])
+    assert by_positives["loss_center_box"].item() == pytest.approx(smooth / 20, rel=1e-5)
     assert torch.equal(by_positives["loss_centerness"], got["loss_centerness"])
+
+
+def test_nuclei_of_different_images_are_balanced_apart():
+    # The first nucleus of each image: 4 cells and 16; as one of 20 they would weigh the same.
+    targets = [square_target((8, 8, 16)), square_target((30, 30, 28))]
+    maps = random_maps(2)
+    cell = losses_of(make_head(), targets, maps)
+    nucleus = losses_of(make_head(balance="nucleus"), targets, maps)
+    assert not torch.isclose(cell["loss_center_box"], nucleus["loss_center_box"])
 
 
 @pytest.mark.parametrize("squares", [[], [(60, 60, 4)], [(0, 0, 1)], [(63, 63, 1)], [(0, 20, 30)]])

@@ -266,6 +266,14 @@ def test_attention_in_the_resnet_is_read_by_the_next_stage():
     assert torch.equal(after["1"], before["1"])
 
 
+def test_a_resnet_begins_equal_with_and_without_attention():
+    torch.manual_seed(0)
+    plain = resnet_fpn("resnet18")
+    torch.manual_seed(0)
+    attended = resnet_fpn("resnet18", ALL_LEVELS).state_dict()
+    assert all(torch.equal(value, attended[key]) for key, value in plain.state_dict().items())
+
+
 def test_an_unknown_level_is_named():
     with pytest.raises(UserError, match=r"names p7, .* choose from p2, p3, p4"):
         compact_fpn(["p2", "p7"])

@@ -200,6 +200,16 @@ def test_center_map_covers_the_image_without_its_padding(make_net, make_batch, m
     assert (score > 0).all() and (score < 1).all() and not score.requires_grad
 
 
+@pytest.mark.parametrize("min_size, scale", [(None, 1.0), (40, 1.25)])
+def test_found_boxes_are_in_pixels_of_the_image(make_net, make_batch, min_size, scale):
+    net = make_net(pa=True, transform={"min_size": min_size}).eval()
+    net.rpn.center_head = Spots(net.rpn.center_head, [(6, 8)])
+    (image,), _ = make_batch((50, 75))  # which the net sees as it is or at 40 x 60 px
+    # cell (row 6, column 8): 16 x 16 px around x = 32, y = 24
+    wanted = [side * scale for side in box(24, 16, 40, 32)]
+    assert net.found_boxes(image).tolist() == [wanted]
+
+
 def test_attention_map_is_of_the_labelled_nuclei(make_net, make_batch):
     net = make_net(pa=True, attention=["p2"]).eval()
     (image,), (target,) = make_batch((50, 75))

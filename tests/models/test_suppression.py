@@ -6,7 +6,6 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import box_iou
 
-from karyon.models.partial import labelled_share
 from karyon.types import IGNORE
 
 
@@ -183,44 +182,3 @@ def test_found_boxes_are_proposals_in_training(net):
         [{**target_of([box(50, 0, 64, 9)], [found]), "label_map": None}],
     )
     assert found not in proposals[0].tolist()  # on nothing annotated: neither one nor the other
-
-
-def test_labelled_share():
-    apart = [box(50 * i, 0, 50 * i + 20, 20) for i in range(5)]
-    on_the_first = box(2, 0, 20, 20)  # IoU 0.9 with the first labelled one: not a further nucleus
-    share = labelled_share(**target_of(apart[:2], [*apart[2:], on_the_first]))
-    assert share == 2 / 5
-    assert labelled_share(**target_of(apart)) == 1
-    assert labelled_share(**target_of([])) == 1
-    assert labelled_share(**target_of([], apart)) == 0
-
-
-def test_thin_background_samples_negatives_by_the_labelled_share(make_net):
-    # One labelled and three found nuclei: a quarter of the background, all of the nucleus.
-    target = target_of([GT], [box(0, 60 * i, 20, 60 * i + 20) for i in range(3)])
-    proposals = [*[box(100 + i, 10, 120 + i, 30) for i in range(32)], box(301, 300, 340, 340)]
-    sampled = {}
-    for thin in (False, True):
-        net = make_net(pa=True, thin_background=thin).train()
-        torch.manual_seed(0)
-        sampled[thin] = net.roi_heads.select_training_samples(
-            [torch.tensor(proposals)], [{**target, "label_map": None}]
-        )
-        counts = torch.bincount(sampled[thin][2][0]).tolist()
-        assert counts == ([8, 2] if thin else [32, 2])
-        assert {len(column[0]) for column in sampled[thin]} == {sum(counts)}
-    rows = sampled[False][0][0].tolist()
-    boxes, _, labels, regression = (column[0] for column in sampled[True])
-    place = [rows.index(b) for b in boxes.tolist()]
-    assert labels.tolist() == sampled[False][2][0][place].tolist()
-    assert torch.equal(regression, sampled[False][3][0][place])
-
-
-def test_thin_background_changes_nothing_where_nothing_is_found(make_net, make_batch):
-    images, targets = make_batch((64, 64), (64, 64))
-    losses = []
-    for thin in (False, True):
-        net = make_net(pa=True, center={"threshold": 1.0}, thin_background=thin).train()
-        torch.manual_seed(0)
-        losses.append(net(images, targets))
-    assert all(torch.equal(losses[0][name], losses[1][name]) for name in losses[0])

@@ -28,11 +28,10 @@ class DecomposedAttention(nn.Module):
 
     def __init__(self, channels: int, basis: int = 64, values: int = 64):
         super().__init__()
-        with aside():
-            self.basis = nn.Conv2d(channels, basis, 1)
-            self.coefficients = nn.Conv2d(channels, basis, 1)
-            self.values = nn.Conv2d(channels, values, 1)
-            self.fuse = nn.Conv2d(values, channels, 1)
+        self.basis = nn.Conv2d(channels, basis, 1)
+        self.coefficients = nn.Conv2d(channels, basis, 1)
+        self.values = nn.Conv2d(channels, values, 1)
+        self.fuse = nn.Conv2d(values, channels, 1)
 
     def maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Basis `(B, C_b, N)`, summing to 1 over locations; coefficients, over channels."""
@@ -78,7 +77,9 @@ class AttendedLevels(ExtraFPNBlock):
 
     def __init__(self, levels: Sequence[int], channels: int, extra_level: bool = True):
         super().__init__()
-        self.attention = nn.ModuleDict({str(i): DecomposedAttention(channels) for i in levels})
+        with aside():  # around all of them, or each would begin with the same weights
+            blocks = {str(i): DecomposedAttention(channels) for i in levels}
+        self.attention = nn.ModuleDict(blocks)
         self.pool = LastLevelMaxPool() if extra_level else None
 
     def forward(

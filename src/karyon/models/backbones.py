@@ -12,6 +12,7 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from karyon.models.attention import AttendedLevels, DecomposedAttention
+from karyon.models.side import aside
 from karyon.types import UserError
 
 Attention = Sequence[str]
@@ -57,9 +58,10 @@ def resnet_fpn(
     for key, parameter in body.named_parameters():
         parameter.requires_grad_(key.startswith(tuple(trained)))
     stage = body.inplanes // 8
-    for level, layer, width in (("c4", body.layer3, stage * 4), ("c5", body.layer4, stage * 8)):
-        if level in wanted:
-            layer.add_module("attention", DecomposedAttention(width))
+    with aside():
+        for level, layer, width in (("c4", body.layer3, stage * 4), ("c5", body.layer4, stage * 8)):
+            if level in wanted:
+                layer.add_module("attention", DecomposedAttention(width))
     return BackboneWithFPN(
         body,
         {f"layer{i + 1}": str(i) for i in range(4)},

@@ -14,6 +14,7 @@ from torchvision.ops import clip_boxes_to_image, nms
 
 from karyon.models.label_maps import Sizes
 from karyon.ops.centers import cell_anchors, center_target, peaks
+from karyon.types import IGNORE
 
 
 class CenterHead(nn.Module):
@@ -34,8 +35,9 @@ class CenterHead(nn.Module):
         clip_anchor: Clip anchors to the image before decoding, as the code does.
         nms_iou: NMS among found boxes (papers' introduction); None for none (code).
         reg_norm: Divisor of the box loss, `"sampled"` cells (code) or `"pos"`.
-        balance: Whether each sampled centre `"cell"` weighs the same (papers) or each
-            `"nucleus"` (ours): a small one has one cell where a large one has sixteen.
+        unknown_ratio: Cells outside the annotated nuclei sampled as negatives, for each sampled
+            centre (papers: 0). Centres of unlabelled nuclei are so rare among them that they
+            stay centres; without any, nothing holds the score down on the background (ours).
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class CenterHead(nn.Module):
         clip_anchor: bool = True,
         nms_iou: float | None = None,
         reg_norm: str = "sampled",
-        balance: str = "cell",
+        unknown_ratio: float = 0.0,
     ):
         super().__init__()
         self.logits = nn.Conv2d(channels, 1, 1)
@@ -75,7 +77,7 @@ class CenterHead(nn.Module):
         self.clip_anchor = clip_anchor
         self.nms_iou = nms_iou
         self.reg_norm = reg_norm
-        self.balance = balance
+        self.unknown_ratio = unknown_ratio
 
     def forward(self, trunk: Tensor) -> tuple[Tensor, Tensor]:
         """`(B, C, h, w)` to centre logits `(B, h, w)` and deltas `(B, 4, h, w)`."""
@@ -132,10 +134,10 @@ class CenterHead(nn.Module):
     ) -> dict[str, Tensor]:
         """Binary cross entropy of sampled cells, smooth L1 of the centres among them."""
         cells = (int(logits.shape[1]), int(logits.shape[2]))
-        wanted, regression, owners = [], [], []
+        wanted, regression = [], []
         for target, size in zip(targets, sizes, strict=True):
             real = target["labels"] > 0
-            labels, index = center_target(
+            labels, nucleus = center_target(
                 target["boxes"][real],
                 target["label_map"],
                 cells,
@@ -144,17 +146,14 @@ class CenterHead(nn.Module):
                 self.overlap,
             )
             row, col = (labels == 1).nonzero(as_tuple=True)
-            own = target["boxes"][real][index[row, col]]
+            own = target["boxes"][real][nucleus[row, col]]
             anchors = self.anchors(row, col, stride, size)
             regression.append(coder.encode_single(own, anchors))
-            owners.append(index[row, col] + sum(len(t["boxes"]) for t in targets[: len(owners)]))
             wanted.append(labels)
-        return self._sampled_loss(
-            logits, deltas, torch.stack(wanted), torch.cat(regression), torch.cat(owners)
-        )
+        return self._sampled_loss(logits, deltas, torch.stack(wanted), torch.cat(regression))
 
     def _sampled_loss(
-        self, logits: Tensor, deltas: Tensor, labels: Tensor, regression: Tensor, owner: Tensor
+        self, logits: Tensor, deltas: Tensor, labels: Tensor, regression: Tensor
     ) -> dict[str, Tensor]:
         positive, negative = self._sample(labels)
         sampled = positive | negative
@@ -162,35 +161,34 @@ class CenterHead(nn.Module):
         if count == 0:  # nothing annotated here: zero, with a gradient for DDP's sake
             zero = (logits.sum() + deltas.sum()) * 0
             return {"loss_centerness": zero, "loss_center_box": zero}
-        chosen = positive[labels == 1]  # rows of `regression` are the centres in this order
-        weight = torch.ones_like(logits)
-        weight[positive] = self._weights(owner[chosen]).to(weight)
         centerness = F.binary_cross_entropy_with_logits(
-            logits[sampled], labels[sampled].to(logits.dtype), weight[sampled]
+            logits[sampled], positive[sampled].to(logits.dtype)
         )
+        chosen = positive[labels == 1]  # rows of `regression` are the centres in this order
         at_centers = deltas.permute(0, 2, 3, 1)[labels == 1]
-        box = F.smooth_l1_loss(at_centers[chosen], regression[chosen], beta=1 / 9, reduction="none")
-        box = (box * weight[positive][:, None]).sum()
+        box = F.smooth_l1_loss(at_centers[chosen], regression[chosen], beta=1 / 9, reduction="sum")
         divisor = count if self.reg_norm == "sampled" else max(int(positive.sum()), 1)
         return {"loss_centerness": centerness, "loss_center_box": box / divisor}
 
-    def _weights(self, owner: Tensor) -> Tensor:
-        """Weight of each sampled centre `(P,)`, mean 1, from the nucleus it belongs to."""
-        if self.balance == "cell" or len(owner) == 0:
-            return torch.ones(len(owner), device=owner.device)
-        weight = 1 / owner.bincount()[owner].float()
-        return weight * (len(owner) / weight.sum())
-
     def _sample(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Boolean maps `(B, h, w)` of sampled centres and sampled other cells."""
-        whole = self.sample_scope == "batch"
-        rows = [labels.flatten()] if whole else list(labels.flatten(1))
+        """Boolean maps `(B, h, w)` of sampled centres and of cells sampled as none."""
+        rows = [labels.flatten()] if self.sample_scope == "batch" else list(labels.flatten(1))
         # The same random numbers as without a centre head must reach the samplers that follow.
         devices = [labels.device] if labels.is_cuda else []
         with torch.random.fork_rng(devices=devices):
             positive, negative = BalancedPositiveNegativeSampler(self.num_samples, 0.5)(rows)
-        shape = labels.shape
-        return (
-            torch.cat(positive).view(shape).bool(),
-            torch.cat(negative).view(shape).bool(),
-        )
+            chosen = [p.bool() for p in positive]
+            others = [
+                n.bool() | self._unknown(row, int(p.sum()))
+                for row, p, n in zip(rows, chosen, negative, strict=True)
+            ]
+        return torch.cat(chosen).view(labels.shape), torch.cat(others).view(labels.shape)
+
+    def _unknown(self, labels: Tensor, centers: int) -> Tensor:
+        """Some of the unknown cells `(N,)`, `unknown_ratio` times the number of centres."""
+        unknown = (labels == IGNORE).nonzero()[:, 0]
+        count = min(round(self.unknown_ratio * centers), len(unknown))
+        picked = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
+        if count:
+            picked[unknown[torch.randperm(len(unknown), device=labels.device)[:count]]] = True
+        return picked

@@ -22,6 +22,7 @@ from torchvision.models.detection._utils import (
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.models.detection.transform import resize_boxes
 from torchvision.ops import box_iou
 
 from karyon.models.center_head import CenterHead
@@ -71,6 +72,17 @@ class PartialMaskRCNN(MaskRCNN):
         score = self.rpn.center_head.probability(logits, batch.image_sizes, stride)[0]
         height, width = batch.image_sizes[0]
         return score[: math.ceil(height / stride), : math.ceil(width / stride)]
+
+    @torch.no_grad()
+    def found_boxes(self, image: Tensor) -> Tensor:
+        """Boxes `(K, 4)`, xyxy in pixels of a `(3, H, W)` image, that the centre head finds."""
+        batch, _, level = self._first_level([image], None)
+        logits, deltas = self.rpn.center_head(self.rpn.head.conv(level))
+        stride = batch.tensors.shape[-2] / level.shape[-2]
+        found = self.rpn.center_head.find(
+            logits, deltas, self.rpn.box_coder, batch.image_sizes, stride
+        )[0]
+        return resize_boxes(found[:, :4], batch.image_sizes[0], image.shape[-2:])
 
     @torch.no_grad()
     def attention_map(self, image: Tensor, label_map: Tensor) -> Tensor | None:
