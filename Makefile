@@ -16,7 +16,7 @@ help:  ## print this list
 install: $(INSTALLED)  ## make .venv with exact versions (some 5 GB, as torch comes with CUDA)
 
 $(INSTALLED): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "karyon needs Python 3.11 or newer; $(PYTHON) is: $$($(PYTHON) --version 2>&1)." \
 	    "Try make PYTHON=python3.12 $(or $(MAKECMDGOALS),install)"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from karyon.calibration import calibrate, labelled_scores
+from karyon.calibration import calibrate, found_scores, labelled_scores
 
 
 def squares(*corners, side=4, size=(32, 32)):
@@ -89,6 +89,42 @@ def test_with_nothing_labelled_or_found_it_stays_at_one_half(kept, found):
 
 def test_no_image_at_all():
     assert calibrate(Fixed(), []) == 0.5
+
+
+def at(*corners, side=4):
+    """Boxes of squares at `(row, column)`."""
+    rows = [[col, row, col + side, row + side] for row, col in corners]
+    return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
+
+
+def test_the_score_of_a_found_nucleus_is_the_best_of_the_detections_on_it():
+    kept = squares((0, 0)) * 70_000
+    found = at((0, 1), (10, 10), (20, 20), (0, 20))
+    # The first found box has IoU 12 / 20 with the labelled nucleus: not a further one. On the
+    # second are two detections; on the third one of IoU 8 / 24; on the fourth none.
+    detections = {
+        **prediction(torch.zeros(32, 32, dtype=torch.int32)),
+        "boxes": at((0, 0), (10, 10), (10, 11), (20, 22)),
+        "scores": torch.tensor([0.9, 0.3, 0.6, 0.8]),
+    }
+    assert found_scores(detections, kept, found).tolist() == [pytest.approx(0.6), 0.0, 0.0]
+    nothing = squares() * 0
+    assert len(found_scores(detections, nothing, found)) == 4
+    assert found_scores(detections, kept, at()).shape == (0,)
+    assert found_scores(prediction(nothing), kept, found).tolist() == [0.0, 0.0, 0.0]
+
+
+class Finding(Fixed):
+    """Also finds boxes, the same in every image."""
+
+    def found_boxes(self, image):
+        return at((10, 10), (20, 20))
+
+
+def test_found_nuclei_count_as_much_as_labelled_ones():
+    # labelled: 0.9; found: one detected with 0.3, the other missed
+    found = {**prediction(squares((0, 0), (10, 10)), 0.9, 0.3), "boxes": at((0, 0), (10, 10))}
+    assert calibrate(Finding(found), [(IMAGE, squares((0, 0)))]) == pytest.approx(1.2 / 3 / 2)
 
 
 def test_a_real_net_can_be_calibrated(make_net, make_batch):

@@ -5,8 +5,10 @@
 set -euo pipefail
 runs=${1:-runs/bbbc360}
 export OMP_NUM_THREADS=${THREADS:-2} KARYON=${KARYON:-.venv/bin/karyon} runs
+# NAMES="a b" runs these only
 names=(bbbc360_baseline bbbc360_25_baseline bbbc360_25crop_baseline bbbc360_25_pa
        bbbc360_25_pa_warmup bbbc360_05_baseline bbbc360_05_pa)
+[ -z "${NAMES:-}" ] || read -ra names <<<"$NAMES"
 one() {
   name=${1%:*} seed=${1#*:} done=$runs/$1.done
   if [ -e "$done" ]; then return; fi

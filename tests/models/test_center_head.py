@@ -75,16 +75,12 @@ def smooth_l1(off):
     return abs(off) - 1 / 18 if abs(off) > 1 / 9 else 9 * off * off / 2
 
 
-@pytest.mark.parametrize("balance", ["cell", "nucleus"])
-def test_losses_by_hand(balance):
+def test_losses_by_hand():
     # 128 samples suffice for all cells of these two nuclei, so nothing is left to chance.
     target = square_target((8, 8, 16), (30, 30, 28))
     logits, deltas = random_maps(1)
     labels, index = center_target(target["boxes"], target["label_map"], CELLS)
-    cells = [int(((labels == 1) & (index == i)).sum()) for i in (0, 1)]
-    assert cells == [4, 16] and (labels >= 0).sum() <= 128
-    # each nucleus weighs 10 of 20, or each of the 20 cells 1
-    weights = [10 / 4, 10 / 16] if balance == "nucleus" else [1, 1]
+    assert (labels == 1).sum() == 4 + 16 and (labels >= 0).sum() <= 128
     cross_entropy, smooth, count = 0.0, 0.0, 0
     for i, j in (labels >= 0).nonzero().tolist():
         count += 1
@@ -92,8 +88,7 @@ def test_losses_by_hand(balance):
         if labels[i, j] == 0:
             cross_entropy -= math.log(1 - p)
             continue
-        weight = weights[index[i, j]]
-        cross_entropy -= weight * math.log(p)
+        cross_entropy -= math.log(p)
         x0, y0, x1, y1 = target["boxes"][index[i, j]].tolist()
         # the anchor: 16 x 12 px around the cell's corner, inside the image
         ax0, ax1 = max(4 * j - 8, 0), min(4 * j + 8, 64)
@@ -104,22 +99,13 @@ def test_losses_by_hand(balance):
             5 * math.log((x1 - x0) / (ax1 - ax0)),
             5 * math.log((y1 - y0) / (ay1 - ay0)),
         ]
-        smooth += weight * sum(smooth_l1(deltas[0, k, i, j].item() - wanted[k]) for k in range(4))
-    got = losses_of(make_head(balance=balance), [target])
+        smooth += sum(smooth_l1(deltas[0, k, i, j].item() - wanted[k]) for k in range(4))
+    got = losses_of(make_head(), [target])
     assert got["loss_centerness"].item() == pytest.approx(cross_entropy / count, rel=1e-5)
     assert got["loss_center_box"].item() == pytest.approx(smooth / count, rel=1e-5)
-    by_positives = losses_of(make_head(balance=balance, reg_norm="pos"), [target])
+    by_positives = losses_of(make_head(reg_norm="pos"), [target])
     assert by_positives["loss_center_box"].item() == pytest.approx(smooth / 20, rel=1e-5)
     assert torch.equal(by_positives["loss_centerness"], got["loss_centerness"])
-
-
-def test_nuclei_of_different_images_are_balanced_apart():
-    # The first nucleus of each image: 4 cells and 16; as one of 20 they would weigh the same.
-    targets = [square_target((8, 8, 16)), square_target((30, 30, 28))]
-    maps = random_maps(2)
-    cell = losses_of(make_head(), targets, maps)
-    nucleus = losses_of(make_head(balance="nucleus"), targets, maps)
-    assert not torch.isclose(cell["loss_center_box"], nucleus["loss_center_box"])
 
 
 @pytest.mark.parametrize("squares", [[], [(60, 60, 4)], [(0, 0, 1)], [(63, 63, 1)], [(0, 20, 30)]])
@@ -159,6 +145,24 @@ def test_sample_scope_is_an_image_or_the_batch():
     assert each.flatten(1).sum(1).tolist() == [40, 40]
     together = sampled_cells(make_head(num_samples=40, sample_scope="batch"), targets)
     assert together.sum() == 40
+
+
+@pytest.mark.parametrize("ratio, count", [(0.0, 0), (1.0, 9), (3.0, 27), (99.0, 61)])
+def test_unknown_ratio_samples_unknown_cells_of_the_image_as_negatives(ratio, count):
+    # 28 px are 7 x 7 cells, 3 x 3 of them the centre; 44 x 40 px are 110 cells
+    target = square_target((4, 4, 28), size=(44, 40))
+    labels, _ = center_target(target["boxes"], target["label_map"], CELLS)
+    assert (labels == 1).sum() == 9 and (labels[:11, :10] == -1).sum() == 61
+    logits, deltas = random_maps(1)
+    logits.requires_grad_()
+    losses = losses_of(make_head(unknown_ratio=ratio), [target], (logits, deltas), [(44, 40)])
+    losses["loss_centerness"].backward()
+    unknown = (logits.grad[0] != 0) & (labels == -1)
+    assert unknown.sum() == count
+    assert (logits.grad[0][unknown] > 0).all()  # pushed down
+    assert not unknown[11:].any() and not unknown[:, 10:].any()  # none in the padding
+    without = losses_of(make_head(unknown_ratio=ratio), [square_target()])
+    assert without["loss_centerness"] == 0  # in proportion to the centres
 
 
 @pytest.mark.parametrize("share, side", [(0.1, 2), (0.3, 4), (0.5, 6)])

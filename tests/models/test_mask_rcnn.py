@@ -163,6 +163,18 @@ def test_predictions_are_those_of_stock_torchvision(make, min_size, make_net, ma
                 assert torch.equal(got[key], wanted[key][visible]), key
 
 
+def test_proposals_have_a_least_size(make_net, make_batch):
+    images, _ = make_batch((64, 64))
+    shortest = {}
+    for least in (0.01, 15.0):
+        net = make_net(rpn_min_size=least).eval()
+        batch, _ = net.transform(images)
+        (proposals,), _ = net.rpn(batch, net.backbone(batch.tensors))
+        shortest[least] = (proposals[:, 2:] - proposals[:, :2]).amin()
+    assert make_net().rpn.min_size == 0.01  # the authors'
+    assert shortest[0.01] < 15 <= shortest[15.0]
+
+
 def test_predictions_of_an_image_without_detections(make_net, make_batch):
     net = make_net(roi={"score_thresh": 0.999}).eval()
     images, _ = make_batch((64, 80))

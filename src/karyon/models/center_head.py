@@ -16,6 +16,16 @@ from karyon.models.label_maps import Sizes
 from karyon.ops.centers import cell_anchors, center_target, peaks
 from karyon.types import IGNORE
 
+PADDING = -2
+"""Label of a cell outside its image, which is not even unknown."""
+
+
+def outside(cells: tuple[int, int], size: tuple[int, int], stride: float) -> Tensor:
+    """Which cells `(h, w)` of a padded map begin outside an image of `size` pixels, bool."""
+    rows = torch.arange(cells[0]) * stride >= size[0]
+    cols = torch.arange(cells[1]) * stride >= size[1]
+    return rows[:, None] | cols[None]
+
 
 class CenterHead(nn.Module):
     """One centre logit and four box deltas a cell, as two 1x1 convolutions.
@@ -91,12 +101,9 @@ class CenterHead(nn.Module):
     def probability(self, logits: Tensor, sizes: Sizes, stride: float) -> Tensor:
         """Centre scores `(B, h, w)`, 0 in the padding of each image."""
         score = logits.detach().float().sigmoid()
-        rows = torch.arange(score.shape[1], device=score.device) * stride
-        cols = torch.arange(score.shape[2], device=score.device) * stride
-        for image, (height, width) in zip(score, sizes, strict=True):
-            image[rows >= height] = 0
-            image[:, cols >= width] = 0
-        return score
+        cells = (score.shape[1], score.shape[2])
+        padding = torch.stack([outside(cells, size, stride) for size in sizes])
+        return score.masked_fill(padding.to(score.device), 0.0)
 
     @torch.no_grad()
     def find(
@@ -149,7 +156,8 @@ class CenterHead(nn.Module):
             own = target["boxes"][real][nucleus[row, col]]
             anchors = self.anchors(row, col, stride, size)
             regression.append(coder.encode_single(own, anchors))
-            wanted.append(labels)
+            padding = outside(cells, size, stride).to(labels.device)
+            wanted.append(labels.masked_fill(padding, PADDING))
         return self._sampled_loss(logits, deltas, torch.stack(wanted), torch.cat(regression))
 
     def _sampled_loss(
