@@ -7,7 +7,7 @@ masks, one plane a nucleus, on the path of training or evaluation.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NotRequired, Protocol, TypedDict
+from typing import Protocol, TypedDict
 
 import numpy as np
 from torch import Tensor
@@ -21,6 +21,17 @@ class UserError(Exception):
 
     The command line prints the message without a traceback and exits with status 2.
     """
+
+
+def one_of(option: str, value: object, allowed: tuple[object, ...]) -> None:
+    """Check an option that has a few named values.
+
+    Raises:
+        UserError: If the value is none of them.
+    """
+    if value not in allowed:
+        names = ", ".join(str(a) for a in allowed)
+        raise UserError(f"{option}={value} is unknown; use one of {names}")
 
 
 @dataclass(frozen=True)
@@ -81,4 +92,3 @@ class Prediction(TypedDict):
     labels: Tensor
     scores: Tensor
     label_map: Tensor
-    center_map: NotRequired[Tensor]

@@ -14,7 +14,7 @@ from torchvision.ops import clip_boxes_to_image, nms
 
 from karyon.models.label_maps import Sizes
 from karyon.ops.centers import cell_anchors, center_target, peaks
-from karyon.types import IGNORE
+from karyon.types import IGNORE, one_of
 
 PADDING = -2
 """Label of a cell outside its image, which is not even unknown."""
@@ -68,6 +68,10 @@ class CenterHead(nn.Module):
         unknown_ratio: float = 0.0,
     ):
         super().__init__()
+        one_of("model.center.connectivity", connectivity, (4, 8))
+        one_of("model.center.sample_scope", sample_scope, ("image", "batch"))
+        one_of("model.center.overlap", overlap, ("nearest", "last"))
+        one_of("model.center.reg_norm", reg_norm, ("sampled", "pos"))
         self.logits = nn.Conv2d(channels, 1, 1)
         self.deltas = nn.Conv2d(channels, 4, 1)
         for layer in (self.logits, self.deltas):

@@ -12,7 +12,8 @@ from torchvision.models.detection.roi_heads import (
 )
 from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
 
-from karyon.ops.masks import mask_targets, paste_label_map
+from karyon.ops.masks import DILATIONS, mask_targets, paste_label_map
+from karyon.types import one_of
 
 Sizes = list[tuple[int, int]]
 Detections = tuple[list[Tensor], list[Tensor], list[Tensor]]
@@ -28,7 +29,9 @@ class LabelMapTransform(GeneralizedRCNNTransform):
         image_std: Standard deviation of each channel.
         dilation: See `karyon.ops.masks.paste_label_map`.
         overlap: See there.
-        max_lost: See there.
+        max_lost: See there. With `overlap="low"` (the authors') the label map at a higher score
+            threshold is not this one with detections erased: cut before, by `roi.score_thresh`.
+        size_divisible: Batches are padded to a multiple of it.
     """
 
     def __init__(
@@ -42,6 +45,8 @@ class LabelMapTransform(GeneralizedRCNNTransform):
         max_lost: float = 0.7,
         size_divisible: int = 32,
     ):
+        one_of("model.transform.dilation", dilation, tuple(DILATIONS))
+        one_of("model.transform.overlap", overlap, ("high", "low"))
         super().__init__(min_size or 1, max_size, image_mean, image_std, size_divisible)
         self.native_scale = min_size is None
         self.paste: dict[str, Any] = dict(dilation=dilation, overlap=overlap, max_lost=max_lost)

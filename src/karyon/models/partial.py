@@ -16,9 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.models.detection._utils import (
-    Matcher,
-)
+from torchvision.models.detection._utils import Matcher
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
@@ -29,7 +27,7 @@ from karyon.models.center_head import CenterHead
 from karyon.models.label_maps import Detections, LabelMapRoIHeads, Sizes
 from karyon.models.mask_rcnn import MaskRCNN, build
 from karyon.models.side import aside
-from karyon.types import IGNORE
+from karyon.types import IGNORE, one_of
 
 
 class TrunkRPNHead(RPNHead):
@@ -63,26 +61,26 @@ class PartialMaskRCNN(MaskRCNN):
         batch, inner, level = self._first_level(images, targets)
         return self.rpn.center_losses(batch, level, inner)
 
+    def _centers(self, image: Tensor) -> tuple[ImageList, Tensor, Tensor, float]:
+        batch, _, level = self._first_level([image], None)
+        logits, deltas = self.rpn.center_head(self.rpn.head.conv(level))
+        return batch, logits, deltas, batch.tensors.shape[-2] / level.shape[-2]
+
     @torch.no_grad()
     def center_map(self, image: Tensor) -> Tensor:
-        """Centre scores `(h, w)` of one `(3, H, W)` image, a cell being `H / h` pixels."""
-        batch, _, level = self._first_level([image], None)
-        logits, _ = self.rpn.center_head(self.rpn.head.conv(level))
-        stride = batch.tensors.shape[-2] / level.shape[-2]
+        """Centre scores `(h, w)` of one `(3, H, W)` image, a cell being `H / h` pixels (eval)."""
+        batch, logits, _, stride = self._centers(image)
         score = self.rpn.center_head.probability(logits, batch.image_sizes, stride)[0]
         height, width = batch.image_sizes[0]
         return score[: math.ceil(height / stride), : math.ceil(width / stride)]
 
     @torch.no_grad()
     def found_boxes(self, image: Tensor) -> Tensor:
-        """Boxes `(K, 4)`, xyxy in pixels of a `(3, H, W)` image, that the centre head finds."""
-        batch, _, level = self._first_level([image], None)
-        logits, deltas = self.rpn.center_head(self.rpn.head.conv(level))
-        stride = batch.tensors.shape[-2] / level.shape[-2]
-        found = self.rpn.center_head.find(
-            logits, deltas, self.rpn.box_coder, batch.image_sizes, stride
-        )[0]
-        return resize_boxes(found[:, :4], batch.image_sizes[0], image.shape[-2:])
+        """Boxes `(K, 4)`, xyxy in pixels of a `(3, H, W)` image, that the centre head finds (eval)."""
+        batch, logits, deltas, stride = self._centers(image)
+        head, coder, sizes = self.rpn.center_head, self.rpn.box_coder, batch.image_sizes
+        found = head.find(logits, deltas, coder, sizes, stride)[0]
+        return resize_boxes(found[:, :4], sizes[0], image.shape[-2:])
 
     @torch.no_grad()
     def attention_map(self, image: Tensor, label_map: Tensor) -> Tensor | None:
@@ -209,8 +207,9 @@ class PartialRoIHeads(LabelMapRoIHeads):
             score) or `"max"` (the larger of the last two).
     """
 
-    def __init__(self, *args: Any, suppress: bool = True, final_score: str = "override", **kw: Any):
+    def __init__(self, *args: Any, suppress: bool = True, final_score: str = "rcnn", **kw: Any):
         super().__init__(*args, **kw)
+        one_of("model.final_score", final_score, ("rcnn", "override", "center", "max"))
         self.suppress = suppress
         self.final_score = final_score
         self.counts: dict[str, Tensor] = {}
@@ -254,6 +253,7 @@ class PartialRoIHeads(LabelMapRoIHeads):
 
     def _final_logits(self, class_logits: Tensor, center: Tensor) -> Tensor:
         """Class logits that give found boxes (centre score above 0) their final score."""
+        center = center.float()
         found = center > 0
         if self.final_score == "rcnn" or not found.any():
             return class_logits
@@ -271,7 +271,7 @@ class PartialRoIHeads(LabelMapRoIHeads):
 def mask_rcnn_pa(
     backbone: BackboneWithFPN,
     center: dict[str, Any],
-    final_score: str = "override",
+    final_score: str = "rcnn",
     suppress_rpn: bool = True,
     suppress_roi: bool = True,
     propose_test: bool = True,
