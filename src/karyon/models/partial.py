@@ -76,7 +76,7 @@ class PartialMaskRCNN(MaskRCNN):
 
     @torch.no_grad()
     def found_boxes(self, image: Tensor) -> Tensor:
-        """Boxes `(K, 4)`, xyxy in pixels of a `(3, H, W)` image, that the centre head finds (eval)."""
+        """Boxes `(K, 4)` that the centre head finds, xyxy in pixels of the image (eval mode)."""
         batch, logits, deltas, stride = self._centers(image)
         head, coder, sizes = self.rpn.center_head, self.rpn.box_coder, batch.image_sizes
         found = head.find(logits, deltas, coder, sizes, stride)[0]
@@ -103,11 +103,9 @@ class PartialMaskRCNN(MaskRCNN):
         finally:
             handle.remove()
         height, width = batch.image_sizes[0]
-        inside = (label_map > 0).float()[None, None].to(seen[0])
-        inside = F.interpolate(inside, size=(height, width))
-        padded = F.pad(
-            inside, (0, batch.tensors.shape[-1] - width, 0, batch.tensors.shape[-2] - height)
-        )
+        inside = F.interpolate((label_map > 0)[None, None].to(seen[0]), size=(height, width))
+        rows, cols = batch.tensors.shape[-2:]
+        padded = F.pad(inside, (0, cols - width, 0, rows - height))
         cells = seen[0].shape[-2:]
         where = F.interpolate(padded, size=cells, mode="bilinear", align_corners=False)[0, 0]
         stride = batch.tensors.shape[-2] / cells[0]
