@@ -138,7 +138,7 @@ def test_show_colours_the_kept_labels(run, root, tmp_path):
         (["check", "bbbc038", "--fast"], "--fast"),
         (["prepare", "bbbc038"], "-o/--output"),
         (["download", "synthetic"], "nothing to download"),
-        (["download", "folder"], "no published data set"),
+        (["download", "folder"], "is no published data set"),
         (["download", "kumar"], "monuseg.grand-challenge.org"),
         (["download", "dh25crop"], "ask the authors"),
         (["download", "bbbc360", "--checksum", "crc:1"], "unknown kind"),

@@ -94,7 +94,7 @@ def test_an_image_whose_only_mask_is_empty_has_no_nuclei(tmp_path: Path) -> None
 def test_missing_root_and_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no such folder .* download bbbc038"):
         BBBC038(str(tmp_path / "none")).splits()
-    with pytest.raises(UserError, match=r"no <id>/images/<id>\.png; set data\.root"):
+    with pytest.raises(UserError, match=r"no <id>/images/<id>\.png; set data\.source\.root"):
         BBBC038(str(tmp_path)).splits()
 
 

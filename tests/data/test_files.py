@@ -52,7 +52,7 @@ def test_a_folder_with_one_archive_is_the_archive(folder: Path, tmp_path: Path) 
     pack(folder, box / "set.zip")
     assert FileTree(box).read("set/a/1.png") == b"a/1.png"
     pack(folder, box / "two.zip")
-    with pytest.raises(UserError, match=r"2 archives .set\.zip, two\.zip.; set data\.root"):
+    with pytest.raises(UserError, match=r"2 archives .set\.zip, two\.zip.; set data\.source\.root"):
         FileTree(box).names()
 
 
@@ -65,7 +65,7 @@ def test_linked_folders_are_followed_but_not_in_circles(folder: Path, tmp_path: 
 
 
 def test_missing_root_names_path_and_remedy(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere: no such .*data\.root=.*download kumar`"):
+    with pytest.raises(UserError, match=r"nowhere: no such .*data\.source\.root=.*download kumar`"):
         FileTree(tmp_path / "nowhere", "kumar").names()
 
 

@@ -13,7 +13,7 @@ from hydra.errors import (
     OverrideParseException,
 )
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from karyon.types import UserError
 
@@ -97,6 +97,9 @@ def build(node: Any, **extra: Any) -> Any:
         key = re.search(r"full_key: (\S+)", str(error))
         where = key.group(1) if key else "configuration"
         raise UserError(f"{where}: {str(inner).splitlines()[0]}") from error
+    except MissingMandatoryValue as error:
+        key = str(error).splitlines()[0].rpartition(" ")[2]
+        raise UserError(f"{key} has no value; write {key}=VALUE") from error
     except OmegaConfBaseException as error:
         raise UserError(str(error).splitlines()[0]) from error
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
 
@@ -207,7 +207,10 @@ def fetch(arguments: Sequence[str]) -> None:
     parser.add_argument("--checksum", help="sha256:<hex> or md5:<hex>; unknown to check none")
     options, names, overrides = parser.parse(arguments)
     name = parser.one(names)
-    root = configure(name, overrides).data.source.get("root")
+    source = configure(name, overrides).data.source
+    if OmegaConf.is_missing(source, "root"):
+        raise UserError(f"{name}: is no published data set; nothing to download")
+    root = source.get("root")
     if root is None:
         raise UserError(f"{name}: is drawn as needed; there is nothing to download")
     # Variants such as bbbc360 lie in the folder that has the name of what was published.

@@ -137,7 +137,7 @@ class BBBC038:
         where = self._tree.describe()
         if not images and not masks:
             raise UserError(
-                f"{where}: no <id>/images/<id>.png; set data.root=... to the data or run "
+                f"{where}: no <id>/images/<id>.png; set data.source.root=... to the data or run "
                 "`karyon data download bbbc038`"
             )
         if alone := sorted(images.keys() - masks.keys()):

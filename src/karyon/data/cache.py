@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import imagecodecs
 import numpy as np
-import tifffile
 
 from karyon.atomic import replacing
 from karyon.data.files import FileTree
 from karyon.data.images import read_image, read_label_map, write_label_map
+from karyon.data.prepare import write_image
 from karyon.types import Record, Source, UserError
 
 FORMAT = 1
@@ -89,16 +88,7 @@ class Prepared:
         return data
 
     def _store(self, record: Record) -> None:
-        image = record.image
-        if image.dtype in (np.uint8, np.uint16) and (image == image[..., :1]).all():
-            image = image[..., :1]
-        image_path = self._path(record.id, ".tif" if image.dtype == np.float32 else ".png")
-        with replacing(image_path) as temporary:
-            if image.dtype == np.float32:
-                tifffile.imwrite(temporary, image, photometric="rgb", compression="zlib")
-            else:
-                pixels = np.ascontiguousarray(image.squeeze(2) if image.shape[2] == 1 else image)
-                temporary.write_bytes(imagecodecs.png_encode(pixels, level=3))
+        image_path = write_image(self._path(record.id, ""), record.image)
         large = record.labels.max(initial=0) > np.iinfo(np.uint16).max
         labels_path = self._path(record.id, ".labels.tif" if large else ".labels.png")
         write_label_map(labels_path, record.labels)

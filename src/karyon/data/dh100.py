@@ -73,8 +73,9 @@ class DH100:
         }
         if not jsons and not any(files.values()):
             raise UserError(
-                f"{self._tree.describe()}: no train2019/ and annotations/; set data.root=... to "
-                "the data (the authors' DH100 is to be asked for, see the README)"
+                f"{self._tree.describe()}: no train2019/ and annotations/; set "
+                "data.source.root=... to the data (the authors' "
+                "DH100 is to be asked for, see the README)"
             )
         found = []
         for split in SPLITS:

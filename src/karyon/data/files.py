@@ -131,7 +131,7 @@ class FileTree:
         if info.file_size > RATIO_FROM_BYTES and ratio > MAX_RATIO:
             raise UserError(
                 f"{where}: unpacks to {ratio} times its size, over the limit of {MAX_RATIO}; "
-                "unpack the archive yourself if you trust it and set data.root to the folder"
+                "unpack the archive yourself if you trust it and set data.source.root to the folder"
             )
 
     def _limit(self) -> str:
@@ -149,7 +149,9 @@ class FileTree:
             return self._paths
         if not self.root.exists():
             download = f" or run `karyon data download {self.dataset}`" if self.dataset else ""
-            raise UserError(f"{self.root}: no such folder or archive; set data.root=...{download}")
+            raise UserError(
+                f"{self.root}: no such folder or archive; set data.source.root=...{download}"
+            )
         if self.root.is_file():
             return self._index_archive(self.root)
         paths = {path.relative_to(self.root).as_posix(): path for path in _walk(self.root)}
@@ -159,7 +161,7 @@ class FileTree:
             if len(archives) > 1:
                 listed = ", ".join(path.name for path in archives[:4])
                 raise UserError(
-                    f"{self.root}: {len(archives)} archives ({listed}); set data.root to one"
+                    f"{self.root}: {len(archives)} archives ({listed}); set data.source.root to one"
                 )
             return self._index_archive(archives[0])
         self._paths = paths

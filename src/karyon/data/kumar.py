@@ -112,7 +112,7 @@ class Kumar:
         where = self._tree.describe()
         if not images and not outlines:
             raise UserError(
-                f"{where}: no 'Tissue Images/*.tif'; set data.root=... to the data or run "
+                f"{where}: no 'Tissue Images/*.tif'; set data.source.root=... to the data or run "
                 "`karyon data download kumar`"
             )
         for stem in sorted(images.keys() - outlines.keys()):

@@ -204,7 +204,7 @@ class NucleiData(pl.LightningDataModule):
         every = torch.cat(sizes)
         if len(every) == 0:
             raise UserError(
-                "no nucleus is labelled in the training images; label some, or check data.root"
+                "no nucleus is labelled in the training images; label some, or check the data set"
             )
         return [float(side) for side in every.median(0).values]
 

@@ -68,24 +68,30 @@ def prepare(
     return {split: len(ids) for split, ids in splits.items()}
 
 
-def write_image(stem: Path, image: np.ndarray) -> None:
+def write_image(stem: Path, image: np.ndarray) -> Path:
     """Write an image so that it is read back bit by bit.
 
     Args:
         stem: The file without extension: `.png` is added, for `float32` `.tif`.
         image: `(H, W, 3)` `uint8`, `uint16` or `float32`; gray ones get one channel.
 
+    Returns:
+        The file.
+
     Raises:
         UserError: If the file cannot be written.
     """
     if image.dtype == np.float32:
-        with replacing(stem.with_name(stem.name + ".tif")) as temporary:
+        path = stem.with_name(stem.name + ".tif")
+        with replacing(path) as temporary:
             tifffile.imwrite(temporary, image, photometric="rgb", compression="zlib")
-        return
+        return path
     gray = bool((image == image[..., :1]).all())
     pixels = np.ascontiguousarray(image[..., 0] if gray else image)
-    with replacing(stem.with_name(stem.name + ".png")) as temporary:
+    path = stem.with_name(stem.name + ".png")
+    with replacing(path) as temporary:
         temporary.write_bytes(imagecodecs.png_encode(pixels, level=3))
+    return path
 
 
 def _write(record: Record, folder: Path) -> None:

@@ -99,8 +99,8 @@ class TNBC:
         images, truths = found["slide"], found["gt"]
         if not images and not truths:
             raise UserError(
-                f"{self._tree.describe()}: no 'Slide_XX/*.png'; set data.root=... to the data or "
-                "run `karyon data download tnbc`"
+                f"{self._tree.describe()}: no 'Slide_XX/*.png'; set data.source.root=... to the "
+                "data or run `karyon data download tnbc`"
             )
         for key in sorted(images.keys() - truths.keys()):
             raise UserError(
