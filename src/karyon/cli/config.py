@@ -98,8 +98,8 @@ def build(node: Any, **extra: Any) -> Any:
         where = key.group(1) if key else "configuration"
         raise UserError(f"{where}: {str(inner).splitlines()[0]}") from error
     except MissingMandatoryValue as error:
-        key = str(error).splitlines()[0].rpartition(" ")[2]
-        raise UserError(f"{key} has no value; write {key}=VALUE") from error
+        name = str(error).splitlines()[0].rpartition(" ")[2]
+        raise UserError(f"{name} has no value; write {name}=VALUE") from error
     except OmegaConfBaseException as error:
         raise UserError(str(error).splitlines()[0]) from error
 
