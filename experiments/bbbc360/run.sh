@@ -5,7 +5,7 @@
 set -euo pipefail
 runs=${1:-runs/bbbc360}
 export OMP_NUM_THREADS=${THREADS:-2} KARYON=${KARYON:-.venv/bin/karyon} runs
-# NAMES="a b" runs these only
+# NAMES="a b" runs these only, EXTRA="key=value" adds an override
 names=(bbbc360_baseline bbbc360_25_baseline bbbc360_25crop_baseline bbbc360_25_pa
        bbbc360_25_pa_warmup bbbc360_05_baseline bbbc360_05_pa)
 [ -z "${NAMES:-}" ] || read -ra names <<<"$NAMES"
@@ -13,7 +13,7 @@ one() {
   name=${1%:*} seed=${1#*:} done=$runs/$1.done
   if [ -e "$done" ]; then return; fi
   "$KARYON" train experiment="$name" seed="$seed" runs="$runs" trainer=cpu \
-    >"$runs/$1.path" 2>"$runs/$1.log" && mv "$runs/$1.path" "$done" || echo "failed: $runs/$1.log"
+    ${EXTRA:-} >"$runs/$1.path" 2>"$runs/$1.log" && mv "$runs/$1.path" "$done" || echo "failed: $runs/$1.log"
 }
 export -f one
 mkdir -p "$runs"

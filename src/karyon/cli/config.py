@@ -88,9 +88,7 @@ def build(node: Any, **extra: Any) -> Any:
     try:
         return hydra.utils.instantiate(node, **extra)
     except InstantiationException as error:
-        cause = error.__cause__
-        while cause is not None and not isinstance(cause, UserError):
-            cause = cause.__cause__
+        cause = _user_error(error)
         if cause is not None:
             raise cause from None
         inner = error.__cause__ or error
@@ -105,5 +103,19 @@ def build(node: Any, **extra: Any) -> Any:
 
 
 def plain(node: Any) -> Any:
-    """A configuration as plain dicts, lists and numbers, all references resolved."""
-    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    """A configuration as plain dicts, lists and numbers, all references resolved.
+
+    Raises:
+        UserError: As raised by what a reference stands for.
+    """
+    try:
+        return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    except OmegaConfBaseException as error:
+        raise _user_error(error) or UserError(str(error).splitlines()[0]) from error
+
+
+def _user_error(error: BaseException | None) -> UserError | None:
+    """The `UserError` that another exception was raised from, if any."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__
+    return error
