@@ -74,7 +74,8 @@ def train(config: DictConfig) -> Path:
     """Train one net as configured; returns the run folder."""
     quiet()
     with open_dict(config):
-        config.name = config.name or f"{config.data.source._target_.split('.')[-1].lower()}"
+        parts = (config.data.source._target_, config.model._target_)
+        config.name = config.name or "_".join(p.split(".")[-1].lower() for p in parts)
     data = build_data(config)
     with open_dict(config):
         config.model = OmegaConf.create(plain(config.model))  # the median box becomes a number
