@@ -1,0 +1,42 @@
+"""AJI and mAP of each Kumar test image from a run folder, as Markdown.
+
+python experiments/kumar/collect.py RUN experiments/kumar
+"""
+
+import csv
+import shutil
+import sys
+from pathlib import Path
+from statistics import fmean
+
+from karyon.comparison import read_summary
+
+
+def main(run: Path, target: Path) -> None:
+    summary = read_summary(run)
+    with (run / "per_image.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines = [
+        "| image | score threshold | nuclei | detections | AJI | mAP |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        cells = [row["image"], f"{float(row['score_threshold']):.2f}"]
+        cells += [f"{float(row[key]):.0f}" for key in ("nuclei", "detections")]
+        lines.append(
+            "| " + " | ".join([*cells, *(f"{float(row[k]):.3f}" for k in ("aji", "map"))]) + " |"
+        )
+    for threshold in sorted({row["score_threshold"] for row in rows}, key=float):
+        own = [row for row in rows if row["score_threshold"] == threshold]
+        means = [f"{fmean(float(row[key]) for row in own):.3f}" for key in ("aji", "map")]
+        lines.append(f"| mean | {float(threshold):.2f} | | | {means[0]} | {means[1]} |")
+    for part in ("test", "test_calibrated"):
+        s = summary[part]
+        pooled = f"{s['aji']['pooled']:.3f} | {s['map']['pooled']:.3f}"
+        lines.append(f"| pooled | {s['score_threshold']:.2f} | | | {pooled} |")
+    (target / "results.md").write_text("\n".join(lines) + "\n")
+    shutil.copy(run / "figures" / "overlays.png", target / "overlays.png")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
