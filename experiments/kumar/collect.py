@@ -4,7 +4,6 @@ python experiments/kumar/collect.py RUN experiments/kumar
 """
 
 import csv
-import shutil
 import sys
 from pathlib import Path
 from statistics import fmean
@@ -35,7 +34,6 @@ def main(run: Path, target: Path) -> None:
         pooled = f"{s['aji']['pooled']:.3f} | {s['map']['pooled']:.3f}"
         lines.append(f"| pooled | {s['score_threshold']:.2f} | | | {pooled} |")
     (target / "results.md").write_text("\n".join(lines) + "\n")
-    shutil.copy(run / "figures" / "overlays.png", target / "overlays.png")
 
 
 if __name__ == "__main__":
