@@ -79,7 +79,7 @@ def test_losses_by_hand():
     # 128 samples suffice for all cells of these two nuclei, so nothing is left to chance.
     target = square_target((8, 8, 16), (30, 30, 28))
     logits, deltas = random_maps(1)
-    labels, index = center_target(target["boxes"], target["label_map"], CELLS)
+    labels, index = (x[0] for x in center_target([target["boxes"]], [target["label_map"]], CELLS))
     assert (labels == 1).sum() == 4 + 16 and (labels >= 0).sum() <= 128
     cross_entropy, smooth, count = 0.0, 0.0, 0
     for i, j in (labels >= 0).nonzero().tolist():
@@ -130,7 +130,7 @@ def sampled_cells(head, targets):
 def test_unknown_cells_are_never_sampled_and_centres_fill_half_at_most():
     # 60 px are 15 x 15 cells; 7.5 -+ 0.3 * 15 / 2 are 5.25 .. 9.75, outwards 5 x 5 cells
     target = square_target((0, 0, 60))
-    labels, _ = center_target(target["boxes"], target["label_map"], CELLS)
+    labels, _ = (x[0] for x in center_target([target["boxes"]], [target["label_map"]], CELLS))
     assert (labels == 1).sum() == 25 and (labels == 0).sum() == 15 * 15 - 25
     seen = sampled_cells(make_head(num_samples=20), [target])[0]
     assert (seen & (labels == 1)).sum() == 10 and (seen & (labels == 0)).sum() == 10
@@ -151,7 +151,7 @@ def test_sample_scope_is_an_image_or_the_batch():
 def test_unknown_ratio_samples_unknown_cells_of_the_image_as_negatives(ratio, count):
     # 28 px are 7 x 7 cells, 3 x 3 of them the centre; 44 x 40 px are 110 cells
     target = square_target((4, 4, 28), size=(44, 40))
-    labels, _ = center_target(target["boxes"], target["label_map"], CELLS)
+    labels, _ = (x[0] for x in center_target([target["boxes"]], [target["label_map"]], CELLS))
     assert (labels == 1).sum() == 9 and (labels[:11, :10] == -1).sum() == 61
     logits, deltas = random_maps(1)
     logits.requires_grad_()
@@ -169,7 +169,9 @@ def test_unknown_ratio_samples_unknown_cells_of_the_image_as_negatives(ratio, co
 def test_center_share_is_the_part_of_a_box_that_counts(share, side):
     # 40 px are 10 x 10 cells around cell border 7: half a share of 10 to each side, outwards
     target = square_target((8, 8, 40))
-    labels, _ = center_target(target["boxes"], target["label_map"], CELLS, share=share)
+    labels, _ = (
+        x[0] for x in center_target([target["boxes"]], [target["label_map"]], CELLS, share=share)
+    )
     assert (labels == 1).sum() == side**2 and (labels >= 0).sum() == 100
     loss = losses_of(make_head(num_samples=2000, center_share=share), [target])
     known = labels >= 0

@@ -1,7 +1,10 @@
 """Anchors and proposals near found boxes are no negatives; all else is torchvision's."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from torchvision.models.detection._utils import Matcher
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import box_iou
@@ -39,7 +42,8 @@ def anchor_labels(net, anchors, target):
 def stock_anchor_labels(net, anchors, target):
     real = {"boxes": target["boxes"][target["labels"] > 0]}
     anchors = [torch.as_tensor(anchors)]
-    labels, matched = RegionProposalNetwork.assign_targets_to_anchors(net.rpn, anchors, [real])
+    stock = SimpleNamespace(proposal_matcher=Matcher(0.7, 0.3, True), box_similarity=box_iou)
+    labels, matched = RegionProposalNetwork.assign_targets_to_anchors(stock, anchors, [real])
     return labels[0].tolist(), matched[0]
 
 
@@ -53,7 +57,7 @@ def roi_labels(net, proposals, target):
 def stock_roi_labels(net, proposals, target):
     real = target["labels"] > 0
     matched, labels = RoIHeads.assign_targets_to_proposals(
-        net.roi_heads,
+        SimpleNamespace(proposal_matcher=Matcher(0.5, 0.5)),
         [torch.as_tensor(proposals)],
         [target["boxes"][real]],
         [target["labels"][real]],

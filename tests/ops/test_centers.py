@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from karyon.ops.centers import cell_anchors, center_target, peaks
+from karyon.ops.centers import CenterTarget, cell_anchors, center_target, peaks
 from karyon.ops.labels import boxes_of
 
 
@@ -37,6 +37,12 @@ def targets_by_loops(boxes, label_map, size, overlap, stride=4, share=0.3):
     return labels, index
 
 
+def one_target(boxes, label_map, *args, **options):
+    """Targets of a batch of one image."""
+    labels, nucleus = center_target([boxes], [label_map], *args, **options)
+    return CenterTarget(labels[0], nucleus[0])
+
+
 def rectangles(seed, count, shape=(61, 83), smallest=1, largest=40):
     """Overlapping rectangles painted into a label map in order, and their whole boxes."""
     rng = np.random.default_rng(seed)
@@ -56,7 +62,7 @@ def rectangles(seed, count, shape=(61, 83), smallest=1, largest=40):
 def test_targets_equal_loops(seed, count, overlap):
     boxes, label_map = rectangles(seed, count)
     size = (16, 24)  # 61 x 83 px are 15.25 x 20.75 cells; the rest is padding
-    got = center_target(boxes, label_map, size, overlap=overlap)
+    got = one_target(boxes, label_map, size, overlap=overlap)
     labels, index = targets_by_loops(boxes.tolist(), label_map.numpy(), size, overlap)
     np.testing.assert_array_equal(got.labels, labels)
     np.testing.assert_array_equal(got.nucleus[got.labels == 1], index[labels == 1])
@@ -67,7 +73,7 @@ def test_targets_equal_loops(seed, count, overlap):
 def test_targets_equal_loops_at_other_shares_and_fractions_of_pixels(share):
     boxes, label_map = rectangles(7, 9)
     boxes = boxes * torch.tensor([0.983, 0.991, 0.983, 0.991])  # as after a resize
-    got = center_target(boxes, label_map, (16, 24), share=share)
+    got = one_target(boxes, label_map, (16, 24), share=share)
     wanted, _ = targets_by_loops(boxes.tolist(), label_map.numpy(), (16, 24), "nearest", 4, share)
     np.testing.assert_array_equal(got.labels, wanted)
 
@@ -78,8 +84,8 @@ def test_two_overlapping_nuclei_share_their_cells_by_the_rule():
     boxes = torch.tensor([[0, 0, 40, 40], [4, 0, 44, 40]], dtype=torch.float32)
     label_map = torch.zeros(48, 48, dtype=torch.int32)
     label_map[:40, :44] = 1
-    nearest = center_target(boxes, label_map, (12, 12), overlap="nearest")
-    last = center_target(boxes, label_map, (12, 12), overlap="last")
+    nearest = one_target(boxes, label_map, (12, 12), overlap="nearest")
+    last = one_target(boxes, label_map, (12, 12), overlap="last")
     assert (nearest.labels[3:7, 3:8] == 1).all() and (nearest.labels == 1).sum() == 20
     # column 4 is centred at 4.5 (0.5 and 1.5 away), 5 at 5.5 (a tie: the first), 6 at 6.5
     assert nearest.nucleus[4, 3:8].tolist() == [0, 0, 0, 1, 1]
@@ -91,7 +97,7 @@ def test_two_overlapping_nuclei_share_their_cells_by_the_rule():
 def test_one_pixel_has_exactly_one_centre_cell(row, col):
     label_map = torch.zeros(64, 64, dtype=torch.int32)
     label_map[row, col] = 1
-    labels, _ = center_target(boxes_of(label_map, 1), label_map, (16, 16))
+    labels, _ = one_target(boxes_of(label_map, 1), label_map, (16, 16))
     assert (labels == 1).nonzero().tolist() == [[row // 4, col // 4]]
 
 
@@ -100,7 +106,7 @@ def test_a_nucleus_in_the_corner_has_its_middle_there():
     # and 14, the half width 0.6 of a cell, so cells 13 and 14; inside are cells 12..15.
     label_map = torch.zeros(64, 64, dtype=torch.int32)
     label_map[48:, 48:] = 1
-    labels, _ = center_target(boxes_of(label_map, 1), label_map, (16, 16))
+    labels, _ = one_target(boxes_of(label_map, 1), label_map, (16, 16))
     assert (labels[13:15, 13:15] == 1).all() and (labels == 1).sum() == 4
     assert (labels[12:, 12:] >= 0).all() and (labels >= 0).sum() == 16
 
@@ -113,8 +119,8 @@ def test_flipping_flips_the_targets_up_to_one_cell(seed, axis):
     low, high = (1, 3) if axis == 0 else (0, 2)
     flipped[:, low] = label_map.shape[axis] - boxes[:, high]
     flipped[:, high] = label_map.shape[axis] - boxes[:, low]
-    plain = center_target(boxes, label_map, (16, 24)).labels
-    other = center_target(flipped, label_map.flip(axis), (16, 24)).labels.flip(axis)
+    plain = one_target(boxes, label_map, (16, 24)).labels
+    other = one_target(flipped, label_map.flip(axis), (16, 24)).labels.flip(axis)
     assert torch.equal(plain == 1, other == 1)  # the side is a multiple of 4
     # Inside and outside are sampled at rows 4i + 2, whose mirror image is 4i + 1.
     grown = ndimage.binary_dilation((plain >= 0).numpy(), np.ones((3, 3)))

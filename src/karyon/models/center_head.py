@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder
-from torchvision.ops import clip_boxes_to_image, nms
+from torchvision.ops import batched_nms
 
 from karyon.models.label_maps import Sizes
 from karyon.ops.centers import cell_anchors, center_target, peaks
@@ -20,11 +20,23 @@ PADDING = -2
 """Label of a cell outside its image, which is not even unknown."""
 
 
-def outside(cells: tuple[int, int], size: tuple[int, int], stride: float) -> Tensor:
-    """Which cells `(h, w)` of a padded map begin outside an image of `size` pixels, bool."""
-    rows = torch.arange(cells[0]) * stride >= size[0]
-    cols = torch.arange(cells[1]) * stride >= size[1]
-    return rows[:, None] | cols[None]
+def outside(cells: tuple[int, int], sizes: Tensor, stride: float) -> Tensor:
+    """Which cells of padded maps begin outside their images, `(B, h, w)` bool.
+
+    Args:
+        cells: Rows and columns of the maps.
+        sizes: `(B, 2)` height and width of the images in pixels.
+        stride: Pixels a cell.
+    """
+    rows = torch.arange(cells[0], device=sizes.device) * stride >= sizes[:, :1]
+    cols = torch.arange(cells[1], device=sizes.device) * stride >= sizes[:, 1:]
+    return rows[:, :, None] | cols[:, None]
+
+
+def clipped(boxes: Tensor, sizes: Tensor) -> Tensor:
+    """Boxes `(K, 4)` inside images of `sizes` `(K, 2)` height and width, xyxy in pixels."""
+    limit = sizes.flip(1).repeat(1, 2).to(boxes.dtype)
+    return torch.minimum(boxes.clamp(min=0), limit)
 
 
 class CenterHead(nn.Module):
@@ -97,17 +109,16 @@ class CenterHead(nn.Module):
         """`(B, C, h, w)` to centre logits `(B, h, w)` and deltas `(B, 4, h, w)`."""
         return self.logits(trunk)[:, 0], self.deltas(trunk)
 
-    def anchors(self, row: Tensor, col: Tensor, stride: float, size: tuple[int, int]) -> Tensor:
-        """`(K, 4)` anchors of cells of one image of `size` (height, width) pixels."""
+    def anchors(self, row: Tensor, col: Tensor, stride: float, sizes: Tensor) -> Tensor:
+        """`(K, 4)` anchors of cells in images of `sizes` `(K, 2)` height and width."""
         boxes = cell_anchors(row, col, self.anchor_size, stride, self.anchor_offset)
-        return clip_boxes_to_image(boxes, size) if self.clip_anchor else boxes
+        return clipped(boxes, sizes) if self.clip_anchor else boxes
 
     def probability(self, logits: Tensor, sizes: Sizes, stride: float) -> Tensor:
         """Centre scores `(B, h, w)`, 0 in the padding of each image."""
         score = logits.detach().float().sigmoid()
-        cells = (score.shape[1], score.shape[2])
-        padding = torch.stack([outside(cells, size, stride) for size in sizes])
-        return score.masked_fill(padding.to(score.device), 0.0)
+        padding = outside(_cells(logits), torch.tensor(sizes, device=logits.device), stride)
+        return score.masked_fill(padding, 0.0)
 
     @torch.no_grad()
     def find(
@@ -122,17 +133,15 @@ class CenterHead(nn.Module):
         score = self.probability(logits, sizes, stride)
         image, row, col, peak = peaks(score, threshold, self.connectivity)
         at_peak = deltas.detach()[image, :, row, col].float()
-        found = []
-        for i, size in enumerate(sizes):
-            here = image == i
-            anchor = self.anchors(row[here], col[here], stride, size)
-            boxes = clip_boxes_to_image(coder.decode_single(at_peak[here], anchor), size)
-            rows = torch.cat([boxes, peak[here, None]], 1)
-            rows = rows[(boxes[:, 2:] - boxes[:, :2] >= 1).all(1)]
-            if self.nms_iou is not None:
-                rows = rows[nms(rows[:, :4], rows[:, 4], self.nms_iou)]
-            found.append(rows)
-        return found
+        own = torch.tensor(sizes, device=logits.device)[image]
+        boxes = coder.decode_single(at_peak, self.anchors(row, col, stride, own))
+        rows = torch.cat([clipped(boxes, own), peak[:, None]], 1)
+        keep = (rows[:, 2:4] - rows[:, :2] >= 1).all(1).nonzero()[:, 0]
+        if self.nms_iou is not None:
+            chosen = batched_nms(rows[keep, :4], peak[keep], image[keep], self.nms_iou)
+            keep = keep[chosen.sort().values]
+        counts = torch.bincount(image[keep], minlength=len(sizes)).tolist()
+        return list(rows[keep].split(counts))
 
     def loss(
         self,
@@ -144,25 +153,16 @@ class CenterHead(nn.Module):
         stride: float,
     ) -> dict[str, Tensor]:
         """Binary cross entropy of sampled cells, smooth L1 of the centres among them."""
-        cells = (int(logits.shape[1]), int(logits.shape[2]))
-        wanted, regression = [], []
-        for target, size in zip(targets, sizes, strict=True):
-            real = target["labels"] > 0
-            labels, nucleus = center_target(
-                target["boxes"][real],
-                target["label_map"],
-                cells,
-                stride,
-                self.center_share,
-                self.overlap,
-            )
-            row, col = (labels == 1).nonzero(as_tuple=True)
-            own = target["boxes"][real][nucleus[row, col]]
-            anchors = self.anchors(row, col, stride, size)
-            regression.append(coder.encode_single(own, anchors))
-            padding = outside(cells, size, stride).to(labels.device)
-            wanted.append(labels.masked_fill(padding, PADDING))
-        return self._sampled_loss(logits, deltas, torch.stack(wanted), torch.cat(regression))
+        boxes = [t["boxes"][t["labels"] > 0] for t in targets]
+        maps = [t["label_map"] for t in targets]
+        share, overlap = self.center_share, self.overlap
+        labels, nucleus = center_target(boxes, maps, _cells(logits), stride, share, overlap)
+        image_sizes = torch.tensor(sizes, device=logits.device)
+        labels = labels.masked_fill(outside(_cells(logits), image_sizes, stride), PADDING)
+        image, row, col = (labels == 1).nonzero(as_tuple=True)
+        anchors = self.anchors(row, col, stride, image_sizes[image])
+        regression = coder.encode_single(torch.cat(boxes)[nucleus[image, row, col]], anchors)
+        return self._sampled_loss(logits, deltas, labels, regression)
 
     def _sampled_loss(
         self, logits: Tensor, deltas: Tensor, labels: Tensor, regression: Tensor
@@ -204,3 +204,7 @@ class CenterHead(nn.Module):
         if count:
             picked[unknown[torch.randperm(len(unknown), device=labels.device)[:count]]] = True
         return picked
+
+
+def _cells(logits: Tensor) -> tuple[int, int]:
+    return int(logits.shape[1]), int(logits.shape[2])

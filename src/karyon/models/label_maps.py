@@ -5,15 +5,22 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.models.detection._utils import Matcher
 from torchvision.models.detection.roi_heads import (
     RoIHeads,
     fastrcnn_loss,
     maskrcnn_inference,
 )
 from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
+from torchvision.ops import batched_nms, clip_boxes_to_image
 
+from karyon.models.rpn import caps_factor, count_capped
 from karyon.ops.masks import DILATIONS, mask_targets, paste_label_map
-from karyon.types import one_of
+from karyon.ops.matching import OverlapMatcher, overlaps
+from karyon.types import IGNORE, one_of
+
+SMALLEST = 0.01
+"""Side of the smallest box that is kept, in pixels (torchvision's)."""
 
 Sizes = list[tuple[int, int]]
 Detections = tuple[list[Tensor], list[Tensor], list[Tensor]]
@@ -45,7 +52,7 @@ class LabelMapTransform(GeneralizedRCNNTransform):
         max_lost: float = 0.7,
         size_divisible: int = 32,
     ):
-        one_of("model.transform.dilation", dilation, tuple(DILATIONS))
+        one_of("model.transform.dilation", dilation, DILATIONS)
         one_of("model.transform.overlap", overlap, ("high", "low"))
         super().__init__(min_size or 1, max_size, image_mean, image_std, size_divisible)
         self.native_scale = min_size is None
@@ -84,9 +91,7 @@ class LabelMapTransform(GeneralizedRCNNTransform):
     ) -> dict[str, Tensor]:
         boxes = resize_boxes(found["boxes"], inner, outer)
         painted, kept = paste_label_map(found["masks"], boxes, outer, **self.paste)
-        numbers = torch.zeros(len(kept) + 1, dtype=torch.int32)
-        numbers[1:][kept] = torch.arange(1, int(kept.sum()) + 1, dtype=torch.int32)
-        kept = kept.to(boxes.device)
+        numbers = F.pad(kept.cumsum(0), (1, 0)).to(torch.int32)  # the dropped ones do not occur
         return {
             "boxes": boxes[kept],
             "labels": found["labels"][kept],
@@ -96,12 +101,24 @@ class LabelMapTransform(GeneralizedRCNNTransform):
 
 
 class LabelMapRoIHeads(RoIHeads):
-    """RoIHeads that take mask targets from `target["label_map"]`.
+    """RoIHeads for one class that take mask targets from `target["label_map"]`.
 
     The forward is torchvision's, step by step, without key points; it is written out because
     the original reads a mask stack between two steps that cannot be overridden. Under one seed
     its losses are torchvision's, and a test holds it to that.
+
+    Args:
+        caps_area: Pixels of the image that `detections_per_img` is meant for, see `GridRPN`.
     """
+
+    def __init__(self, *args: Any, caps_area: float | None = None, **kw: Any):
+        super().__init__(*args, **kw)
+        old: Matcher = self.proposal_matcher
+        self.proposal_matcher: OverlapMatcher = OverlapMatcher(
+            old.high_threshold, old.low_threshold, False
+        )
+        self.caps_area = caps_area
+        self.capped: dict[str, int] = {}
 
     def check_targets(self, targets: list[dict[str, Tensor]] | None) -> None:
         """Require boxes, labels and a label map of every target."""
@@ -112,8 +129,40 @@ class LabelMapRoIHeads(RoIHeads):
     def detect(
         self, logits: Tensor, deltas: Tensor, proposals: list[Tensor], shapes: Sizes
     ) -> Detections:
-        """Boxes, scores and labels of each image, best score first."""
-        return self.postprocess_detections(logits, deltas, proposals, shapes)
+        """Boxes, scores and labels of each image, best score first, as torchvision's."""
+        every = self.box_coder.decode(deltas, proposals)[:, 1].split([len(p) for p in proposals])
+        chances = logits.float().softmax(-1)[:, 1].split([len(p) for p in proposals])
+        found, reached = [], []
+        for boxes, scores, shape in zip(every, chances, shapes, strict=True):
+            boxes = clip_boxes_to_image(boxes.float(), shape)
+            large = (boxes[:, 2:] - boxes[:, :2] >= SMALLEST).all(1)
+            keep = ((scores > self.score_thresh) & large).nonzero()[:, 0]
+            boxes, scores = boxes[keep], scores[keep]
+            labels = torch.ones_like(keep)
+            cap = round(self.detections_per_img * caps_factor(self.caps_area, torch.Size(shape)))
+            best = batched_nms(boxes, scores, labels, self.nms_thresh)
+            reached.append(len(best) > cap)
+            best = best[:cap]
+            found.append((boxes[best], scores[best], labels[best]))
+        count_capped(self.capped, f"detections_per_img={self.detections_per_img}", reached)
+        return [f[0] for f in found], [f[1] for f in found], [f[2] for f in found]
+
+    def assign_targets_to_proposals(
+        self, proposals: list[Tensor], gt_boxes: list[Tensor], gt_labels: list[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Torchvision's, from the pairs that overlap."""
+        matched, labels = [], []
+        for candidates, boxes, own in zip(proposals, gt_boxes, gt_labels, strict=True):
+            if len(boxes) == 0:
+                matched.append(torch.zeros_like(candidates[:, 0], dtype=torch.int64))
+                labels.append(matched[-1].clone())
+                continue
+            match = self.proposal_matcher(overlaps(boxes, candidates))
+            label = own[match.clamp(min=0)]
+            label = label.masked_fill(match == Matcher.BELOW_LOW_THRESHOLD, 0)
+            labels.append(label.masked_fill(match == Matcher.BETWEEN_THRESHOLDS, IGNORE))
+            matched.append(match.clamp(min=0))
+        return matched, labels
 
     def forward(
         self,

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import MultiScaleRoIAlign
 
 from karyon.models.label_maps import LabelMapRoIHeads, LabelMapTransform
+from karyon.models.rpn import GridAnchors, GridRPN
 
 RPN = {
     "fg_iou_thresh": 0.7,
@@ -45,8 +45,14 @@ class MaskRCNN(GeneralizedRCNN):
 
     In training `net(images, targets)` returns a dict of losses; in evaluation `net(images)`
     returns a list of `karyon.types.Prediction`. `counts` holds what the last training step saw
-    (found boxes, ignored anchors and RoIs), for the log only.
+    (found boxes, ignored anchors and RoIs), for the log only. `capped` counts the images in
+    which a limit cut what was found, by the limit's name, since it was last cleared.
     """
+
+    def __init__(self, backbone: nn.Module, rpn: GridRPN, roi_heads: Any, transform: nn.Module):
+        super().__init__(backbone, rpn, roi_heads, transform)
+        self.capped: dict[str, int] = {}
+        rpn.capped = roi_heads.capped = self.capped
 
     @property
     def counts(self) -> dict[str, Tensor]:
@@ -70,20 +76,23 @@ def build(
     box_head: int = 1024,
     mask_head: Sequence[int] = (256, 256, 256, 256),
     roi_levels: Sequence[str] = ("0", "1", "2", "3"),
+    caps_area: float | None = None,
     net_class: type[MaskRCNN] = MaskRCNN,
-    rpn_class: type[RegionProposalNetwork] = RegionProposalNetwork,
+    rpn_class: type[GridRPN] = GridRPN,
     rpn_head_class: type[RPNHead] = RPNHead,
     roi_class: type[RoIHeads] = LabelMapRoIHeads,
     rpn_options: Mapping[str, Any] | None = None,
     roi_options: Mapping[str, Any] | None = None,
 ) -> MaskRCNN:
     """Put the parts together; `mask_rcnn` and `mask_rcnn_pa` differ in the classes they pass."""
-    anchors = AnchorGenerator(
+    anchors = GridAnchors(
         tuple(tuple(level) for level in anchor_sizes), (tuple(anchor_ratios),) * len(anchor_sizes)
     )
     channels = backbone.out_channels
     head = rpn_head_class(channels, anchors.num_anchors_per_location()[0])
-    proposals = rpn_class(anchors, head, **{**RPN, **(rpn or {})}, **(rpn_options or {}))
+    proposals = rpn_class(
+        anchors, head, **{**RPN, **(rpn or {})}, caps_area=caps_area, **(rpn_options or {})
+    )
     proposals.box_coder.weights = tuple(float(w) for w in rpn_box_weights)
     proposals.min_size = rpn_min_size
     heads = roi_class(
@@ -91,6 +100,7 @@ def build(
         TwoMLPHead(channels * 7**2, box_head),
         FastRCNNPredictor(box_head, 2),
         **{**ROI, **(roi or {})},
+        caps_area=caps_area,
         mask_roi_pool=_roi_pool(roi_levels, 14),
         mask_head=MaskRCNNHeads(channels, list(mask_head), 1),
         mask_predictor=MaskRCNNPredictor(mask_head[-1], mask_head[-1], 2),
@@ -106,6 +116,7 @@ def mask_rcnn(backbone: BackboneWithFPN, **options: Any) -> nn.Module:
         backbone: From `karyon.models.backbones`.
         **options: See `build`: `anchor_sizes` (px, one list a level), `anchor_ratios` (h/w),
             `transform` (see `LabelMapTransform`), `rpn` and `roi` (overrides of `RPN`, `ROI`),
-            `box_head` (width), `mask_head` (widths), `roi_levels`.
+            `box_head` (width), `mask_head` (widths), `roi_levels`, `caps_area` (px for which the
+            caps at inference are meant; larger images get more).
     """
     return build(backbone, **options)

@@ -16,17 +16,17 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.models.detection._utils import Matcher
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.models.detection.rpn import RPNHead
 from torchvision.models.detection.transform import resize_boxes
-from torchvision.ops import box_iou
 
 from karyon.models.center_head import CenterHead
 from karyon.models.label_maps import Detections, LabelMapRoIHeads, Sizes
 from karyon.models.mask_rcnn import MaskRCNN, build
+from karyon.models.rpn import GridRPN
 from karyon.models.side import aside
+from karyon.ops.matching import overlaps
 from karyon.types import IGNORE, one_of
 
 
@@ -36,15 +36,6 @@ class TrunkRPNHead(RPNHead):
     def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Logits and deltas of each level from the trunk's maps."""
         return [self.cls_logits(t) for t in x], [self.bbox_pred(t) for t in x]
-
-
-def near(matcher: Matcher, boxes: Tensor, candidates: Tensor) -> Tensor:
-    """Which candidates a matcher would not call background of these boxes, `(P,)` bool."""
-    quality = box_iou(boxes, candidates)
-    quality = quality[(quality > 0).any(1)]  # a box that touches none ties with all at 0
-    if len(quality) == 0:
-        return torch.zeros(len(candidates), dtype=torch.bool, device=candidates.device)
-    return matcher(quality) != matcher.BELOW_LOW_THRESHOLD
 
 
 class PartialMaskRCNN(MaskRCNN):
@@ -113,7 +104,7 @@ class PartialMaskRCNN(MaskRCNN):
         return given[: math.ceil(height / stride), : math.ceil(width / stride)]
 
 
-class PartialRPN(RegionProposalNetwork):
+class PartialRPN(GridRPN):
     """RPN with a centre head.
 
     Args:
@@ -187,7 +178,8 @@ class PartialRPN(RegionProposalNetwork):
         for label, anchor, target in zip(labels, anchors, targets, strict=True):
             if self.suppress:
                 found = target["boxes"][target["labels"] == IGNORE]
-                hit = (label == 0) & near(self.proposal_matcher, found, anchor)
+                near = self.proposal_matcher.near(self.overlaps(found, anchor))
+                hit = (label == 0) & near
                 label[hit] = IGNORE
                 ignored += int(hit.sum())
         self.counts["ignored_anchors"] = labels[0].new_tensor(ignored)
@@ -235,7 +227,7 @@ class PartialRoIHeads(LabelMapRoIHeads):
         )
         ignored = 0
         for label, proposal, box, r in zip(labels, proposals, gt_boxes, real, strict=True):
-            hit = (label == 0) & near(self.proposal_matcher, box[~r], proposal)
+            hit = (label == 0) & self.proposal_matcher.near(overlaps(box[~r], proposal))
             label[hit] = IGNORE
             ignored += int(hit.sum())
         self.counts = {"ignored_rois": labels[0].new_tensor(ignored)}
@@ -247,7 +239,7 @@ class PartialRoIHeads(LabelMapRoIHeads):
         """Torchvision's detections, found boxes having their final score."""
         boxes = [p[:, :4] for p in proposals]
         logits = self._final_logits(logits, torch.cat([p[:, 4] for p in proposals]))
-        return self.postprocess_detections(logits, deltas, boxes, shapes)
+        return super().detect(logits, deltas, boxes, shapes)
 
     def _final_logits(self, class_logits: Tensor, center: Tensor) -> Tensor:
         """Class logits that give found boxes (centre score above 0) their final score."""

@@ -6,6 +6,7 @@ inside annotated nuclei, and unknown (-1) outside them, because what was not ann
 nuclei too.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,15 +14,17 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from karyon.ops.windows import cells
 from karyon.types import IGNORE
 
 
 class CenterTarget(NamedTuple):
-    """Targets of the centre head for one image.
+    """Targets of the centre head for a batch.
 
     Attributes:
-        labels: `(h, w)` `int64`, 1 centre, 0 inside an annotated nucleus, -1 unknown.
-        nucleus: `(h, w)` `int64`, the nucleus whose centre a cell belongs to; 0 where none.
+        labels: `(B, h, w)` `int64`, 1 centre, 0 inside an annotated nucleus, -1 unknown.
+        nucleus: `(B, h, w)` `int64`, the nucleus whose centre a cell belongs to, as an index
+            into the boxes of all images one after the other; 0 where none.
     """
 
     labels: Tensor
@@ -38,62 +41,62 @@ def _spans(low: Tensor, high: Tensor, stride: float, share: float, limit: int) -
 
 
 def center_target(
-    boxes: Tensor,
-    label_map: Tensor,
+    boxes: Sequence[Tensor],
+    label_maps: Sequence[Tensor],
     size: tuple[int, int],
     stride: float = 4.0,
     share: float = 0.3,
     overlap: str = "nearest",
 ) -> CenterTarget:
-    """Build the centre map's targets from boxes and a label map, both at the net's scale.
+    """Build the centre map's targets from boxes and label maps, at the net's scale.
 
     Args:
-        boxes: `(N, 4)` xyxy in pixels.
-        label_map: `(H, W)` integer, positive inside annotated nuclei.
+        boxes: `(N, 4)` xyxy in pixels, for each image.
+        label_maps: `(H, W)` integer, positive inside annotated nuclei, for each image.
         size: Cells `(h, w)` of the feature map, padding included.
         stride: Pixels a cell.
         share: Part of a box's width and height that counts as its centre.
         overlap: Which nucleus owns a cell claimed by several centres: `"nearest"` middle, or
             the `"last"` box as in the authors' code.
     """
-    device = boxes.device
-    labels = torch.full(size, IGNORE, dtype=torch.int64, device=device)
-    step = int(stride)
-    inside = label_map[step // 2 :: step, step // 2 :: step][: size[0], : size[1]] > 0
-    labels[: inside.shape[0], : inside.shape[1]][inside] = 0
-    index = torch.zeros(size, dtype=torch.int64, device=device)
-    if len(boxes) == 0:
-        return CenterTarget(labels, index)
-    cells, owner = _center_cells(boxes, size, stride, share)
+    every = torch.cat(list(boxes))
+    labels = torch.full((len(boxes), *size), IGNORE, dtype=torch.int64, device=every.device)
+    middle = int(stride) // 2
+    for label, label_map in zip(labels, label_maps, strict=True):
+        inside = label_map[middle :: int(stride), middle :: int(stride)] > 0
+        rows, cols = min(size[0], inside.shape[0]), min(size[1], inside.shape[1])
+        label[:rows, :cols].masked_fill_(inside[:rows, :cols], 0)
+    index = torch.zeros_like(labels)
+    image = torch.cat([torch.full((len(b),), i) for i, b in enumerate(boxes)]).to(every.device)
+    cell, owner, row, col = _center_cells(every, image, size, stride, share)
     if overlap == "last":
         rank = -owner.double()
     else:
-        x, y = cells % size[1] + 0.5, cells // size[1] + 0.5
-        middle = (boxes[:, :2] + boxes[:, 2:]) / 2 / stride
-        rank = ((middle[owner] - torch.stack([x, y], 1)) ** 2).sum(1).double()
-    best = torch.full((labels.numel(),), torch.inf, dtype=torch.float64, device=device)
-    best.scatter_reduce_(0, cells, rank, "amin")
-    won = rank == best[cells]
-    first = torch.full_like(index.view(-1), len(boxes))
-    first.scatter_reduce_(0, cells[won], owner[won], "amin")
-    labels.view(-1)[cells] = 1
-    index.view(-1)[cells] = first[cells]
+        place = torch.stack([col, row], 1) + 0.5
+        nucleus_middle = (every[:, :2] + every[:, 2:]) / 2 / stride
+        rank = ((nucleus_middle[owner] - place) ** 2).sum(1).double()
+    best = rank.new_full((labels.numel(),), torch.inf)
+    best.scatter_reduce_(0, cell, rank, "amin")
+    # Of equals the first: cells that lost vote for a number that none has.
+    voted = torch.where(rank == best[cell], owner, len(every))
+    first = torch.full_like(index.view(-1), len(every))
+    first.scatter_reduce_(0, cell, voted, "amin")
+    labels.view(-1)[cell] = 1
+    index.view(-1)[cell] = first[cell]
     return CenterTarget(labels, index)
 
 
 def _center_cells(
-    boxes: Tensor, size: tuple[int, int], stride: float, share: float
-) -> tuple[Tensor, Tensor]:
-    """Flat cell numbers in the centres of all boxes, and the box each belongs to."""
+    boxes: Tensor, image: Tensor, size: tuple[int, int], stride: float, share: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Flat cell numbers in the centres of all boxes, the box each belongs to, row, column."""
     cols = _spans(boxes[:, 0], boxes[:, 2], stride, share, size[1])
     rows = _spans(boxes[:, 1], boxes[:, 3], stride, share, size[0])
-    wide, high = cols[:, 1] - cols[:, 0], rows[:, 1] - rows[:, 0]
-    count = wide * high
-    owner = torch.arange(len(boxes), device=boxes.device).repeat_interleave(count)
-    offset = torch.arange(len(owner), device=boxes.device) - (count.cumsum(0) - count)[owner]
-    row = rows[owner, 0] + offset // wide[owner]
-    col = cols[owner, 0] + offset % wide[owner]
-    return row * size[1] + col, owner
+    found = cells(rows[:, 1] - rows[:, 0], cols[:, 1] - cols[:, 0])
+    owner = found.row_window[found.line]
+    row = rows[owner, 0] + found.row[found.line]
+    col = cols[owner, 0] + found.col
+    return (image[owner] * size[0] + row) * size[1] + col, owner, row, col
 
 
 class Peaks(NamedTuple):

@@ -1,0 +1,165 @@
+"""Match boxes to anchors or proposals through the pairs that overlap, and no others.
+
+Torchvision compares every box with every anchor: a matrix of 1000 x 250,000 floats, several
+times over, for a megapixel with 1000 nuclei. A nucleus overlaps some hundred anchors. What comes
+out is what `torchvision.models.detection._utils.Matcher` gives for the whole matrix, number for
+number; a property test holds it to that.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchvision.models.detection._utils import Matcher
+from torchvision.ops import box_area, box_iou
+
+from karyon.ops.windows import cells
+
+PAIRS_AT_ONCE = 1 << 22
+"""Entries of an IoU matrix that `overlaps` holds at a time, 16 MB each temporary."""
+
+
+class Overlaps(NamedTuple):
+    """The pairs of boxes and candidates that overlap, `(K,)` each.
+
+    Attributes:
+        box: `int64` index of the box.
+        candidate: `int64` index of the anchor or proposal.
+        iou: `float32` in (0, 1].
+        shape: Number of boxes and of candidates.
+    """
+
+    box: Tensor
+    candidate: Tensor
+    iou: Tensor
+    shape: tuple[int, int]
+
+    def numel(self) -> int:
+        """Size of the matrix that this stands for."""
+        return self.shape[0] * self.shape[1]
+
+
+def overlaps(boxes: Tensor, candidates: Tensor) -> Overlaps:
+    """Pairs of any boxes, in chunks of candidates.
+
+    Args:
+        boxes: `(N, 4)` xyxy.
+        candidates: `(P, 4)` xyxy.
+    """
+    size = max(PAIRS_AT_ONCE // max(len(boxes), 1), 1)
+    found = []
+    for start in range(0, len(candidates), size):
+        iou = box_iou(boxes, candidates[start : start + size])
+        box, candidate = iou.nonzero(as_tuple=True)
+        found.append((box, candidate + start, iou[box, candidate]))
+    if not found:
+        none = torch.zeros(0, dtype=torch.int64, device=boxes.device)
+        found = [(none, none, boxes.new_zeros(0))]
+    box, candidate, iou = (torch.cat(part) for part in zip(*found, strict=True))
+    return Overlaps(box, candidate, iou, (len(boxes), len(candidates)))
+
+
+def grid_overlaps(boxes: Tensor, anchors: Tensor, levels: Sequence[Sequence[int]]) -> Overlaps:
+    """Pairs of boxes and anchors on grids, found from each box's rows and columns.
+
+    Args:
+        boxes: `(N, 4)` xyxy.
+        anchors: `(A, 4)` as torchvision's `AnchorGenerator` gives them: level by level, in a
+            level row by row, in a cell one anchor after the other.
+        levels: Rows, columns and anchors a cell of each level.
+    """
+    found, start = [], 0
+    for rows, cols, kinds in levels:
+        stop = start + rows * cols * kinds
+        level = anchors[start:stop].view(rows, cols, kinds, 4)
+        box, candidate = _overlapping_cells(boxes, level)
+        found.append((box, candidate + start))
+        start = stop
+    box, candidate = (torch.cat(part) for part in zip(*found, strict=True))
+    iou = _pair_iou(boxes, anchors, box, candidate)
+    return Overlaps(box, candidate, iou, (len(boxes), len(anchors)))
+
+
+def _overlapping_cells(boxes: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+    """Boxes and flat anchor numbers of one level's pairs; `level` is `(rows, cols, kinds, 4)`."""
+    cols, kinds = level.shape[1:3]
+    left, wide = _ranges(level[0, :, :, 0], level[0, :, :, 2], boxes[:, 0], boxes[:, 2])
+    top, high = _ranges(level[:, 0, :, 1], level[:, 0, :, 3], boxes[:, 1], boxes[:, 3])
+    number = torch.arange(len(high), device=boxes.device)
+    found = cells(high, wide)
+    first = (top * cols + left) * kinds + number % kinds
+    row_first = first.index_select(0, found.row_window) + found.row * (cols * kinds)
+    candidate = row_first.index_select(0, found.line) + found.col * kinds
+    return (found.row_window // kinds).index_select(0, found.line), candidate
+
+
+def _ranges(low: Tensor, high: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+    """First cell and number of cells that intervals touch, `(N * kinds,)` each.
+
+    Args:
+        low: `(cells, kinds)` where the anchors begin, rising along the cells.
+        high: `(cells, kinds)` where they end.
+        start: `(N,)` where the boxes begin.
+        end: `(N,)` where they end.
+    """
+    kinds = low.shape[1]
+    first = torch.searchsorted(
+        high.T.contiguous(), start.expand(kinds, -1).contiguous(), right=True
+    )
+    stop = torch.searchsorted(low.T.contiguous(), end.expand(kinds, -1).contiguous())
+    count = (stop - first).clamp(min=0) * (end > start)  # an empty box overlaps nothing
+    return first.T.flatten(), count.T.flatten()
+
+
+def _pair_iou(boxes: Tensor, anchors: Tensor, box: Tensor, candidate: Tensor) -> Tensor:
+    """IoU of pairs, in the order of operations of `torchvision.ops.box_iou`."""
+    a, b = boxes.index_select(0, box), anchors.index_select(0, candidate)
+    low, high = torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])
+    inside = (high - low).clamp_(min=0)
+    intersection = inside[:, 0] * inside[:, 1]
+    return intersection / (box_area(a) + box_area(b) - intersection)
+
+
+class OverlapMatcher(Matcher):
+    """Torchvision's matcher for `Overlaps` instead of a matrix; takes the same arguments."""
+
+    def __call__(self, quality: Overlaps) -> Tensor:
+        """Index of the box that each candidate belongs to, `(P,)` `int64`.
+
+        Below the low threshold it is `BELOW_LOW_THRESHOLD`, between the two
+        `BETWEEN_THRESHOLDS`.
+
+        Raises:
+            ValueError: If there is no box or no candidate, as torchvision's.
+        """
+        box, candidate, iou, (number, size) = quality
+        if number == 0 or size == 0:
+            raise ValueError("there are no boxes or no candidates to match")
+        value = iou.new_zeros(size).scatter_reduce_(0, candidate, iou, "amax")
+        top = iou == value.index_select(0, candidate)
+        best = box.new_full((size,), number)
+        best.scatter_reduce_(0, candidate[top], box[top], "amin")
+        best[best == number] = 0  # all IoUs are 0, and the first of equals wins
+        result = best.masked_fill(value < self.high_threshold, self.BETWEEN_THRESHOLDS)
+        result = result.masked_fill(value < self.low_threshold, self.BELOW_LOW_THRESHOLD)
+        if not self.allow_low_quality_matches:
+            return result
+        highest = iou.new_zeros(number).scatter_reduce_(0, box, iou, "amax")
+        own = candidate[iou == highest.index_select(0, box)]
+        result[own] = best[own]
+        # A box that touches nothing ties with every candidate at 0, in torchvision too.
+        return torch.where((highest == 0).any(), best, result)
+
+    def near(self, quality: Overlaps) -> Tensor:
+        """Which candidates are not background of these boxes, `(P,)` bool.
+
+        Boxes that touch no candidate do not count, and there may be none at all.
+        """
+        if quality.shape[0] == 0 or quality.shape[1] == 0:
+            return torch.zeros(quality.shape[1], dtype=torch.bool, device=quality.iou.device)
+        touched, box = quality.box.unique(return_inverse=True)
+        if len(touched) == 0:
+            return torch.zeros(quality.shape[1], dtype=torch.bool, device=quality.iou.device)
+        rest = quality._replace(box=box, shape=(len(touched), quality.shape[1]))
+        return self(rest) != self.BELOW_LOW_THRESHOLD
