@@ -4,10 +4,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
-from sources import drain, make_data
+from sources import drain, make_data, synthetic
 from torch import nn
 
-from karyon.data.module import Draws
+from karyon.data.module import Draws, free_workers
+from karyon.data.synthetic import Synthetic
 from karyon.data.transforms import flips, light, strong
 from karyon.types import UserError
 
@@ -150,3 +151,24 @@ def test_draw_numbers():
     resumed = Draws(12, done=8, rank=3, world=4)
     assert list(resumed) == [11] and len(resumed) == 3
     assert list(Draws(12, done=12)) == []
+
+
+def test_a_cache_changes_nothing_and_is_used_again(tmp_path, monkeypatch):
+    plain = drain(make_data(synthetic(3, 1)).train_dataloader())
+    first = make_data(synthetic(3, 1), cache=str(tmp_path))
+    assert drain(first.train_dataloader()) == plain
+    assert len(list(tmp_path.rglob("*.entry"))) == 3
+    monkeypatch.setattr(Synthetic, "read", None)  # from here on only the files can answer
+    again = make_data(synthetic(3, 1), cache=str(tmp_path))
+    assert drain(again.train_dataloader()) == plain
+
+
+def test_workers_are_chosen_for_gpus_only(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert free_workers() == 0
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)), raising=False)
+    assert free_workers() == 2  # three cores a GPU, one of them for training
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)), raising=False)
+    assert free_workers() == 4
+    assert make_data(workers=None).workers == 4

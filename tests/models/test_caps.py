@@ -2,6 +2,8 @@
 
 import torch
 
+from karyon.ops.labels import at_threshold
+
 
 def test_caps_grow_with_the_image(make_net):
     net = make_net(caps_area=64 * 64).eval()
@@ -37,3 +39,18 @@ def test_a_cap_on_proposals_counts_if_the_last_one_looks_like_a_nucleus(make_net
         with torch.no_grad():
             net([torch.rand(3, 64, 64)])
         assert net.capped == told
+
+
+def test_leaving_low_scores_out_before_their_masks_changes_no_other(make_net):
+    net = make_net(transform={"max_lost": 0.7}).eval()
+    torch.nn.init.constant_(net.roi_heads.mask_predictor.mask_fcn_logits.bias, 1.0)
+    image = torch.rand(3, 64, 64)
+    with torch.no_grad():
+        whole = net([image])[0]
+        threshold = float(whole["scores"].median())
+        net.only_above(threshold)
+        part = net([image])[0]
+    assert 0 < len(part["scores"]) < len(whole["scores"])
+    assert torch.equal(part["label_map"], at_threshold(whole, threshold))
+    net.only_above(0.0)
+    assert net.roi_heads.score_thresh == threshold  # never lower than it was

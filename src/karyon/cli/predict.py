@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -50,6 +51,9 @@ def main(arguments: Sequence[str]) -> int:
     outputs = plan(images, options.output, options.overwrite)
     trained = load(options.checkpoint)
     threshold = trained.threshold if options.score_threshold is None else options.score_threshold
+    only_above: Any = getattr(trained.net, "only_above", None)
+    if only_above is not None:  # spares the masks that would be dropped afterwards
+        only_above(threshold)
     trained.net.to(choose_device(options.device))
     console = Console(stderr=True)
     for image in track(images, "outlining", console=console, disable=not console.is_terminal):

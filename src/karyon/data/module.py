@@ -1,5 +1,6 @@
 """One LightningDataModule for every data set: partial labels in training, all in evaluation."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from karyon.data.annotation import Annotation, write_manifest
+from karyon.data.cache import Prepared
 from karyon.data.transforms import Augment
 from karyon.ops.labels import boxes_of, relabel
 from karyon.types import Record, Source, Target, UserError
@@ -111,6 +113,16 @@ class Draws(Sampler[int]):
         return len(self.numbers)
 
 
+def free_workers() -> int:
+    """Loader processes that help: up to 4 a GPU, one core of each GPU being left to training.
+
+    Without a GPU the cores are busy with the net, and two cores gained nothing from loaders.
+    """
+    devices = torch.cuda.device_count()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(4, max((cores or 1) // devices - 1, 0)) if devices else 0
+
+
 def collate(items: Sequence[tuple[Any, Any, str]]) -> Batch:
     """Images differ in size, so a batch is lists."""
     images, targets, ids = zip(*items, strict=True)
@@ -132,7 +144,10 @@ class NucleiData(pl.LightningDataModule):
         seed: Seed of order and augmentation.
         batch_size: Images a step over all processes together.
         steps: Training steps.
-        workers: Loader processes; 0 loads in the training process.
+        workers: Loader processes; 0 loads in the training process, None chooses: several where
+            a GPU waits for them and cores are free, else 0.
+        cache: Folder in which the data set is converted once, see `karyon.data.cache.Prepared`;
+            None reads the published files in every run.
         splits: Which of the source's splits to train, validate and test on.
     """
 
@@ -149,19 +164,22 @@ class NucleiData(pl.LightningDataModule):
         seed: int = 0,
         batch_size: int = 4,
         steps: int = 300,
-        workers: int = 0,
+        workers: int | None = 0,
         splits: dict[str, str] | None = None,
+        cache: str | None = None,
     ):
         super().__init__()
-        self.source, self.normalize = source, normalize
+        self.source = source if cache is None else Prepared(source, cache)
+        self.normalize = normalize
         self.annotation = Annotation(
             annotation_fraction, exemplars, crop_fraction, annotation_seed, manifest
         )
-        self.batch_size, self.steps, self.workers = batch_size, steps, workers
+        self.batch_size, self.steps = batch_size, steps
+        self.workers = free_workers() if workers is None else workers
         self.splits = {"train": "train", "val": "test", "test": "test", **(splits or {})}
         train = self.ids("train")
         self.annotation.check_images(train)
-        self.train_set = PartialSet(source, train, self.annotation, normalize, augment, seed)
+        self.train_set = PartialSet(self.source, train, self.annotation, normalize, augment, seed)
         self._whole: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def ids(self, use: str) -> list[str]:

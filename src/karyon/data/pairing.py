@@ -26,7 +26,7 @@ _SPLITS = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-_LABEL_END = re.compile(r"(?i)[._ -](cp_masks?|labels?|masks?|seg|instances|gt|rois?|roiset)$")
+LABEL_END = re.compile(r"(?i)[._ -](cp_masks?|labels?|masks?|seg|instances|gt|rois?|roiset)$")
 _OUTPUT_END = re.compile(r"(?i)_(cp_output|flows|overlay|outlines)$")
 """What tools write beside their results: pictures, neither images nor labels."""
 
@@ -127,9 +127,9 @@ def _by_names(folders: list[str], stem: str) -> tuple[str, list[str]]:
         if word in _IMAGE_FOLDERS | _LABEL_FOLDERS:
             rest = folders[:place] + folders[place + 1 :]
             return ("image" if word in _IMAGE_FOLDERS else "labels"), rest
-        if _LABEL_END.search(word):  # a folder of masks, a_masks/
+        if LABEL_END.search(word):  # a folder of masks, a_masks/
             return "labels", folders
-    return ("labels" if _LABEL_END.search(stem) else "image"), folders
+    return ("labels" if LABEL_END.search(stem) else "image"), folders
 
 
 def _attach(file: _File, pairs: dict[tuple[str | None, str], Pair], where: str) -> bool:
@@ -153,7 +153,7 @@ def _attach(file: _File, pairs: dict[tuple[str | None, str], Pair], where: str) 
 
 def _keys(file: _File, pairs: Collection[tuple[str | None, str]]) -> list[tuple[bool, str]]:
     """Images a label file may belong to, likeliest first; False if as one nucleus of it."""
-    short = _LABEL_END.sub("", file.stem)
+    short = LABEL_END.sub("", file.stem)
     stems = [file.stem, short, f"{short}_img", f"{short}_image"]
     keys = [(True, "/".join((*file.folders, stem))) for stem in stems]
     if short.lower() in ("roiset", "rois"):  # named by no image: that of the only one beside it
@@ -161,7 +161,7 @@ def _keys(file: _File, pairs: Collection[tuple[str | None, str]]) -> list[tuple[
         keys += [(True, key) for key in beside if len(beside) == 1]
     if file.folders and PurePosixPath(file.name).suffix.lower() in IMAGE_SUFFIXES:
         *above, last = file.folders
-        for folder in (last, _LABEL_END.sub("", last)):
+        for folder in (last, LABEL_END.sub("", last)):
             keys.append((False, "/".join((*above, folder))))
             keys.append((False, "/".join((*above, folder, folder))))  # a/images/a.png, a/masks/*
     # At last the name alone, whatever the folders, if a single image has it.

@@ -8,6 +8,7 @@ the 64 channels) are learned; the attention matrix is K^T B, whose rows sum to 1
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, LastLevelMaxPool
 
@@ -33,20 +34,30 @@ class DecomposedAttention(nn.Module):
         self.values = nn.Conv2d(channels, values, 1)
         self.fuse = nn.Conv2d(values, channels, 1)
 
-    def maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Basis `(B, C_b, N)`, summing to 1 over locations; coefficients, over channels."""
+    def maps(self, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The three maps of `(B, N, channels)` cells.
+
+        Returns:
+            Basis `(B, N, C_b)`, summing to 1 over locations; coefficients `(B, N, C_b)`, over
+            channels; values `(B, N, C_v)`.
+        """
+        layers = (self.basis, self.coefficients, self.values)
+        # One product for all three, and no change of layout: half the time of three convolutions.
+        weight = torch.cat([layer.weight.flatten(1) for layer in layers])
+        bias = torch.cat([layer.bias for layer in layers if layer.bias is not None])
+        sizes = [layer.out_channels for layer in layers]
+        basis, coefficients, values = F.linear(cells, weight, bias).split(sizes, 2)
         # Softmax over 10^4 locations underflows in half precision.
-        basis = self.basis(x).flatten(2).float().softmax(2)
-        coefficients = self.coefficients(x).flatten(2).float().softmax(1)
-        return basis, coefficients
+        return basis.float().softmax(1), coefficients.float().softmax(2), values
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend and add."""
-        basis, coefficients = self.maps(x)
-        values = self.values(x).flatten(2)  # (B, C_v, N)
-        context = torch.bmm(values, basis.to(values.dtype).transpose(1, 2))  # (B, C_v, C_b)
-        attended = torch.bmm(context, coefficients.to(values.dtype))  # (B, C_v, N)
-        return x + self.fuse(attended.unflatten(2, x.shape[2:]))
+        cells = x.permute(0, 2, 3, 1)
+        basis, coefficients, values = self.maps(cells.flatten(1, 2))
+        context = torch.bmm(basis.to(values.dtype).transpose(1, 2), values)  # (B, C_b, C_v)
+        attended = torch.bmm(coefficients.to(values.dtype), context)  # (B, N, C_v)
+        fused = F.linear(attended, self.fuse.weight.flatten(1), self.fuse.bias)
+        return x + fused.unflatten(1, cells.shape[1:3]).permute(0, 3, 1, 2)
 
     @torch.no_grad()
     def attention_of(self, x: Tensor, where: Tensor) -> Tensor:
@@ -59,9 +70,9 @@ class DecomposedAttention(nn.Module):
         Returns:
             `(h, w)`, scaled to [0, 1].
         """
-        basis, coefficients = self.maps(x)
+        basis, coefficients, _ = self.maps(x.permute(0, 2, 3, 1).flatten(1, 2))
         weight = where.to(coefficients).reshape(1, 1, -1)
-        given = torch.bmm(torch.bmm(weight, coefficients.transpose(1, 2)), basis)
+        given = torch.bmm(torch.bmm(weight, coefficients), basis.transpose(1, 2))
         given = given.reshape(where.shape) - given.min()
         return given / given.max().clamp(min=torch.finfo(given.dtype).tiny)
 

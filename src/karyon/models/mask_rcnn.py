@@ -54,6 +54,10 @@ class MaskRCNN(GeneralizedRCNN):
         self.capped: dict[str, int] = {}
         rpn.capped = roi_heads.capped = self.capped
 
+    def only_above(self, score: float) -> None:
+        """Leave detections of at most this score out before their masks are computed."""
+        self.roi_heads.score_thresh = max(score, self.roi_heads.score_thresh)
+
     @property
     def counts(self) -> dict[str, Tensor]:
         """Numbers of the last training step, empty for the plain model."""
