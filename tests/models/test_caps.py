@@ -1,20 +1,42 @@
 """Limits at inference grow with the image, and say when they cut what was found."""
 
+import pytest
 import torch
 
 from karyon.ops.labels import at_threshold
 
 
-def test_caps_grow_with_the_image(make_net):
-    net = make_net(caps_area=64 * 64).eval()
-    before = net.rpn.post_nms_top_n()
-    with torch.no_grad():
-        net([torch.rand(3, 128, 128)])
-        assert net.rpn.post_nms_top_n() == 4 * before  # of 128 x 128 px
-        net([torch.rand(3, 32, 32)])
-        assert net.rpn.post_nms_top_n() == before  # never fewer
-    net.train()
-    assert net.rpn.post_nms_top_n() == net.rpn._post_nms_top_n["training"]
+def proposals_of(net, size, share, caps_area):
+    """Number of proposals, and the limits reached, where a share of the anchors has a high score.
+
+    The boxes lie side by side, or suppression would thin them out.
+    """
+    net.rpn.caps_area = caps_area
+    net.capped.clear()
+    levels = [(size // s) ** 2 * 3 for s in (4, 8, 16, 32)]
+    total = sum(levels)
+    place = torch.arange(total).float() * 7  # no two boxes overlap
+    boxes = torch.stack([place, place, place + 5, place + 5], 1)[None]
+    objectness = torch.where(torch.arange(total) % 10 < share * 10, 2.0, -2.0).view(-1, 1)
+    shape = (size, size)
+    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+        patch.setattr("torchvision.ops.boxes.clip_boxes_to_image", lambda b, _: b)
+        found, scores = net.rpn.filter_proposals(boxes, objectness, [shape], levels)
+    assert torch.equal(scores[0], scores[0].sort(descending=True).values)
+    return len(found[0]), dict(net.capped)
+
+
+def test_proposals_that_look_like_nuclei_pass_the_caps(make_net):
+    caps = {"training": 40, "testing": 40}
+    net = make_net(rpn={"pre_nms_top_n": caps, "post_nms_top_n": caps}).eval()
+    # Torchvision's fixed cap; then no likely anchor; then a fifth of 768 + 192 + 48 + 12.
+    assert proposals_of(net, 64, 0.2, None) == (40, {})
+    assert proposals_of(net, 64, 0.0, 1.0) == (40, {})
+    found, capped = proposals_of(net, 64, 0.2, 64 * 64 / 4)
+    assert found == 154 + 38 + 10 + 2 and capped == {}  # of level 1 up to 4 x 40 anchors
+    # For images of 64 x 64 px the cap of 40 anchors a level is the limit, and it says so.
+    found, capped = proposals_of(net, 64, 0.2, 64 * 64)
+    assert found == 40 + 38 + 10 + 2 and capped == {"pre_nms_top_n=40": 1}
 
 
 def test_a_cap_that_cuts_is_counted(make_net):
@@ -31,16 +53,6 @@ def test_a_cap_that_cuts_is_counted(make_net):
     assert not [name for name in net.capped if name.startswith("detections")]
 
 
-def test_a_cap_on_proposals_counts_if_the_last_one_looks_like_a_nucleus(make_net):
-    net = make_net(rpn={"post_nms_top_n": {"training": 5, "testing": 5}}).eval()
-    for bias, told in ((5.0, {"post_nms_top_n=5": 1}), (-5.0, {})):
-        torch.nn.init.constant_(net.rpn.head.cls_logits.bias, bias)
-        net.capped.clear()
-        with torch.no_grad():
-            net([torch.rand(3, 64, 64)])
-        assert net.capped == told
-
-
 def test_leaving_low_scores_out_before_their_masks_changes_no_other(make_net):
     net = make_net(transform={"max_lost": 0.7}).eval()
     torch.nn.init.constant_(net.roi_heads.mask_predictor.mask_fcn_logits.bias, 1.0)
@@ -54,3 +66,11 @@ def test_leaving_low_scores_out_before_their_masks_changes_no_other(make_net):
     assert torch.equal(part["label_map"], at_threshold(whole, threshold))
     net.only_above(0.0)
     assert net.roi_heads.score_thresh == threshold  # never lower than it was
+
+
+def test_an_image_without_a_single_proposal(make_net):
+    net = make_net(pa=True, center={"threshold": 1.0}).eval()
+    net.rpn.score_thresh = 2.0  # no objectness is that high
+    with torch.no_grad():
+        (found,) = net([torch.rand(3, 64, 64)])
+    assert len(found["scores"]) == 0 and not found["label_map"].any()

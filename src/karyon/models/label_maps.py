@@ -130,8 +130,10 @@ class LabelMapRoIHeads(RoIHeads):
         self, logits: Tensor, deltas: Tensor, proposals: list[Tensor], shapes: Sizes
     ) -> Detections:
         """Boxes, scores and labels of each image, best score first, as torchvision's."""
-        every = self.box_coder.decode(deltas, proposals)[:, 1].split([len(p) for p in proposals])
-        chances = logits.float().softmax(-1)[:, 1].split([len(p) for p in proposals])
+        sizes = [len(p) for p in proposals]
+        decoded = self.box_coder.decode(deltas, proposals).reshape(-1, 2, 4)
+        every = decoded[:, 1].split(sizes)
+        chances = logits.float().softmax(-1)[:, 1].split(sizes)
         found, reached = [], []
         for boxes, scores, shape in zip(every, chances, shapes, strict=True):
             boxes = clip_boxes_to_image(boxes.float(), shape)
@@ -139,7 +141,7 @@ class LabelMapRoIHeads(RoIHeads):
             keep = ((scores > self.score_thresh) & large).nonzero()[:, 0]
             boxes, scores = boxes[keep], scores[keep]
             labels = torch.ones_like(keep)
-            cap = round(self.detections_per_img * caps_factor(self.caps_area, torch.Size(shape)))
+            cap = round(self.detections_per_img * caps_factor(self.caps_area, shape[0] * shape[1]))
             best = batched_nms(boxes, scores, labels, self.nms_thresh)
             reached.append(len(best) > cap)
             best = best[:cap]

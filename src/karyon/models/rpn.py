@@ -31,11 +31,14 @@ class GridAnchors(AnchorGenerator):
 class GridRPN(RegionProposalNetwork):
     """RPN that matches anchors through the pairs that overlap, with caps that fit the image.
 
-    Losses and proposals are torchvision's, number for number.
+    Losses are torchvision's, number for number, and so are the proposals where its caps cut only
+    what the RPN takes for background. At inference all anchors with an objectness above 0.5 pass
+    the caps: an image with thousands of nuclei needs them, one with few is not made slower.
 
     Args:
         caps_area: Pixels of the image that the caps at inference are meant for; a larger image
-            gets as many times more. None for torchvision's fixed numbers.
+            may have as many times more anchors before suppression. None for torchvision's fixed
+            caps.
     """
 
     def __init__(self, *args: Any, caps_area: float | None = None, **kw: Any):
@@ -46,36 +49,8 @@ class GridRPN(RegionProposalNetwork):
         )
         self.box_similarity = self.overlaps  # type: ignore[assignment]
         self.caps_area = caps_area
-        self.caps_factor = 1.0
         self.capped: dict[str, int] = {}
-
-    def forward(
-        self,
-        images: ImageList,
-        features: dict[str, Tensor],
-        targets: list[dict[str, Tensor]] | None = None,
-    ) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Proposals `(P, 4)` of each image, and losses in training."""
-        self.caps_factor = caps_factor(self.caps_area, images.tensors.shape[-2:])
-        return super().forward(images, features, targets)
-
-    def filter_proposals(
-        self,
-        proposals: Tensor,
-        objectness: Tensor,
-        image_shapes: list[tuple[int, int]],
-        num_anchors_per_level: list[int],
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """Torchvision's, told if at inference the cap cut what looks like nuclei."""
-        boxes, scores = super().filter_proposals(
-            proposals, objectness, image_shapes, num_anchors_per_level
-        )
-        cap = self.post_nms_top_n()
-        full = [s[-1] > 0.5 for s in scores if len(s) >= cap]
-        if full and not self.training:
-            name = f"post_nms_top_n={self._post_nms_top_n['testing']}"
-            count_capped(self.capped, name, torch.stack(full).tolist())
-        return boxes, scores
+        self._before: int | None = None  # anchors a level before suppression, in this call
 
     def overlaps(self, boxes: Tensor, anchors: Tensor) -> Overlaps:
         """Pairs of boxes and anchors, by the grids if the anchors are those made last."""
@@ -84,21 +59,47 @@ class GridRPN(RegionProposalNetwork):
             return grid_overlaps(boxes, anchors, levels)
         return overlaps(boxes, anchors)
 
+    def filter_proposals(
+        self,
+        proposals: Tensor,
+        objectness: Tensor,
+        image_shapes: list[tuple[int, int]],
+        num_anchors_per_level: list[int],
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Torchvision's; at inference with caps that spare what looks like nuclei."""
+        inputs = (proposals, objectness, image_shapes, num_anchors_per_level)
+        if self.training or self.caps_area is None:
+            return super().filter_proposals(*inputs)
+        levels = objectness.detach().reshape(len(image_shapes), -1).split(num_anchors_per_level, 1)
+        likely = torch.stack([(level > 0).sum(1) for level in levels], 1).tolist()
+        cap, area = super().pre_nms_top_n(), max(h * w for h, w in image_shapes)
+        limit = round(cap * caps_factor(self.caps_area, area))
+        self._before = min(max(cap, *(n for image in likely for n in image)), limit)
+        name = f"pre_nms_top_n={cap}"
+        count_capped(self.capped, name, [max(image) > limit for image in likely])
+        boxes, scores = super().filter_proposals(*inputs)
+        self._before = None
+        counts = [
+            max(self.post_nms_top_n(), n)
+            for n in torch.stack([(s > 0.5).sum() for s in scores]).tolist()
+        ]
+        kept = [b[:n] for b, n in zip(boxes, counts, strict=True)]
+        return kept, [s[:n] for s, n in zip(scores, counts, strict=True)]
+
     def pre_nms_top_n(self) -> int:
-        """Proposals of each level before suppression."""
-        return self._sized(super().pre_nms_top_n())
+        """Anchors of each level before suppression."""
+        return super().pre_nms_top_n() if self._before is None else self._before
 
     def post_nms_top_n(self) -> int:
         """Proposals of an image after suppression."""
-        return self._sized(super().post_nms_top_n())
+        if self._before is None:
+            return super().post_nms_top_n()
+        return self._before * len(self.anchor_generator.sizes)  # cut afterwards, by objectness
 
-    def _sized(self, cap: int) -> int:
-        return cap if self.training else round(cap * self.caps_factor)
 
-
-def caps_factor(area: float | None, size: torch.Size) -> float:
-    """How many times larger than `area` an image of `size` is, at least 1."""
-    return 1.0 if area is None else max(size[0] * size[1] / area, 1.0)
+def caps_factor(caps_area: float | None, area: float) -> float:
+    """How many times larger than `caps_area` an image of `area` pixels is, at least 1."""
+    return 1.0 if caps_area is None else max(area / caps_area, 1.0)
 
 
 def count_capped(capped: dict[str, int], name: str, reached: list[bool]) -> None:

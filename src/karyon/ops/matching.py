@@ -156,10 +156,10 @@ class OverlapMatcher(Matcher):
 
         Boxes that touch no candidate do not count, and there may be none at all.
         """
-        if quality.shape[0] == 0 or quality.shape[1] == 0:
-            return torch.zeros(quality.shape[1], dtype=torch.bool, device=quality.iou.device)
-        touched, box = quality.box.unique(return_inverse=True)
-        if len(touched) == 0:
-            return torch.zeros(quality.shape[1], dtype=torch.bool, device=quality.iou.device)
-        rest = quality._replace(box=box, shape=(len(touched), quality.shape[1]))
-        return self(rest) != self.BELOW_LOW_THRESHOLD
+        box, candidate, iou, (number, size) = quality
+        value = iou.new_zeros(size).scatter_reduce_(0, candidate, iou, "amax")
+        near = value >= self.low_threshold
+        if self.allow_low_quality_matches:
+            highest = iou.new_zeros(number).scatter_reduce_(0, box, iou, "amax")
+            near[candidate[iou == highest.index_select(0, box)]] = True
+        return near
