@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from karyon.metrics import functional
+from karyon.metrics.counts import TENTHS, count
 from karyon.metrics.functional import (
     aggregated_jaccard_index,
     mean_average_precision,
+    mean_f1,
     normalized_coverage_score,
     panoptic_quality,
+    pixel_overlap,
     precision_recall,
 )
 from karyon.ops.contingency import contingency, count_matches
@@ -36,7 +39,28 @@ SCORES = {
     "pq": lambda t, p: panoptic_quality(t, p).pq,
     "sq": lambda t, p: panoptic_quality(t, p).sq,
     "rq": lambda t, p: panoptic_quality(t, p).rq,
+    "f1 mean": mean_f1,
+    "pixel iou": lambda t, p: pixel_overlap(t, p).iou,
+    "pixel dice": lambda t, p: pixel_overlap(t, p).dice,
 }
+
+
+def f1_by_definition(true, pred, thresholds=TENTHS):
+    """Mean of 2 TP / (2 TP + FP + FN) with TP found by trying all assignments at IoU >= t."""
+    total = len(oracles.masks(true)) + len(oracles.masks(pred))
+    if not total:
+        return 1.0
+    found = [oracles.matches(true, pred, t, inclusive=True) for t in thresholds]
+    return float(np.mean([2 * tp / total for tp in found]))
+
+
+def overlap_by_definition(true, pred):
+    """IoU and Dice of the foregrounds, pixel by pixel."""
+    pixels = [(a > 0, b > 0) for a, b in zip(true.ravel(), pred.ravel(), strict=True)]
+    both, either = sum(a and b for a, b in pixels), sum(a or b for a, b in pixels)
+    return (both / either, 2 * both / (both + either)) if either else (1.0, 1.0)
+
+
 ORACLES = {
     "map": oracles.mean_average_precision,
     "map inclusive": lambda t, p: oracles.mean_average_precision(t, p, inclusive=True),
@@ -45,6 +69,9 @@ ORACLES = {
     "precision": lambda t, p: oracles.precision_recall(t, p)[0],
     "recall": lambda t, p: oracles.precision_recall(t, p)[1],
     "pq": oracles.panoptic_quality,
+    "f1 mean": f1_by_definition,
+    "pixel iou": lambda t, p: overlap_by_definition(t, p)[0],
+    "pixel dice": lambda t, p: overlap_by_definition(t, p)[1],
 }
 EVERY = pytest.mark.parametrize("score", SCORES.values(), ids=SCORES)
 SMALL_MAPS = arrays(np.int32, (2, 5, 6), elements=st.integers(0, 4))
@@ -219,6 +246,37 @@ def test_ncs_lets_one_prediction_serve_two_nuclei():
     pred[pred > 0] = 1
     assert normalized_coverage_score(true, pred) == 0.5
     assert normalized_coverage_score(true, pred + 5 * squares((20, 0))) == 0.5  # no punishment
+
+
+def test_mean_f1_of_a_found_a_missed_and_a_false_nucleus():
+    # IoU 90/100 is at 0.1 ... 0.9: TP 1, FP 1, FN 1, F1 = 1/2; at 1.0 TP 0
+    true, pred = squares((0, 0), (15, 0)), squares((0, 0), (15, 40))
+    pred[0:10, 9] = 0
+    assert mean_f1(true, pred) == pytest.approx(0.45)
+    assert mean_f1(true, pred, [0.5]) == 0.5
+    assert mean_f1(true, pred, [0.9], inclusive=False) == 0.0  # exactly 9/10
+
+
+def test_a_nucleus_with_two_candidates_counts_once_in_mean_f1():
+    # Halves of IoU 1/2 with one nucleus: at 0.1 ... 0.5 one match of three objects, F1 = 2/3
+    true, pred = squares((0, 0)), squares((0, 0))
+    pred[0:10, 5:10] = 2
+    assert mean_f1(true, pred) == pytest.approx(5 / 10 * 2 / 3)
+
+
+@settings(max_examples=100, deadline=None)
+@given(maps=SMALL_MAPS)
+def test_matches_at_tenths_take_no_short_cut(maps):
+    table = contingency(*maps)
+    expected = count_matches(table, TENTHS, inclusive=True)
+    assert count(table).matched_tenths.tolist() == expected.tolist()
+
+
+def test_pixel_overlap_ignores_which_nucleus():
+    # 80 shared pixels of 120, cut into other nuclei
+    true, pred = squares((0, 0)), squares((0, 2))
+    pred[0:5, 2:12] = 7
+    assert pixel_overlap(true, pred) == (pytest.approx(80 / 120), pytest.approx(160 / 200))
 
 
 def test_panoptic_quality_is_its_two_factors():

@@ -11,7 +11,9 @@ import torch
 import torch.multiprocessing
 
 from karyon.metrics import (
+    F1,
     AggregatedJaccardIndex,
+    ForegroundOverlap,
     InstanceScores,
     MeanAveragePrecision,
     NormalizedCoverageScore,
@@ -25,7 +27,10 @@ from karyon.metrics import (
 )
 from karyon.ops.contingency import contingency
 
-NAMES = ("map", "aji", "ncs", "precision", "recall", "pq")
+NAMES = (
+    *("map", "aji", "ncs", "precision", "recall", "pq"),
+    *("f1", "f1_mean", "pixel_iou", "pixel_dice"),
+)
 THRESHOLDS = (0.0, 0.3, 0.5, 0.9)
 
 
@@ -82,6 +87,8 @@ def test_per_image_average_is_the_mean_of_the_definitions():
             "precision": [oracles.precision_recall(*m)[0] for m in maps],
             "recall": [oracles.precision_recall(*m)[1] for m in maps],
             "pq": [oracles.panoptic_quality(*m) for m in maps],
+            "f1_mean": [functional.mean_f1(*m) for m in maps],
+            "pixel_dice": [functional.pixel_overlap(*m).dice for m in maps],
         }
         for name, values in expected.items():
             assert result[f"{name}_per_image"][k].item() == pytest.approx(np.mean(values))
@@ -160,6 +167,8 @@ def test_a_data_set_without_images_is_not_perfect():
         (NormalizedCoverageScore, ("ncs",)),
         (PrecisionRecall, ("precision", "recall")),
         (PanopticQuality, ("pq",)),
+        (F1, ("f1", "f1_mean")),
+        (ForegroundOverlap, ("pixel_iou", "pixel_dice")),
     ],
 )
 def test_each_class_alone_equals_the_collection(kind, names):

@@ -1,39 +1,30 @@
 r"""Scores of instance segmentation, each a function of two integer label maps.
 
-mAP is the measure of the 2018 Data Science Bowl (Caicedo et al., Nature Methods 2019), AJI is
-Kumar et al. (IEEE TMI 2017), NCS is Cicconet et al. (2017) as given in eq. 4 of the
-partial-annotation paper (IEEE Access 2019), PQ is Kirillov et al. (CVPR 2019, eq. 1).
-
 :math:`G_j` are the true nuclei, :math:`S_k` the predicted ones,
-:math:`IoU(G, S) = |G \cap S| / |G \cup S|`. **Edge cases, for every score:** nothing to find
-and nothing found is 1; one map empty and the other not is 0, also where the formula says 0/0.
+:math:`IoU(G, S) = |G \cap S| / |G \cup S|`. **Edge cases, for every score of this module:**
+nothing to find and nothing found is 1; one map empty and the other not is 0, also where the
+formula says 0/0.
 
-Each score is a ratio of sums (`Counts`), so a data set can be pooled by adding the counts of its
-images; `karyon.metrics.instance` does that.
+The part `Metric` of each docstring is the card of the metric, as `karyon metrics NAME` prints it
+together with the formula; `karyon.metrics.cards` reads it there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
-from types import MappingProxyType
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import numpy as np
-from torch import Tensor
-
-from karyon.ops.contingency import (
-    Contingency,
-    Threshold,
-    contingency,
-    count_matches,
-    pair_best,
-    pair_greedily,
+from karyon.metrics.counts import (
+    IOU_THRESHOLDS,
+    SCORES,
+    TENTHS,
+    AjiMatching,
+    LabelMap,
+    count,
+    f1,
+    jaccard,
+    nothing,
+    ratio,
 )
-
-LabelMap = np.ndarray | Tensor
-AjiMatching = Literal["greedy", "hungarian"]
-
-IOU_THRESHOLDS = tuple(Fraction(k, 20) for k in range(10, 20))
-"""0.50, 0.55, ..., 0.95 as exact fractions; the first is the one of precision and recall."""
+from karyon.ops.contingency import Threshold, contingency, count_matches
 
 
 class PrecisionRecallF1(NamedTuple):
@@ -52,30 +43,11 @@ class PanopticQualityParts(NamedTuple):
     rq: float
 
 
-class Counts(NamedTuple):
-    """Numerators and denominators of all scores; counts of several images may be added.
+class PixelOverlap(NamedTuple):
+    """What `pixel_overlap` returns: shares in [0, 1]."""
 
-    Every array has the same leading dimensions `...` (none for one image).
-
-    Attributes:
-        matched: `(..., thresholds)` `int64` nuclei matched one to one at each IoU threshold.
-        n_true: `(...)` `int64` true nuclei.
-        n_pred: `(...)` `int64` predicted nuclei.
-        matched_iou: `(...)` `float64` sum of the IoUs above 1/2 (PQ).
-        aji_intersection: `(...)` `int64` pixels.
-        aji_union: `(...)` `int64` pixels.
-        covered: `(...)` `float64` pixels, areas of true nuclei times their best IoU (NCS).
-        true_area: `(...)` `int64` pixels.
-    """
-
-    matched: np.ndarray
-    n_true: np.ndarray
-    n_pred: np.ndarray
-    matched_iou: np.ndarray
-    aji_intersection: np.ndarray
-    aji_union: np.ndarray
-    covered: np.ndarray
-    true_area: np.ndarray
+    iou: float
+    dice: float
 
 
 def mean_average_precision(
@@ -86,20 +58,31 @@ def mean_average_precision(
 ) -> float:
     r"""Mean over IoU thresholds of TP / (TP + FP + FN): the mAP of the 2018 Data Science Bowl.
 
-    .. math:: mAP = \frac{1}{|T|} \sum_{t \in T} \frac{TP_t}{TP_t + FP_t + FN_t}
+    .. math:: mAP = \frac{1}{|T|} \cdot \sum_{t \in T} \frac{TP_t}{TP_t + FP_t + FN_t}
 
-    A pair matches at :math:`IoU > t`, compared in integers. Above 1/2 matches are unique;
-    otherwise as many pairs as possible are matched one to one. This is not COCO's AP: scores
-    are not ranked.
+    This is not COCO's AP: scores are not ranked (see `coco_segm_ap`). `map_best_threshold` is
+    the largest pooled value over score thresholds from 0.05 to 0.95; it looks at the labels it is
+    measured on, so it is an upper bound, not a result.
+
+    Metric:
+        Names: map, map_best_threshold
+        Matching: one to one; above an IoU of 1/2 no nucleus has two partners
+        Threshold: IoU > t, strict, compared in integers, for t = 0.50, 0.55, ..., 0.95
+        Averages: pooled (TP, FP and FN of all images added at each t) and per image
+        Empty: both maps 1, one of them 0
+        Range: 0 to 1, higher is better
+        Source: Caicedo et al., Nature Methods 2019
 
     Args:
         true: `(H, W)` integer, 0 background.
         pred: `(H, W)` integer, 0 background.
         thresholds: IoUs in [0, 1]. A float stands for the nearest fraction with a denominator
-            up to 10 000, so 0.6000000000000001 is 3/5.
+            up to 10 000, so 0.6000000000000001 is 3/5. Up to 1/2 as many pairs as possible are
+            matched one to one.
         inclusive: Match at :math:`IoU \ge t`, as COCO, StarDist and Cellpose do.
 
     Examples:
+        >>> import numpy as np
         >>> true, pred = np.zeros((2, 10, 30), int)
         >>> true[:, 0:10] = 1
         >>> pred[:, 2:12] = 1  # IoU 80 / 120: above 0.50, 0.55, 0.60, 0.65
@@ -108,7 +91,7 @@ def mean_average_precision(
     """
     table = contingency(true, pred)
     matched = count_matches(table, thresholds, inclusive)
-    return float(_jaccard(matched, len(table.true_ids), len(table.pred_ids)).mean())
+    return float(jaccard(matched, len(table.true_ids), len(table.pred_ids)).mean())
 
 
 def aggregated_jaccard_index(
@@ -119,17 +102,27 @@ def aggregated_jaccard_index(
     .. math:: AJI = \frac{\sum_j |G_j \cap S_{*}(j)|}
                          {\sum_j |G_j \cup S_{*}(j)| + \sum_{k \in U} |S_k|}
 
-    :math:`U` are the predictions left over; a true nucleus without a partner adds its area
-    below. Cellpose divides by the union of the foregrounds, which gives larger values.
+    :math:`S_{*}(j)` is the partner of nucleus j; one without a partner adds its area below.
+    :math:`U` are the predictions left over. Cellpose divides by the union of the foregrounds,
+    which gives larger values.
+
+    Metric:
+        Names: aji
+        Matching: one to one; true nuclei in the order of their labels, each takes the free
+            prediction of highest IoU (ties: lowest label), so the order can matter a little
+        Threshold: none, any overlap counts
+        Averages: pooled (pixels of all images added) and per image
+        Empty: both maps 1, one of them 0
+        Range: 0 to 1, higher is better
+        Source: Kumar et al., IEEE TMI 2017
 
     Args:
         true: `(H, W)` integer, 0 background.
         pred: `(H, W)` integer, 0 background.
-        matching: `greedy`: true nuclei in the order of their labels, each takes the overlapping
-            prediction of highest IoU that is still free (ties: lowest label), so the value can
-            depend on the order of the true labels. `hungarian`: largest sum of IoUs (AJI+).
+        matching: `greedy`, or `hungarian` for the largest sum of IoUs (AJI+).
 
     Examples:
+        >>> import numpy as np
         >>> true, pred = np.zeros((2, 10, 30), int)
         >>> true[:, 0:10] = 1
         >>> pred[:, 5:15] = 1
@@ -137,17 +130,25 @@ def aggregated_jaccard_index(
         >>> aggregated_jaccard_index(true, pred)
         0.25
     """
-    return float(_aji(count(contingency(true, pred), aji_matching=matching)))
+    return float(SCORES["aji"](count(contingency(true, pred), aji_matching=matching)))
 
 
 def normalized_coverage_score(true: LabelMap, pred: LabelMap) -> float:
     r"""Best IoU of each true nucleus, weighted by area; extra predictions are not punished.
 
-    .. math:: NCS = \frac{\sum_j |G_j| \max_k IoU(G_j, S_k)}{\sum_j |G_j|}
+    .. math:: NCS = \frac{\sum_j |G_j| \cdot \max_k IoU(G_j, S_k)}{\sum_j |G_j|}
 
-    One prediction may serve several true nuclei.
+    Metric:
+        Names: ncs
+        Matching: none; one prediction may serve several true nuclei
+        Threshold: none, any overlap counts
+        Averages: pooled (over the nuclei of all images) and per image
+        Empty: both maps 1, one of them 0
+        Range: 0 to 1, higher is better
+        Source: Cicconet et al. 2017, as in eq. 4 of Feng et al., IEEE Access 2019
 
     Examples:
+        >>> import numpy as np
         >>> true, pred = np.zeros((2, 10, 40), int)
         >>> true[:, 0:10] = 1
         >>> true[:, 20:40] = 2
@@ -155,21 +156,31 @@ def normalized_coverage_score(true: LabelMap, pred: LabelMap) -> float:
         >>> round(normalized_coverage_score(true, pred), 3)
         0.333
     """
-    return float(_ncs(count(contingency(true, pred))))
+    return float(SCORES["ncs"](count(contingency(true, pred))))
 
 
 def precision_recall(
     true: LabelMap, pred: LabelMap, threshold: Threshold = 0.5, inclusive: bool = False
 ) -> PrecisionRecallF1:
-    r"""Shares of the predictions that are right and of the nuclei that are found.
+    r"""Shares of the predictions that are right and of the nuclei that are found, and their F1.
 
     .. math:: P = \frac{TP}{TP + FP}, \quad R = \frac{TP}{TP + FN}, \quad
               F_1 = \frac{2\,TP}{2\,TP + FP + FN}
 
-    Matches as in `mean_average_precision`. No predictions where there are nuclei is precision 0;
-    predictions where there are no nuclei is recall 0.
+    No predictions where there are nuclei is precision 0; predictions where there are no nuclei
+    is recall 0.
+
+    Metric:
+        Names: precision, recall, f1
+        Matching: one to one; above an IoU of 1/2 no nucleus has two partners
+        Threshold: IoU > 1/2, strict, compared in integers
+        Averages: pooled (TP, FP and FN of all images added) and per image
+        Empty: both maps 1, one of them 0
+        Range: 0 to 1, higher is better
+        Source: Feng et al., IEEE Access 2019, for precision and recall of nuclei
 
     Examples:
+        >>> import numpy as np
         >>> true, pred = np.zeros((2, 10, 40), int)
         >>> true[:, 0:10] = 1
         >>> true[:, 20:40] = 2
@@ -179,19 +190,91 @@ def precision_recall(
         (1.0, 0.5, 0.667)
     """
     counts = count(contingency(true, pred), (threshold,), inclusive)
-    parts = _precision(counts), _recall(counts), _f1(counts)
-    return PrecisionRecallF1(*(float(v) for v in parts))
+    return PrecisionRecallF1(*(float(SCORES[name](counts)) for name in PrecisionRecallF1._fields))
+
+
+def mean_f1(
+    true: LabelMap,
+    pred: LabelMap,
+    thresholds: Sequence[Threshold] = TENTHS,
+    inclusive: bool = True,
+) -> float:
+    r"""F1 of the nuclei, mean over IoU thresholds from 0.1 to 1.0.
+
+    .. math:: F_1^{mean} = \frac{1}{10} \cdot \sum_t \frac{2\,TP_t}{2\,TP_t + FP_t + FN_t}
+
+    At 1.0 only nuclei that are right to the pixel count. The paper's F1 at 0.5 is this with the
+    one threshold 0.5; `f1` differs from it in pairs of exactly 1/2.
+
+    Metric:
+        Names: f1_mean
+        Matching: one to one, as many pairs as possible at each t (as StarDist does); up to an IoU
+            of 1/2 a nucleus can have several candidates
+        Threshold: IoU >= t, not strict, compared in integers, for t = 0.1, 0.2, ..., 1.0
+        Averages: pooled (TP, FP and FN of all images added at each t) and per image
+        Empty: both maps 1, one of them 0
+        Range: 0 to 1, higher is better
+        Source: Costa et al., MIDL 2022
+
+    Examples:
+        >>> import numpy as np
+        >>> true, pred = np.zeros((2, 10, 30), int)
+        >>> true[:, 0:10] = 1
+        >>> pred[:, 2:12] = 1  # IoU 80 / 120: at 0.1, ..., 0.6
+        >>> round(mean_f1(true, pred), 3)
+        0.6
+    """
+    table = contingency(true, pred)
+    matched = count_matches(table, thresholds, inclusive)
+    return float(f1(matched, count(table)).mean())
+
+
+def pixel_overlap(true: LabelMap, pred: LabelMap) -> PixelOverlap:
+    r"""IoU and Dice of the foregrounds, whichever nucleus a pixel belongs to.
+
+    .. math:: IoU = \frac{|G \cap S|}{|G \cup S|}, \quad
+              Dice = \frac{2\,|G \cap S|}{|G| + |S|}
+
+    :math:`G` and :math:`S` are all labelled pixels. Merged and split nuclei cost nothing.
+
+    Metric:
+        Names: pixel_iou, pixel_dice
+        Matching: none, pixels are compared
+        Threshold: none
+        Averages: pooled (one count over the pixels of all images, the paper's) and per image
+        Empty: both maps 1, one of them 0
+        Range: 0 to 1, higher is better
+        Source: Costa et al., MIDL 2022
+
+    Examples:
+        >>> import numpy as np
+        >>> iou, dice = pixel_overlap(np.array([[1, 1, 2, 0]]), np.array([[0, 5, 5, 5]]))
+        >>> iou, round(dice, 3)  # 2 of 4 pixels
+        (0.5, 0.667)
+    """
+    counts = count(contingency(true, pred))
+    return PixelOverlap(*(float(SCORES[f"pixel_{name}"](counts)) for name in PixelOverlap._fields))
 
 
 def panoptic_quality(true: LabelMap, pred: LabelMap) -> PanopticQualityParts:
-    r"""Panoptic quality, and segmentation quality times recognition quality.
+    r"""Panoptic quality: segmentation quality times recognition quality.
 
     .. math:: PQ = \frac{\sum_{TP} IoU}{TP + FP/2 + FN/2}
                  = \frac{\sum_{TP} IoU}{TP} \cdot \frac{TP}{TP + FP/2 + FN/2} = SQ \cdot RQ
 
-    Pairs match at :math:`IoU > 1/2`, as the definition has it. SQ without a match is 0.
+    SQ without a match is 0. RQ is `f1`.
+
+    Metric:
+        Names: pq
+        Matching: one to one; above an IoU of 1/2 no nucleus has two partners
+        Threshold: IoU > 1/2, strict, compared in integers
+        Averages: pooled (IoUs, TP, FP and FN of all images added) and per image
+        Empty: both maps 1, one of them 0
+        Range: 0 to 1, higher is better
+        Source: Kirillov et al., CVPR 2019, eq. 1
 
     Examples:
+        >>> import numpy as np
         >>> true, pred = np.zeros((2, 10, 40), int)
         >>> true[:, 0:10] = 1
         >>> pred[:, 0:8] = 1  # IoU 0.8
@@ -201,96 +284,6 @@ def panoptic_quality(true: LabelMap, pred: LabelMap) -> PanopticQualityParts:
         (0.533, 0.8, 0.667)
     """
     counts = count(contingency(true, pred))
-    sq = _ratio(counts.matched_iou, counts.matched[..., 0], _nothing(counts))
-    return PanopticQualityParts(float(_pq(counts)), float(sq), float(_f1(counts)))
-
-
-def count(
-    table: Contingency,
-    thresholds: Sequence[Threshold] = IOU_THRESHOLDS,
-    inclusive: bool = False,
-    aji_matching: AjiMatching = "greedy",
-) -> Counts:
-    """Count, for one image, what every score is made of; `Counts` says what.
-
-    Raises:
-        ValueError: If a threshold is outside [0, 1], or `aji_matching` is unknown.
-    """
-    if aji_matching not in ("greedy", "hungarian"):
-        raise ValueError(
-            f"Expected `matching` to be 'greedy' or 'hungarian', but got {aji_matching!r}"
-        )
-    pairs = pair_greedily(table) if aji_matching == "greedy" else pair_best(table)
-    shared = table.intersection[pairs].sum()
-    iou, true_area = table.iou, table.true_areas.sum()
-    best = np.zeros(len(table.true_ids))
-    np.maximum.at(best, table.true_index, iou)
-    above_half = 2 * table.intersection > table.union
-    return Counts(
-        matched=count_matches(table, thresholds, inclusive),
-        n_true=np.asarray(len(table.true_ids)),
-        n_pred=np.asarray(len(table.pred_ids)),
-        matched_iou=iou[above_half].sum(),
-        aji_intersection=shared,
-        # |G or S| = |G| + |S| - |G and S|, and what has no partner adds its area
-        aji_union=true_area + table.pred_areas.sum() - shared,
-        covered=(table.true_areas * best).sum(),
-        true_area=true_area,
-    )
-
-
-def _ratio(above: np.ndarray, below: np.ndarray, if_zero: np.ndarray) -> np.ndarray:
-    """`above / below`, and `if_zero` (1 or 0) where `below` is 0."""
-    below = np.asarray(below, np.float64)
-    return np.where(
-        below > 0, above / np.where(below > 0, below, 1), np.asarray(if_zero, np.float64)
-    )
-
-
-def _jaccard(matched: np.ndarray, n_true: np.ndarray | int, n_pred: np.ndarray | int) -> np.ndarray:
-    return _ratio(matched, n_true + n_pred - matched, np.ones(()))
-
-
-def _nothing(c: Counts) -> np.ndarray:
-    return (c.n_true == 0) & (c.n_pred == 0)
-
-
-def _map(c: Counts) -> np.ndarray:
-    return _jaccard(c.matched, c.n_true[..., None], c.n_pred[..., None]).mean(-1)
-
-
-def _aji(c: Counts) -> np.ndarray:
-    return _ratio(c.aji_intersection, c.aji_union, _nothing(c))
-
-
-def _ncs(c: Counts) -> np.ndarray:
-    return _ratio(c.covered, c.true_area, _nothing(c))
-
-
-def _precision(c: Counts) -> np.ndarray:
-    return _ratio(c.matched[..., 0], c.n_pred, _nothing(c))
-
-
-def _recall(c: Counts) -> np.ndarray:
-    return _ratio(c.matched[..., 0], c.n_true, _nothing(c))
-
-
-def _f1(c: Counts) -> np.ndarray:
-    return _ratio(2 * c.matched[..., 0], c.n_true + c.n_pred, _nothing(c))
-
-
-def _pq(c: Counts) -> np.ndarray:
-    return _ratio(2 * c.matched_iou, c.n_true + c.n_pred, _nothing(c))
-
-
-SCORES: Mapping[str, Callable[[Counts], np.ndarray]] = MappingProxyType(
-    {
-        "map": _map,
-        "aji": _aji,
-        "ncs": _ncs,
-        "precision": _precision,
-        "recall": _recall,
-        "pq": _pq,
-    }
-)
-"""Each score by its name in logs, as a function of (possibly added up) counts."""
+    sq = ratio(counts.matched_iou, counts.matched[..., 0], nothing(counts))
+    parts = float(SCORES["pq"](counts)), float(sq), float(SCORES["f1"](counts))
+    return PanopticQualityParts(*parts)

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
-from karyon.metrics.functional import (
+from karyon.metrics.counts import (
     IOU_THRESHOLDS,
     SCORES,
+    TENTHS,
     AjiMatching,
     Counts,
     LabelMap,
@@ -52,6 +53,9 @@ class InstanceScores(Metric):
     aji_union: Tensor
     covered: Tensor
     true_area: Tensor
+    pred_area: Tensor
+    both_area: Tensor
+    matched_tenths: Tensor
     score_sums: Tensor
     images: Tensor
 
@@ -66,7 +70,8 @@ class InstanceScores(Metric):
 
         Args:
             score_thresholds: Least scores of a detection, in [0, 1], at least one.
-            inclusive: Match nuclei at IoU >= t rather than > t (PQ stays at > 1/2).
+            inclusive: Match nuclei at IoU >= t rather than > t (PQ stays at > 1/2, the mean F1 at
+                >= t).
             aji_matching: How AJI pairs nuclei, see `aggregated_jaccard_index`.
 
         Raises:
@@ -83,7 +88,8 @@ class InstanceScores(Metric):
         size = len(self.score_thresholds)
         for name in Counts._fields:
             dtype = torch.double if name in ("matched_iou", "covered") else torch.long
-            shape = (size, len(IOU_THRESHOLDS)) if name == "matched" else (size,)
+            wide = {"matched": len(IOU_THRESHOLDS), "matched_tenths": len(TENTHS)}
+            shape = (size, wide[name]) if name in wide else (size,)
             self.add_state(name, torch.zeros(shape, dtype=dtype), dist_reduce_fx="sum")
         sums = torch.zeros(size, len(SCORES), dtype=torch.double)
         self.add_state("score_sums", sums, dist_reduce_fx="sum")
@@ -203,8 +209,34 @@ class PanopticQuality(InstanceScores):
         return self.averages("pq")
 
 
+class F1(InstanceScores):
+    """F1 at an IoU of 0.5 and its mean over 0.1, ..., 1.0, see `functional.mean_f1`."""
+
+    def compute(self) -> dict[str, Tensor]:
+        """`f1_...` and `f1_mean_...`, each `(thresholds,)` `float64`."""
+        return self.averages("f1", "f1_mean")
+
+
+class ForegroundOverlap(InstanceScores):
+    """IoU and Dice of the foreground, see `functional.pixel_overlap`."""
+
+    def compute(self) -> dict[str, Tensor]:
+        """`pixel_iou_...` and `pixel_dice_...`, each `(thresholds,)` `float64`."""
+        return self.averages("pixel_iou", "pixel_dice")
+
+
 class NucleusCount(InstanceScores):
-    """How many nuclei were found and how many there are, over all images."""
+    """How many nuclei were found and how many there are, over all images.
+
+    Metric:
+        Names: nuclei, detections
+        Matching: none
+        Threshold: detections with a score above the score threshold (strict) and a pixel
+        Averages: none, numbers over all images, or of one in a table by image
+        Empty: 0
+        Range: 0 and up
+        Source: none
+    """
 
     def compute(self) -> dict[str, Tensor]:
         """`detections` and `nuclei`, each `(thresholds,)` `int64`; `nuclei` are all the same."""
@@ -214,9 +246,9 @@ class NucleusCount(InstanceScores):
 def instance_metrics(score_thresholds: Sequence[float] = (0.5,)) -> MetricCollection:
     """All scores for the price of one update; `compute()` gives one flat dict.
 
-    Keys: `map`, `aji`, `ncs`, `precision`, `recall`, `pq`, each with `_pooled` and `_per_image`
-    (`float64`), and `detections` and `nuclei` (`int64`); each value is `(thresholds,)`, or a
-    scalar if there is one threshold.
+    Keys: the names of `SCORES`, each with `_pooled` and `_per_image` (`float64`), and
+    `detections` and `nuclei` (`int64`); each value is `(thresholds,)`, or a scalar if there is
+    one threshold.
 
     Args:
         score_thresholds: Least scores of a detection, in [0, 1].
@@ -229,6 +261,8 @@ def instance_metrics(score_thresholds: Sequence[float] = (0.5,)) -> MetricCollec
             NormalizedCoverageScore,
             PrecisionRecall,
             PanopticQuality,
+            F1,
+            ForegroundOverlap,
             NucleusCount,
         )
     }
