@@ -8,10 +8,10 @@ INSTALLED := .venv/.installed
 CODE := src tests scripts experiments
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types bench clean
+.PHONY: help install demo test lint types bench bench-quick clean
 
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED)  ## make .venv with exact versions (some 5 GB, as torch comes with CUDA)
 
@@ -37,8 +37,11 @@ lint: $(INSTALLED)  ## check style and formatting
 types: $(INSTALLED)  ## check types
 	$(BIN)/mypy
 
-bench: $(INSTALLED)  ## time training, inference and metrics; runs/bench.json
-	$(BIN)/python scripts/bench.py --output runs/bench.json
+bench: $(INSTALLED)  ## measure karyon beside stock torchvision, some 12 minutes; runs/bench
+	$(BIN)/python -m scripts.bench
+
+bench-quick: $(INSTALLED)  ## the same with smaller images, under 3 minutes; runs/bench-quick
+	$(BIN)/python -m scripts.bench --quick --output runs/bench-quick
 
 clean:  ## remove caches and build outputs; data, runs and .venv stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis lightning_logs

@@ -1,0 +1,99 @@
+"""Peak memory of a process, or of the GPU, and of parts of what it does.
+
+On a CPU it is the kernel's high-water mark of resident memory, on a GPU the allocator's.
+"""
+
+import ctypes
+import gc
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+MB = 2**20
+
+
+class Meter:
+    """Watches the memory of this process or, for a `cuda` device, of the GPU.
+
+    Attributes:
+        device: Where the case runs.
+    """
+
+    def __init__(self, device: str):
+        self.device = device
+        self.cuda = device.startswith("cuda")
+        self.start()
+
+    def start(self) -> None:
+        """Count the memory that is held now as not the case's."""
+        gc.collect()
+        with suppress(OSError, AttributeError):  # glibc: or freed memory is used again unseen
+            ctypes.CDLL(None).malloc_trim(0)
+        self._held, self._highest = self._now(), 0
+        self._reset()
+
+    def peak_mb(self) -> float:
+        """The most memory held since the start beyond what was held then."""
+        return max(0, max(self._highest, self._top()) - self._held) / MB
+
+    @contextmanager
+    def part(self, name: str, parts: dict[str, tuple[float, float]]) -> Iterator[None]:
+        """Put the seconds and the peak, in MB, of the lines inside into `parts`."""
+        self.synchronise()
+        self._highest = max(self._highest, self._top())
+        held = self._now()
+        self._reset()
+        started = time.perf_counter()
+        yield
+        self.synchronise()
+        seconds = time.perf_counter() - started
+        parts[name] = seconds, max(0, self._top() - held) / MB
+
+    def synchronise(self) -> None:
+        """Wait for the GPU."""
+        if self.cuda:
+            torch.cuda.synchronize()
+
+    def _now(self) -> int:
+        return torch.cuda.memory_allocated() if self.cuda else status_bytes("VmRSS")
+
+    def _top(self) -> int:
+        return torch.cuda.max_memory_allocated() if self.cuda else status_bytes("VmHWM")
+
+    def _reset(self) -> None:
+        if self.cuda:
+            torch.cuda.reset_peak_memory_stats()
+        else:  # Linux; elsewhere the mark stays, as if the case began where it stands
+            with suppress(OSError):
+                Path("/proc/self/clear_refs").write_text("5")
+
+
+def status_bytes(key: str) -> int:
+    """A line of /proc/self/status; where there is none, the largest resident size."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak * (1 if sys.platform == "darwin" else 1024)
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
+
+
+def available_bytes() -> int | None:
+    """Memory that processes can still have, None where the system does not say."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(row.split()[1]) * 1024 for row in lines if row.startswith("MemAvailable"))
+    return None
+
+
+def refuse_more_than_there_is() -> None:
+    """Let an allocation fail in this process rather than the machine run out of memory."""
+    available = available_bytes()
+    if available is not None:
+        limit = status_bytes("VmData") + int(0.95 * available)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

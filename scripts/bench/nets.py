@@ -1,0 +1,70 @@
+"""The nets under comparison, all from the same weights."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from karyon.cli.checkpoint import load
+from karyon.cli.config import build, compose, plain
+from scripts.bench.settings import SIDE, Settings
+from scripts.bench.stock import stock_of
+
+STOCK, BASELINE, PA = "torchvision", "karyon", "karyon PA"
+CHECK = "karyon as torchvision"
+"""The baseline in torchvision's memory format, to compare the results of the two."""
+
+MODELS = {BASELINE: "mask_rcnn", PA: "mask_rcnn_pa"}
+
+
+def configs(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Configurations of the baseline and the partial-annotation net.
+
+    Images keep their scale unless a checkpoint says otherwise. No nucleus is dropped because
+    others cover it: torchvision knows no such rule.
+    """
+    found = {}
+    for kind, checkpoint in ((BASELINE, settings.baseline), (PA, settings.pa)):
+        if checkpoint is not None:
+            config = load(checkpoint).config["model"]
+        else:
+            config = preset(settings.preset, MODELS[kind])
+        config["transform"]["max_lost"] = 1.0
+        found[kind] = config
+    return found
+
+
+def preset(name: str, model: str) -> dict[str, Any]:
+    """Configuration of a net for images at their own scale."""
+    overrides = ["data=synthetic", f"model={model}", f"preset={name}"]
+    if model == MODELS[PA]:
+        overrides.append(f"model.center.anchor_size=[{SIDE},{SIDE}]")
+    config = plain(compose("train", [*overrides, "model.transform.min_size=null"]).model)
+    assert isinstance(config, dict)
+    return config
+
+
+def make(
+    kind: str, config: Mapping[str, Any], checkpoint: Path | None, size: int, device: str
+) -> nn.Module:
+    """A net with its first weights or those of a checkpoint.
+
+    Args:
+        kind: `STOCK`, `BASELINE`, `PA` or `CHECK`.
+        config: Of karyon's net.
+        checkpoint: Weights of karyon's net, or None.
+        size: Side of the images, pixels.
+        device: Where it goes. Karyon's nets get channels last, as in its training.
+    """
+    torch.manual_seed(0)
+    net = build(config)
+    # A trained RPN takes most anchors for background; an untrained one half of them.
+    torch.nn.init.constant_(net.rpn.head.cls_logits.bias, -4.0)
+    if checkpoint is not None:
+        net.load_state_dict(load(checkpoint).net.state_dict())
+    if kind == STOCK:
+        net = stock_of(net, config, size)
+    net.to(device)
+    return net if kind in (STOCK, CHECK) else net.to(memory_format=torch.channels_last)
