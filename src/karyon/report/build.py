@@ -1,0 +1,115 @@
+"""A report from run folders: `report.html`, and beside it Markdown, CSV and the pictures."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from karyon.report.charts import Chart, charts
+from karyon.report.collect import AVERAGES, PARTS, Run, find_runs
+from karyon.report.grouping import DataSet, group
+from karyon.report.organs import table3, table4
+from karyon.report.page import Section, page
+from karyon.report.pictures import example_table, pictures
+from karyon.report.table import Table, to_csv, to_markdown
+from karyon.report.tables import table1, table2
+from karyon.runs import write_text
+from karyon.types import UserError
+
+HEAD = ("experiment", "seed", "annotation_fraction", "exemplars", "crop_fraction")
+COUNTS = ("labelled_nuclei", "steps", "parameters", "train_seconds")
+SCORES = ("map", "aji", "ncs", "precision", "recall", "pq")
+
+
+def write_report(
+    arguments: Sequence[str | Path],
+    output: str | Path,
+    *,
+    title: str = "karyon report",
+    titles: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Write `report.html`, `report.md`, `runs.csv`, `tables/*.csv` and `figures/*` to a folder.
+
+    Args:
+        arguments: Run folders, or folders that hold some at any depth.
+        output: Folder for the report; files of an earlier report are replaced.
+        title: Head line.
+        titles: Words for the names of experiments.
+
+    Returns:
+        What was left out, a line each.
+
+    Raises:
+        UserError: If an argument holds no run, no run is finished, or a file cannot be written.
+    """
+    folder = Path(output)
+    runs, notes = find_runs([Path(argument) for argument in arguments])
+    sets, repeated = group(runs, titles)
+    notes += repeated
+    try:
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot make this folder ({error.strerror})") from error
+    sections = [_section(data, folder / "figures", notes) for data in sets]
+    write_text(folder / "report.html", page(title, sections, notes))
+    write_text(folder / "report.md", _markdown(title, sections, notes, folder))
+    write_text(folder / "runs.csv", _runs_csv(sets))
+    for table in (t for section in sections for t in (*section.tables, section.examples)):
+        write_text(folder / "tables" / f"{table.key}.csv", to_csv(table))
+    return notes
+
+
+def _section(data: DataSet, figures: Path, notes: list[str]) -> Section:
+    tables: list[Table] = [*table1(data), table2(data), *table3(data)]
+    last = table4(data)
+    tables += [last] if last else []
+    drawn = tuple(charts(data, figures, notes))
+    shown = tuple((model, tuple(some)) for model, some in pictures(data, figures, notes))
+    return Section(data, tuple(tables), drawn, example_table(data), shown)
+
+
+def _markdown(title: str, sections: Sequence[Section], notes: Sequence[str], folder: Path) -> str:
+    lines = [f"# {title}", ""]
+    for section in sections:
+        lines += [f"## {section.data.title}", ""]
+        lines += [to_markdown(table) for table in section.tables if table.rows]
+        lines += [_image(chart, folder) for chart in section.charts]
+        lines += [to_markdown(section.examples)] if section.examples.rows else []
+        for model, some in section.pictures:
+            lines += [f"### Pictures: {model.title}", ""] if some else []
+            lines += [_image(chart, folder) for chart in some]
+        for model in section.data.models:
+            folders = ", ".join(f"`{run.folder}` (seed {run.seed})" for run in model.runs)
+            lines.append(f"- {model.title}: {folders}")
+        lines.append("")
+    if notes:
+        lines += ["## Left out", "", *(f"- {note}" for note in notes), ""]
+    return "\n".join(lines)
+
+
+def _image(chart: Chart, folder: Path) -> str:
+    words = f"{chart.title}. {chart.note}".strip()
+    return f"![{words}]({chart.path.relative_to(folder).as_posix()})\n\n*{words}*\n"
+
+
+def _runs_csv(sets: Sequence[DataSet]) -> str:
+    """Every score of every run, a line for each kind of threshold."""
+    names = [f"{score}_{average}" for score in SCORES for average in AVERAGES]
+    page = io.StringIO()
+    writer = csv.writer(page, lineterminator="\n")
+    writer.writerow(
+        ["data", "model", *HEAD, *COUNTS, "threshold_kind", "score_threshold", *names, "folder"]
+    )
+    for data in sets:
+        for model in data.models:
+            for run in model.runs:
+                writer.writerows([data.title, model.title, *row] for row in _rows(run))
+    return page.getvalue()
+
+
+def _rows(run: Run) -> Iterator[list[object]]:
+    own = [run.summary.get(key) for key in (*HEAD, *COUNTS)]
+    for part in PARTS:
+        if run.threshold(part) is not None:
+            scores = [run.score(part, score, average) for score in SCORES for average in AVERAGES]
+            yield [*own, part, run.threshold(part), *scores, run.folder]

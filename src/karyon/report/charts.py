@@ -1,0 +1,220 @@
+"""The curves of a report: Fig. 4 of the paper, scores against labels and against thresholds.
+
+Feng et al., IEEE Access 2019, Fig. 4, shows five models, a panel a metric, against the iteration.
+How a score falls with the share of labels is ours: one curve a model, one dot a run.
+"""
+
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, StrMethodFormatter
+
+from karyon.atomic import replacing
+from karyon.export import save_curves, save_threshold_curves
+from karyon.export.curves import COLORS, spread
+from karyon.report.collect import METRICS, PARTS, Line
+from karyon.report.grouping import DataSet, Model
+
+CURVES = 10
+"""Most curves in a picture; the rest go to a further one."""
+
+BAND = "Thin lines are seeds, thick ones their mean, bands go from the lowest to the highest."
+
+
+class Chart(NamedTuple):
+    """A picture and what it shows."""
+
+    path: Path
+    title: str
+    note: str
+
+
+def charts(data: DataSet, folder: Path, notes: list[str]) -> list[Chart]:
+    """Draw every curve that the runs have values for.
+
+    Args:
+        data: Models on the same images.
+        folder: For the PNG files.
+        notes: Takes a line on each picture that could not be drawn.
+    """
+    drawn = []
+    for chart, draw in [*_iterations(data), *_thresholds(data), *_labels(data)]:
+        placed = chart._replace(path=folder / f"{data.key}_{chart.path}.png")
+        try:
+            draw(placed.path)
+        except ValueError as error:
+            notes.append(f"{data.title}: no picture {placed.path.name} ({error})")
+        else:
+            drawn.append(placed)
+    return drawn
+
+
+Job = tuple[Chart, Callable[[Path], None]]
+
+
+def _iterations(data: DataSet) -> Iterator[Job]:
+    """Fig. 4: each metric against the iteration."""
+    images = "Test images" if data.tested_on_validation else "Validation images"
+    for metric, name in METRICS.items():
+        lines = {
+            m.title: [run.curve(f"val/{metric}_pooled") for run in m.runs] for m in data.models
+        }
+        for end, some in _parts(lines):
+            head = name.capitalize() if name.islower() else name
+            title = f"{head} against the iteration{end.replace('_', ' ')}"
+            chart = Chart(Path(f"fig4_{metric}{end}"), title, f"{images}, fixed threshold. {BAND}")
+            yield chart, partial(save_curves, runs=some, y_label=name)
+
+
+def _thresholds(data: DataSet) -> Iterator[Job]:
+    lines = {m.title: [run.thresholds("map_pooled") for run in m.runs] for m in data.models}
+    found = {m.title: _calibrated(m) for m in data.models}
+    chosen = {name: value for name, value in found.items() if value is not None}
+    for end, some in _parts(lines):
+        title = f"mAP against the score threshold{end.replace('_', ' ')}"
+        note = f"Test images, last checkpoint. Dots: the calibrated threshold. {BAND}"
+        draw = partial(save_threshold_curves, runs=some, chosen=chosen, y_label="mAP")
+        yield Chart(Path(f"thresholds{end}"), title, note), draw
+
+
+def _calibrated(model: Model) -> float | None:
+    found = [run.threshold("test_calibrated") for run in model.runs]
+    known = [value for value in found if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _parts(every: Mapping[str, list[Line]]) -> Iterator[tuple[str, dict[str, Sequence[Line]]]]:
+    """Curves by title, a picture's worth at a time, each with the end of its file's name."""
+    full = {name: [line for line in lines if line] for name, lines in every.items()}
+    names = [name for name, lines in full.items() if lines]
+    if not any(len(line) > 1 for lines in full.values() for line in lines):
+        return
+    for start in range(0, len(names), CURVES):
+        end = f"_part_{start // CURVES + 1}" if len(names) > CURVES else ""
+        yield end, {name: full[name] for name in names[start : start + CURVES]}
+
+
+def _labels(data: DataSet) -> Iterator[Job]:
+    """Scores against the share of labels and their number, fixed and calibrated side by side."""
+    note = "Test images, last checkpoint. Dots are runs, lines join their means."
+    for name, title, words, place in (
+        ("fraction", "mAP against the annotated fraction", "annotated fraction", _fraction),
+        ("nuclei", "mAP against the number of labelled nuclei", "labelled nuclei", _count),
+    ):
+        panels = {PARTS[p]: families(data, p, place) for p in ("test", "test_calibrated")}
+        places = {x for panel in panels.values() for points in panel.values() for x, _ in points}
+        if len(places) > 1:
+            draw = partial(save_label_curves, panels=panels, words=words)
+            yield Chart(Path(f"labels_{name}"), title, note), draw
+
+
+def save_label_curves(path: Path, panels: Mapping[str, "Panel"], words: str) -> None:
+    """Write `label_figure` as PNG."""
+    figure = label_figure(panels, words)
+    with replacing(path) as part:
+        figure.savefig(part, format="png", dpi=150)
+
+
+def _fraction(model: Model) -> float | None:
+    return model.fraction
+
+
+def _count(model: Model) -> float | None:
+    return float(np.mean(model.nuclei)) or None
+
+
+Points = list[tuple[float, tuple[float, ...]]]
+"""Positions in ascending order, each with a value a run."""
+
+Panel = Mapping[str, Points]
+"""Points by the name of their family."""
+
+
+def families(data: DataSet, part: str, place: Callable[[Model], float | None]) -> dict[str, Points]:
+    """Values of mAP of the models of each family at their places on an axis.
+
+    Where there are many families (ablations), those with a single place are left out.
+    """
+    found: dict[str, dict[float, tuple[float, ...]]] = {}
+    for model in data.models:
+        x, values = place(model), model.scores(part, "map")
+        if x is not None and values:
+            points = found.setdefault(model.family, {})
+            points[x] = points.get(x, ()) + values
+    few = len(found) <= CURVES
+    kept = {name: points for name, points in found.items() if few or len(points) > 1}
+    return {name: sorted(points.items()) for name, points in sorted(kept.items())}
+
+
+def label_figure(panels: Mapping[str, Panel], words: str) -> Figure:
+    """Panels side by side with a common vertical scale, the horizontal ones logarithmic.
+
+    Args:
+        panels: By title, the points of each family.
+        words: Below; positions are shares if these end with `fraction`.
+    """
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    every: list[Axes] = list(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0])
+    names = sorted({name for panel in panels.values() for name in panel})
+    colors = {name: COLORS[i % len(COLORS)] for i, name in enumerate(names)}
+    for axes, (title, panel) in zip(every, panels.items(), strict=True):
+        for name, points in panel.items():
+            _draw_family(axes, points, colors[name])
+        axes.set(xscale="log", xlabel=f"{words} (log scale)")
+        axes.set_title(title, loc="left", fontsize=11)
+        places = sorted({x for points in panel.values() for x, _ in points})
+        _ticks(axes, places if words.endswith("fraction") else None)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="0.9", lw=0.8)
+        axes.set_axisbelow(True)
+    every[0].set_ylabel("mAP, mean over IoU 0.50:0.05:0.95")
+    every[0].set_ylim(bottom=0)
+    _name(every[-1], list(panels.values())[-1], colors)
+    return figure
+
+
+def _ticks(axes: Axes, shares: Sequence[float] | None) -> None:
+    """Every share in percent, or else 1, 2 and 5 of each power of ten."""
+    axes.minorticks_off()
+    if shares is not None:
+        axes.set_xticks(shares, [f"{100 * x:g} %" for x in shares])
+    else:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
+def _draw_family(axes: Axes, points: Points, color: str) -> None:
+    x = [at for at, _ in points]
+    low, high = [min(v) for _, v in points], [max(v) for _, v in points]
+    axes.fill_between(x, low, high, color=color, alpha=0.15, lw=0)
+    axes.plot(x, [float(np.mean(v)) for _, v in points], color=color, lw=2.2)
+    runs = [(at, value) for at, values in points for value in values]
+    dots, values = zip(*runs, strict=True)
+    axes.plot(dots, values, "o", color=color, markersize=5, alpha=0.7, markeredgewidth=0)
+
+
+def _name(axes: Axes, panel: Panel, colors: Mapping[str, str]) -> None:
+    """Write names beside the last points, moved apart where they would meet."""
+    ends = sorted((float(np.mean(p[-1][1])), p[-1][0], name) for name, p in panel.items())
+    bottom, top = axes.get_ylim()
+    heights = spread([(value - bottom) / (top - bottom) for value, _, _ in ends], gap=0.09)
+    for (value, x, name), height in zip(ends, heights, strict=True):
+        axes.annotate(
+            textwrap.fill(name, 28),
+            (x, value),
+            (1.04, height),
+            textcoords="axes fraction",
+            color=colors[name],
+            va="center",
+            fontsize=9,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colors[name], "lw": 0.7, "relpos": (0, 0.5)},
+        )
