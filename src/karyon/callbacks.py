@@ -87,6 +87,7 @@ def wandb_logger(project: str, group: str, save_dir: str, **options: Any) -> Any
     offline = os.environ.get("WANDB_MODE") == "offline" or not _has_key()
     folder = Path(save_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    options = {"id": folder.name, **options}  # a run that goes on stays one run
     logger = WandbLogger(
         project=project, group=group, save_dir=str(folder), offline=offline, **options
     )

@@ -6,28 +6,41 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from karyon.atomic import replacing
 from karyon.types import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 PACKAGES = ("karyon", "torch", "torchvision", "pytorch-lightning", "albumentations", "numpy")
 
 
-def new_run_folder(runs: str | Path, name: str, config: str) -> Path:
-    """Make `runs/<name>/<time>-<hash>-<process>`; of two runs in one second each gets its own.
+def fingerprint(config: str) -> str:
+    """A few digits that tell configurations apart; they are part of a run folder's name."""
+    return hashlib.sha256(config.encode()).hexdigest()[:12]
 
-    Processes that a distributed run starts take the folder of the first, from the environment.
+
+def new_run_folder(runs: str | Path, name: str, mark: str) -> Path:
+    """Make `runs/<name>/<time>-<mark>-<process>`; of two runs in one second each gets its own.
+
+    Args:
+        runs: Folder of all runs.
+        name: Name of the run.
+        mark: `fingerprint` of its configuration.
     """
-    inherited = os.environ.get("KARYON_RUN_DIR")
-    if inherited and "LOCAL_RANK" in os.environ:
-        return Path(inherited)
     time = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    stem = f"{time}-{hashlib.sha256(config.encode()).hexdigest()[:6]}-{os.getpid()}"
+    stem = f"{time}-{mark}-{os.getpid()}"
     for attempt in range(1000):
         folder = Path(runs) / name / (f"{stem}-{attempt}" if attempt else stem)
         try:
@@ -38,9 +51,69 @@ def new_run_folder(runs: str | Path, name: str, config: str) -> Path:
             raise UserError(
                 f"{folder}: cannot make the run folder ({error.strerror}); set runs=FOLDER"
             ) from error
-        os.environ["KARYON_RUN_DIR"] = str(folder)
         return folder
     raise UserError(f"{Path(runs) / name}: no free run folder; set runs=FOLDER")
+
+
+def find_run(runs: str | Path, name: str, mark: str) -> Path | None:
+    """The run of a configuration: a finished one if there is any, else the last one begun."""
+    try:
+        found = sorted(path for path in (Path(runs) / name).glob(f"*-{mark}-*") if path.is_dir())
+    except OSError as error:
+        raise UserError(f"{runs}: cannot read ({error.strerror}); set runs=FOLDER") from error
+    chosen = [path for path in found if is_finished(path)] or found
+    return chosen[-1] if chosen else None
+
+
+def is_finished(run: Path) -> bool:
+    """Whether a run has come to its end: the summary is what it writes last."""
+    return (run / "summary.json").is_file()
+
+
+@contextmanager
+def holding(folder: Path, wanted: bool = True) -> Iterator[None]:
+    """Keep other processes out of a folder meanwhile.
+
+    The lock goes with the process, however it ends. Where the system has none (Windows) nothing
+    is kept out.
+
+    Args:
+        folder: The folder, which exists.
+        wanted: False does nothing.
+
+    Raises:
+        UserError: If another process holds the folder.
+    """
+    if fcntl is None or not wanted:
+        yield
+        return
+    path = folder / ".lock"
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        raise UserError(f"{path}: cannot write ({error.strerror}); set runs=FOLDER") from error
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            process = file.read().strip() or "unknown"
+            raise UserError(
+                f"{folder}: process {process} is at work in it; wait for it, or end it"
+            ) from error
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def is_held(folder: Path) -> bool:
+    """Whether another process is at work in a folder."""
+    try:
+        with holding(folder):
+            return False
+    except UserError:
+        return True
 
 
 def write_text(path: Path, text: str) -> None:
@@ -63,6 +136,8 @@ def environment() -> dict[str, str | None]:
         except PackageNotFoundError:
             found[package] = None
     found["platform"] = platform.platform()
+    found["threads"] = str(torch.get_num_threads())  # sums of floats depend on it
+    found["gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     found["command"] = " ".join(["karyon", *sys.argv[1:]])
     found["git"] = _git("rev-parse", "HEAD")
     if found["git"] and _git("status", "--porcelain", "--untracked-files=no"):

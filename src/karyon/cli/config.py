@@ -46,7 +46,11 @@ def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
     for override in sorted(overrides, key=len, reverse=True):  # the longest is the nearest
         key = override.lstrip("+~").split("=")[0].split("@")[0]
         if key and key in text:
+            if "Ambiguous value" in text:
+                return f"{override!r} is a list of values; karyon train -m trains a run for each"
             keys = [*_keys(hydra.compose(name)), *_groups()]
+            if key in keys:
+                return f"{override!r}: there is no key {key!r} with the model and groups chosen"
             return f"{override!r}: there is no key {key!r}; {_nearest(key, keys)}"
     return text.splitlines()[0]
 

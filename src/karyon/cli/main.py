@@ -10,8 +10,12 @@ from karyon.types import UserError
 
 VERBS = {
     "train": ("karyon.cli.train", "train a net: karyon train experiment=bbbc360_25_pa seed=1"),
-    "evaluate": ("karyon.cli.evaluate", "score a checkpoint: karyon evaluate checkpoint=FILE"),
+    "evaluate": ("karyon.cli.evaluate", "score a checkpoint, or label images of any tool"),
+    "metrics": ("karyon.cli.metrics", "what the numbers mean: karyon metrics map"),
     "predict": ("karyon.cli.predict", "outline nuclei: karyon predict FILE IMAGES -o DIR"),
+    "report": ("karyon.cli.report", "tables and curves of runs: karyon report runs -o report"),
+    "figures": ("karyon.cli.figures", "what a net sees: karyon figures FILE IMAGES -o DIR"),
+    "reproduce": ("karyon.cli.reproduce", "train a run folder again: karyon reproduce RUN"),
     "data": ("karyon.cli.data", "list, show, check, prepare, download data sets"),
     "demo": ("karyon.cli.demo", "the whole story on drawn nuclei, in a few minutes"),
 }

@@ -14,11 +14,14 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from karyon.calibration import calibrate
+from karyon.cli.caps import caps_reached, forget_caps, warn_of_caps
 from karyon.cli.config import build, compose, plain
+from karyon.cli.resume import cut_short, is_main, mark_of, prepare, resumable, run_folder
 from karyon.data import NucleiData
 from karyon.models.weights import load_weights
 from karyon.previews import write_figures
-from karyon.runs import environment, new_run_folder, write_json, write_text
+from karyon.report.drawing import write_test_overlays
+from karyon.runs import environment, find_run, holding, is_finished, write_json, write_text
 from karyon.task import SegmentationTask
 
 HELP = """usage: karyon train [experiment=NAME] [group=choice ...] [key=value ...]
@@ -27,6 +30,8 @@ HELP = """usage: karyon train [experiment=NAME] [group=choice ...] [key=value ..
   karyon train data=folder data.source.root=my_images model=mask_rcnn_pa
   karyon train data=kumar data.annotation_fraction=0.1 steps=600 val_every=100
   karyon train experiment=bbbc360_25_pa --cfg      print the composed configuration only
+  karyon train experiment=bbbc360_25_pa resume=auto    go on where this run was cut
+  karyon train -m --help                           many runs: sweeps
 
 groups: data, model, preset, optim, augment, normalize, trainer, callbacks, logger, experiment
 """
@@ -34,6 +39,10 @@ groups: data, model, preset, optim, augment, normalize, trainer, callbacks, logg
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point of the verb."""
+    if any(a in ("-m", "--multirun", "--plan") or a.startswith("sweep=") for a in arguments):
+        from karyon.cli import sweep
+
+        return sweep.main(arguments)
     if any(a in ("-h", "--help") for a in arguments):
         print(HELP)
         return 0
@@ -55,6 +64,7 @@ def quiet() -> None:
         ".*isinstance.treespec.*",
         ".*Experiment logs directory.*",
         ".*LeafSpec.*",
+        ".*dataloader is not resumable.*",  # the trainer cannot know that `Draws` is
     ):
         warnings.filterwarnings("ignore", text)
     import logging
@@ -73,9 +83,12 @@ def build_data(config: DictConfig) -> NucleiData:
 def train(config: DictConfig) -> Path:
     """Train one net as configured; returns the run folder."""
     quiet()
-    with open_dict(config):
-        parts = (config.data.source._target_, config.model._target_)
-        config.name = config.name or "_".join(p.split(".")[-1].lower() for p in parts)
+    resume = prepare(config)
+    mark = mark_of(config)
+    earlier = find_run(config.runs, config.name, mark) if resume == "auto" else None
+    if earlier is not None and is_finished(earlier):
+        print(f"{earlier}: is finished already", file=sys.stderr)
+        return earlier
     data = build_data(config)
     with open_dict(config):
         config.model = OmegaConf.create(plain(config.model))  # the median box becomes a number
@@ -88,19 +101,35 @@ def train(config: DictConfig) -> Path:
         rescale_rpn=config.rescale_rpn,
     )
     task = build_task(config, net)
-    run = new_run_folder(config.runs, config.name, OmegaConf.to_yaml(config))
+    run = run_folder(config, mark, earlier)
     OmegaConf.register_new_resolver("run_dir", lambda: str(run), replace=True)
-    if _is_main():
-        write_text(run / "config.yaml", OmegaConf.to_yaml(config))
-        write_json(run / "environment.json", environment())
-        labelled = data.write_manifest(run / "manifest.json")
-        print(f"{run}: {labelled} labelled nuclei; {report.summary()}", file=sys.stderr)
+    with holding(run, is_main()), cut_short(run):
+        if is_main():
+            write_record(config, run, data, report.summary())
+        fit(config, run, data, task, resume)
+    return run
+
+
+def write_record(config: DictConfig, run: Path, data: NucleiData, loaded: str) -> None:
+    """What the run is made of: configuration, versions, kept labels."""
+    for part in (run / "checkpoints").glob(".*"):  # of a process that was killed while saving
+        part.unlink()
+    write_text(run / "config.yaml", OmegaConf.to_yaml(config))
+    write_json(run / "environment.json", environment())
+    labelled = data.write_manifest(run / "manifest.json")
+    print(f"{run}: {labelled} labelled nuclei; {loaded}", file=sys.stderr)
+
+
+def fit(
+    config: DictConfig, run: Path, data: NucleiData, task: SegmentationTask, resume: str | None
+) -> None:
+    """Train, from a checkpoint on if there is one, and finish."""
+    checkpoint = resumable(resume, run, task)
     trainer = build_trainer(config)
     started = time.monotonic()
-    trainer.fit(task, datamodule=data, ckpt_path=config.resume, weights_only=True)
-    seconds = time.monotonic() - started
+    trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    seconds = time.monotonic() - started + getattr(trainer.checkpoint_callback, "before", 0.0)
     finish(config, run, data, task, trainer, seconds)
-    return run
 
 
 def build_task(config: DictConfig, net: torch.nn.Module) -> SegmentationTask:
@@ -137,9 +166,11 @@ def finish(
     )
     trainer.save_checkpoint(run / "checkpoints" / "last.ckpt")
     task.test_at([config.score_threshold, task.calibrated_threshold])
+    forget_caps(task.net)
     trainer.test(task, datamodule=data, verbose=False)
     scores, rows = task.test_scores(), task.rows_per_image()
-    if not _is_main():
+    reached = caps_reached(task.net)
+    if not is_main():
         return
     summary = {
         "experiment": config.name,
@@ -152,12 +183,16 @@ def finish(
         "parameters": sum(p.numel() for p in task.net.parameters()),
         "train_seconds": round(seconds, 1),
         **summarise(scores, task.test_thresholds),
+        **({"capped": reached} if reached else {}),
     }
-    write_json(run / "summary.json", summary)
     write_curve(run / "thresholds.csv", scores, task.test_thresholds)
     write_rows(run / "per_image.csv", rows)
     (run / "figures").mkdir(exist_ok=True)
     write_figures(run / "figures", task.net, data, task.calibrated_threshold)
+    pictures = run / "figures" / "test"
+    write_test_overlays(pictures, task.net, data, rows, task.calibrated_threshold)
+    write_json(run / "summary.json", summary)  # last: it says that the run is finished
+    warn_of_caps(reached, len({row["image"] for row in rows}))
 
 
 def summarise(scores: dict[str, list[float]], thresholds: Sequence[float]) -> dict[str, Any]:
@@ -197,7 +232,3 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         table = csv.DictWriter(file, list(rows[0]))
         table.writeheader()
         table.writerows(rows)
-
-
-def _is_main() -> bool:
-    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"

@@ -1,0 +1,87 @@
+"""What a training will take, judged by the runs that are there."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+KIND = (
+    "model._target_",
+    "model.backbone._target_",
+    "model.backbone.name",
+    "model.transform.min_size",
+    "data.batch_size",
+    "data.augment.crop",
+    "trainer.accelerator",
+    "data.source._target_",
+)
+"""What decides about the time a step takes: model, preset, batch, device; data last."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run has taken.
+
+    Attributes:
+        run: Its folder.
+        seconds_per_step: Validations included.
+        size: Bytes of its folder.
+    """
+
+    run: Path
+    seconds_per_step: float
+    size: int
+
+
+def kind_of(config: DictConfig) -> tuple[Any, ...]:
+    """What two runs that take the same time a step have in common."""
+    found = dict(zip(KIND, (OmegaConf.select(config, key) for key in KIND), strict=True))
+    if found["trainer.accelerator"] == "auto":
+        found["trainer.accelerator"] = "gpu" if torch.cuda.is_available() else "cpu"
+    return tuple(found.values())
+
+
+def costs_of(runs: Path) -> dict[tuple[Any, ...], Cost]:
+    """The cost of each kind of run below a folder, as its latest finished run measured it.
+
+    Without its last part, the data, a kind has the cost of the latest on any data.
+    """
+    latest = sorted(_summaries(runs), key=lambda found: found[0].stat().st_mtime)
+    costs = {}
+    for path, summary in latest:
+        try:
+            kind = kind_of(OmegaConf.load(path.parent / "config.yaml"))  # type: ignore[arg-type]
+            seconds = float(summary["train_seconds"]) / int(summary["steps"])
+        except (OSError, OmegaConfBaseException, KeyError, TypeError, ValueError, ArithmeticError):
+            continue  # not a run of ours, or none that trained
+        size = sum(part.stat().st_size for part in path.parent.rglob("*") if part.is_file())
+        costs[kind] = costs[kind[:-1]] = Cost(path.parent, seconds, size)
+    return costs
+
+
+def _summaries(runs: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for path in runs.rglob("summary.json"):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(content, dict) and "train_seconds" in content:
+            yield path, content
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 20 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(count: float) -> str:
+    """`58 MB`, `1.6 GB`."""
+    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"

@@ -1,0 +1,158 @@
+"""What the runs of a sweep are, and what they will take."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig
+
+from karyon.cli.config import compose, plain
+from karyon.cli.costs import Cost, costs_of, duration, kind_of, size
+from karyon.cli.resume import mark_of, prepare
+from karyon.launchers import quoted
+from karyon.runs import fingerprint
+from karyon.sweeps import DONE, Sweep, SweepRun
+from karyon.types import UserError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep and what it will take.
+
+    Attributes:
+        sweep: The sweep.
+        kinds: The kind of each run, by number.
+        costs: What runs of a kind have taken.
+    """
+
+    sweep: Sweep
+    kinds: dict[int, tuple[Any, ...]]
+    costs: dict[tuple[Any, ...], Cost]
+
+    def cost(self, run: SweepRun) -> Cost | None:
+        """What a run like this one has taken, on the same data if there was one; or None."""
+        kind = self.kinds[run.number]
+        return self.costs.get(kind) or self.costs.get(kind[:-1])
+
+    def total(self, jobs: int | None) -> str:
+        """Time and space for what is left, in words."""
+        left = [run for run in self.sweep.runs if run.status != DONE]
+        if not left:
+            return "nothing left to do"
+        costs = [self.cost(run) for run in left]
+        if None in costs:
+            return "time unknown: no such net was trained yet"
+        pairs = [(cost, run) for cost, run in zip(costs, left, strict=True) if cost is not None]
+        seconds = sum(cost.seconds_per_step * run.steps for cost, run in pairs)
+        space = size(sum(cost.size for cost, _ in pairs))
+        free = size(shutil.disk_usage(_existing(self.sweep.folder)).free)
+        at_a_time = f" with jobs={jobs}" if (jobs or 1) > 1 else ""
+        return f"about {duration(seconds / (jobs or 1))}{at_a_time}, {space} of {free} free"
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the first above it that is there."""
+    folder = folder.absolute()
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def plan(
+    settings: DictConfig, name: str | None, overrides: Sequence[str], command: str = ""
+) -> Plan:
+    """The runs that the overrides, and the named sweep before them, stand for.
+
+    Args:
+        settings: `conf/multirun.yaml` with what was chosen.
+        name: The named sweep, if there is one.
+        overrides: For `karyon train`, with lists of values.
+        command: What goes on with the sweep, for the record.
+
+    Raises:
+        UserError: If one of the runs could not be composed, or would start processes itself.
+    """
+    named: Any = plain(settings.get("sweep") or {})
+    runs: list[SweepRun] = []
+    kinds: dict[int, tuple[Any, ...]] = {}
+    seen: set[str] = set()
+    root = Path("runs")
+    for variant, chosen in _combinations(named, overrides):
+        config = compose("train", chosen)
+        _refuse_ddp(config)
+        prepare(config)
+        if (same := mark_of(config)) in seen:
+            continue  # a variant that changes nothing here
+        seen.add(same)
+        if variant:
+            config.name = f"{config.name}_{variant}"
+            chosen = [*chosen, f"name={quoted(config.name)}"]
+        number, steps, root = len(runs) + 1, int(config.trainer.max_steps), Path(config.runs)
+        runs.append(SweepRun(number, chosen, [], config.name, mark_of(config), steps))
+        kinds[number] = kind_of(config)
+    _say_changes(runs)
+    title = name or (runs[0].name if len({run.name for run in runs}) == 1 else "sweep")
+    digits = fingerprint("".join(sorted(run.mark for run in runs)))[:6]
+    folder = Path(settings.folder or root / "sweeps" / f"{title}-{digits}")
+    sweep = Sweep(folder, title, command, runs)
+    sweep.refresh()
+    return Plan(sweep, kinds, costs_of(root))
+
+
+def _combinations(
+    named: dict[str, Any], overrides: Sequence[str]
+) -> Iterator[tuple[str, list[str]]]:
+    variants = named.get("variants") or {"": []}
+    for variant, own in variants.items():
+        for chosen in expand([*named.get("grid", []), *own, *overrides]):
+            yield variant, chosen
+
+
+def expand(overrides: Sequence[str]) -> list[list[str]]:
+    """All combinations of the listed values, exactly as Hydra's `--multirun` takes them.
+
+    >>> expand(["a=1,2", "b=range(2)", "c=[1,2]"])[1]
+    ['a=1', 'b=1', 'c=[1,2]']
+
+    Raises:
+        UserError: If an override is none, or stands for infinitely many values.
+    """
+    with hydra.initialize_config_module("karyon.conf", version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()  # glob(...) asks it for the choices
+        try:
+            parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+            for part in parsed:
+                if part.is_sweep_override() and not part.is_discrete_sweep():
+                    raise UserError(f"{part.input_line!r} is no list; write key=value,value")
+            return BasicSweeper.split_arguments(parsed, None)[0]
+        except OverrideParseException as error:
+            raise UserError(
+                f"{error.override!r} is not an override; write key=value,value or "
+                "group=choice,choice, quoting what the shell would change"
+            ) from error
+        except HydraException as error:
+            raise UserError(str(error).splitlines()[0]) from error
+
+
+def _refuse_ddp(config: DictConfig) -> None:
+    strategy = str(config.trainer.get("strategy", "auto"))
+    if strategy.startswith(("ddp", "fsdp", "deepspeed")) or config.trainer.devices not in (1, "1"):
+        raise UserError(
+            f"a sweep gives each run one device, but trainer.devices={config.trainer.devices} with "
+            f"strategy={strategy} takes more; use trainer=auto jobs=N, or train without -m"
+        )
+
+
+def _say_changes(runs: Sequence[SweepRun]) -> None:
+    """Fill in which overrides tell the runs apart."""
+    values: dict[str, set[str | None]] = {}
+    tables = [dict(part.split("=", 1) for part in run.overrides if "=" in part) for run in runs]
+    for key in {key for table in tables for key in table} - {"name"}:
+        values[key] = {table.get(key) for table in tables}
+    for run, table in zip(runs, tables, strict=True):
+        run.changes = [f"{k}={v}" for k, v in table.items() if len(values.get(k, ())) > 1]

@@ -1,0 +1,100 @@
+"""Which folder a training works in, and where it goes on if it was cut."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from karyon.models.weights import read_file
+from karyon.runs import fingerprint, new_run_folder
+from karyon.task import SegmentationTask
+from karyon.types import UserError
+
+
+def prepare(config: DictConfig) -> str | None:
+    """Name the run; what is left says what is trained, without `resume=auto`.
+
+    Returns:
+        What was asked for as `resume`.
+    """
+    with open_dict(config):
+        parts = (config.data.source._target_, config.model._target_)
+        config.name = config.name or "_".join(p.split(".")[-1].lower() for p in parts)
+        resume = config.resume
+        config.resume = None if resume == "auto" else resume
+    return resume
+
+
+def mark_of(config: DictConfig) -> str:
+    """Fingerprint of a prepared configuration, wherever its run folder lies."""
+    keys = [str(key) for key in config if key != "runs"]
+    return fingerprint(OmegaConf.to_yaml(OmegaConf.masked_copy(config, keys)))
+
+
+def run_folder(config: DictConfig, mark: str, earlier: Path | None) -> Path:
+    """The folder to work in; processes of a distributed run take that of the first.
+
+    Args:
+        config: The configuration.
+        mark: Its fingerprint.
+        earlier: The run to go on with, if there is one.
+    """
+    inherited = os.environ.get("KARYON_RUN_DIR")
+    if inherited and "LOCAL_RANK" in os.environ:
+        return Path(inherited)
+    run = earlier or new_run_folder(config.runs, config.name, mark)
+    os.environ["KARYON_RUN_DIR"] = str(run)
+    return run
+
+
+@contextmanager
+def cut_short(run: Path) -> Iterator[None]:
+    """Say in one line why a training ended early, and what is left of it."""
+    last = run / "checkpoints" / "last.ckpt"
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as error:  # Lightning makes the first the second
+        if last.exists():
+            print(f"{run}: cut short; resume=auto goes on from {last.name}", file=sys.stderr)
+        raise KeyboardInterrupt from error
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or run}: {error.strerror or error}; make room or set runs=FOLDER, "
+            "then go on with resume=auto"
+        ) from error
+
+
+def resumable(resume: str | None, run: Path, task: SegmentationTask) -> str | None:
+    """The checkpoint to go on from, after a look into it; None to start from step 0.
+
+    Args:
+        resume: `auto` for the run's own last one, if there is any, or a file.
+        run: The run folder.
+        task: What the checkpoint has to fit.
+
+    Raises:
+        UserError: If it is missing, damaged or of another net.
+    """
+    if resume == "auto":
+        last = run / "checkpoints" / "last.ckpt"
+        resume = str(last) if last.exists() else None
+    if resume is None:
+        return None
+    if not Path(resume).is_file():
+        raise UserError(f"resume={resume}: no such checkpoint; write resume=auto or a .ckpt file")
+    content = read_file(Path(resume))
+    if not isinstance(content, dict) or not {"loops", "optimizer_states"} <= set(content):
+        raise UserError(f"resume={resume}: not a checkpoint of a training; use a run's last.ckpt")
+    own = {key: value.shape for key, value in task.state_dict().items()}
+    if own != {key: value.shape for key, value in content["state_dict"].items()}:
+        raise UserError(f"resume={resume}: of another net; give the options it was trained with")
+    print(f"{run}: goes on from {resume}, step {content['global_step']}", file=sys.stderr)
+    return resume
+
+
+def is_main() -> bool:
+    """Whether this is the only process, or the first of a distributed run."""
+    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"

@@ -1,0 +1,145 @@
+"""`karyon train -m`: many runs, from lists of values and named sweeps."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from karyon.cli.config import build, compose
+from karyon.cli.costs import duration, size
+from karyon.cli.plan import Plan, plan
+from karyon.runs import holding
+from karyon.sweeps import DONE, FAILED, RUNNING, WAITING, Sweep, SweepRun, steps_done, tail, work
+from karyon.types import UserError
+
+HELP = """usage: karyon train -m [sweep=NAME] [jobs=N] [launcher=NAME] [--plan] [key=value,...]
+
+  karyon train -m experiment=bbbc360_pa data.annotation_fraction=0.05,0.1 seed=0,1
+  karyon train -m experiment=bbbc360_pa 'seed=range(5)' jobs=2
+  karyon train sweep=annotation_fraction 'experiment=glob(bbbc360_*baseline)' seed=0,1 --plan
+  karyon train sweep=ablation experiment=bbbc360_25_pa seed=0,1,2
+
+Every combination of the listed values is a run, a process of its own. The same command goes on
+with a sweep that was interrupted: finished runs are kept, half-finished ones go on from their last
+checkpoint, failed ones are tried again.
+
+  --plan         list the runs with estimated time and size, start nothing
+  sweep=NAME     annotation_fraction, seeds, ablation
+  jobs=N         runs at a time; default: one a GPU, else one
+  launcher=NAME  local, submitit (jobs of a SLURM cluster)
+  folder=DIR     default: runs/sweeps/NAME-FINGERPRINT
+"""
+
+OWN = ("sweep", "jobs", "launcher", "folder")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point; returns 1 if a run failed."""
+    if any(a in ("-h", "--help") for a in arguments):
+        print(HELP)
+        return 0
+    words = [a for a in arguments if not a.startswith("-")]
+    flags = {a for a in arguments if a.startswith("-")}
+    unknown = flags - {"-m", "--multirun", "--plan"}
+    if unknown:
+        raise UserError(f"{unknown.pop()} does not go with a sweep; use --plan to see its runs")
+    own = [w for w in words if w.split("=")[0].split(".")[0] in OWN]
+    settings = compose("multirun", own)
+    if settings.jobs is not None and not (isinstance(settings.jobs, int) and settings.jobs > 0):
+        raise UserError(f"jobs={settings.jobs} is not a number of runs; give 1 or more")
+    names = [w.split("=", 1)[1] for w in own if w.startswith("sweep=")]
+    command = shlex.join(["karyon", "train", *arguments])
+    rest = [w for w in words if w not in own]
+    made = plan(settings, names[-1] if names else None, rest, command)
+    if "--plan" in flags:
+        print_plan(made, settings.jobs)
+        return 0
+    return run_sweep(made, settings)
+
+
+def print_plan(made: Plan, jobs: int | None) -> None:
+    """A table of the runs, with time and size where they are known."""
+    sweep = made.sweep
+    print(f"{sweep.folder}\n")
+    print(f"{'run':>4}  {'status':<8} {'time':>10} {'size':>8}  what")
+    for run in sweep.runs:
+        cost = made.cost(run)
+        todo = run.status != DONE
+        time = "unknown" if cost is None else duration(cost.seconds_per_step * run.steps)
+        space = "unknown" if cost is None else size(cost.size)
+        what = " ".join([run.name, *run.changes])
+        cells = (time, space) if todo else ("", "")
+        print(f"{run.number:>4}  {run.status:<8} {cells[0]:>10} {cells[1]:>8}  {what}")
+    print(f"\n{len(sweep.runs)} runs, {sweep.count(DONE)} done; {made.total(jobs)}")
+    left = [made.cost(run) for run in sweep.runs if run.status != DONE]
+    for source in sorted({cost.run for cost in left if cost is not None}):
+        print(f"judged by {source}")
+
+
+def run_sweep(made: Plan, settings: DictConfig) -> int:
+    """Do what is not done; returns 1 if a run failed."""
+    sweep = made.sweep
+    try:
+        sweep.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{sweep.folder}: cannot make this folder ({error.strerror}); set folder=DIR"
+        ) from error
+    with holding(sweep.folder):
+        sweep.refresh()
+        for run in sweep.runs:
+            if run.status == RUNNING:  # started by a sweep that was killed
+                raise UserError(f"{run.folder}: a process is at work in it; wait for it, or end it")
+        sweep.save()
+        launcher = build(settings.launcher, _partial_=True)(sweep, settings.jobs)
+        done = f"{sweep.count(DONE)} of {len(sweep.runs)} runs are done"
+        todo = f"{launcher.jobs} at a time; {made.total(launcher.jobs)}"
+        print(f"{sweep.folder}: {done}, {todo}", file=sys.stderr)
+        with Display(sweep) as display:
+            work(sweep, launcher.start, launcher.jobs, display.tell)
+    failed = [run for run in sweep.runs if run.status == FAILED]
+    for run in failed:
+        log = sweep.log(run)
+        print(f"\nfailed: {run.title()}, see {log}\n{tail(log)}", file=sys.stderr)
+    print(sweep.folder)
+    return 1 if failed else 0
+
+
+class Display:
+    """A line for each change, and on a terminal a bar over the steps of all runs."""
+
+    def __init__(self, sweep: Sweep):
+        self.sweep, self.console = sweep, Console(stderr=True, highlight=False, soft_wrap=True)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task("", total=sum(run.steps for run in sweep.runs))
+
+    def __enter__(self) -> "Display":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    def tell(self, run: SweepRun | None) -> None:
+        """Show what has changed, or only the time."""
+        runs = self.sweep.runs
+        if run is not None:
+            ended = self.sweep.count(DONE) + self.sweep.count(FAILED)
+            status = "interrupted" if run.status == WAITING else run.status
+            line = f"{ended:>{len(str(len(runs)))}}/{len(runs)}  {status:<11} {run.title()}"
+            self.console.print(line, markup=False)
+        steps = {DONE: lambda r: r.steps, RUNNING: lambda r: steps_done(self.sweep.log(r))}
+        done = sum(steps[r.status](r) for r in runs if r.status in steps)
+        waiting = f"{self.sweep.count(RUNNING)} running, {self.sweep.count(WAITING)} waiting"
+        self.bar.update(self.task, completed=done, description=waiting)

@@ -1,0 +1,345 @@
+"""Sweeps: what they consist of, how they are worked through, interrupted and taken up again."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from runs_support import SMALL
+
+import karyon.conf
+from karyon.cli.config import compose
+from karyon.cli.main import main
+from karyon.cli.plan import expand, plan
+from karyon.cli.resume import mark_of, prepare
+from karyon.launchers import Local, Process, Requeued, Submitit, command_of, quoted
+from karyon.runs import holding
+from karyon.sweeps import DONE, FAILED, RUNNING, WAITING, Sweep, SweepRun, steps_done, tail, work
+from karyon.types import UserError
+
+CONF = Path(next(iter(karyon.conf.__path__)))
+TINY = [part for part in SMALL if part != "trainer=debug"]
+TINY += ["trainer=cpu", "steps=6", "val_every=2", "checkpoint_every=1"]
+TINY += ["model.rpn.post_nms_top_n.training=20", "model.rpn.post_nms_top_n.testing=20"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "runs"),
+    [
+        (["seed=0,1"], ["seed=0", "seed=1"]),
+        (["seed=range(3)"], ["seed=0", "seed=1", "seed=2"]),
+        (["a=1,2", "b=x,y"], ["a=1 b=x", "a=1 b=y", "a=2 b=x", "a=2 b=y"]),
+        (["attention=[p2,p3]"], ["attention=[p2,p3]"]),
+        (["attention=[],[p2]"], ["attention=[]", "attention=[p2]"]),
+        (["s=choice(0.1,0.5)", "+n='a,b'"], ["s=0.1 +n='a,b'", "s=0.5 +n='a,b'"]),
+        (["seed=0,1", "seed=5"], ["seed=5"]),  # the last one counts
+        (["model=glob(*)"], ["model=mask_rcnn", "model=mask_rcnn_pa"]),
+        (["model=glob(*,exclude=*_pa)"], ["model=mask_rcnn"]),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)
+def test_lists_mean_what_they_mean_to_hydra(overrides, runs):
+    assert [" ".join(chosen) for chosen in expand(overrides)] == runs
+
+
+def plan_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    """The lines of the plan that stand for runs."""
+    assert main(["train", *arguments, "--plan"]) == 0
+    return [line for line in capsys.readouterr().out.splitlines() if " waiting " in line]
+
+
+def test_a_plan_starts_nothing(tmp_path, capsys):
+    lines = plan_of(capsys, "-m", f"runs={tmp_path}", "data.exemplars=1,2", "seed=0,1", "jobs=2")
+    assert len(lines) == 4 and all("unknown" in line for line in lines)
+    assert lines[1].endswith("synthetic_mask_rcnn_pa data.exemplars=1 seed=1")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_judges_by_the_last_run_of_that_kind(tmp_path, capsys):
+    """300 steps of 2.5 s in the earlier run: 12.5 min; two at a time: 50 min for four, not 50."""
+    earlier = tmp_path / "synthetic_mask_rcnn_pa" / "1"
+    earlier.mkdir(parents=True)
+    assert main(["train", "--cfg"]) == 0
+    (earlier / "config.yaml").write_text(capsys.readouterr().out)
+    (earlier / "summary.json").write_text(json.dumps({"train_seconds": 750, "steps": 300}))
+    (earlier / "weights").write_bytes(bytes(3_000_000))
+    given = ["-m", f"runs={tmp_path}", "seed=0,1,2,3", "jobs=2"]
+    lines = plan_of(capsys, *given)
+    assert all("12 min     3 MB" in line for line in lines)
+    assert main(["train", *given, "--plan"]) == 0
+    said = capsys.readouterr().out
+    assert "about 25 min with jobs=2, 12 MB of" in said and f"judged by {earlier}" in said
+    assert all("unknown" in line for line in plan_of(capsys, *given, "model=mask_rcnn"))
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in (CONF / "sweep").glob("*.yaml")))
+def test_every_named_sweep_composes(name, tmp_path, capsys):
+    assert len(plan_of(capsys, f"sweep={name}", f"runs={tmp_path}")) > 1
+
+
+def test_a_run_knows_its_own_folder_again():
+    """The fingerprint in the plan is the one that the run's process computes."""
+    settings = compose("multirun", ["sweep=ablation"])
+    made = plan(settings, "ablation", ["seed=3", "experiment=bbbc360_25_pa"])
+    for run in made.sweep.runs[:4]:
+        config = compose("train", command_of(made.sweep, run)[4:])
+        assert prepare(config) == "auto"
+        assert (config.name, mark_of(config)) == (run.name, run.mark)
+
+
+def test_the_ablation_trains_each_variant_once(tmp_path, capsys):
+    lines = plan_of(capsys, "sweep=ablation", f"runs={tmp_path}", "name=x")
+    names = [line.split()[4] for line in lines]
+    # The default already attends on P2, suppresses in both, has no warm-up and threshold 0.5.
+    assert names == [
+        f"x_{variant}"
+        for variant in (
+            "reference", "attention_none", "attention_all", "suppress_none", "suppress_rpn",
+            "suppress_roi", "propose_never", "warmup_short", "warmup_long", "threshold_30",
+            "threshold_70", "threshold_95",
+        )
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-m", "trainer=ddp", "seed=0,1"], ["one device", "jobs=N"]),
+        (["-m", "trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"], ["without -m"]),
+        (["-m", "seed=interval(0,1)"], ["interval", "key=value,value"]),
+        (["-m", "seed"], ["'seed'", "key=value"]),
+        (["-m", "sead=0,1"], ["sead", "seed"]),
+        (["-m", "seed=0,1", "jobs=0"], ["jobs=0"]),
+        (["-m", "seed=0,1", "launcher=slurm"], ["slurm", "submitit"]),
+        (["-m", "seed=0,1", "--cfg"], ["--cfg", "--plan"]),
+        (["sweep=ablatio"], ["ablatio", "ablation"]),
+        (["sweep=ablation", "model=mask_rcnn"], ["model.suppress_rpn"]),
+        (["seed=0,1"], ["seed=0,1", "-m"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_one_line_for_what_is_no_sweep(arguments, words, tmp_path, capsys):
+    assert main(["train", f"runs={tmp_path}", *arguments]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and all(word in lines[0] for word in words), lines
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["plain", "a b", "x=1,2", "it's", "b\\'c", "${seed}", "ä/é"])
+def test_any_folder_survives_as_an_override(text):
+    value = compose("train", [f"runs={quoted(text)}"]).runs if "$" not in text else "${seed}"
+    assert value == text
+
+
+def small_sweep(folder: Path, count: int) -> Sweep:
+    runs = [SweepRun(i + 1, [], [f"seed={i}"], "name", f"{i:012}", 10) for i in range(count)]
+    return Sweep(folder, "title", "karyon train -m", runs)
+
+
+def finish(sweep: Sweep, run: SweepRun) -> str:
+    """Python that leaves a finished run folder."""
+    folder = sweep.folder / run.name / f"1-{run.mark}-1"
+    return (
+        f"import pathlib; p = pathlib.Path({str(folder)!r}); p.mkdir(parents=True, exist_ok=True);"
+        "(p / 'summary.json').write_text('{}');"
+    )
+
+
+def python(sweep: Sweep, run: SweepRun, code: str) -> Process:
+    return Process([sys.executable, "-c", code], sweep.log(run), dict(os.environ))
+
+
+def test_a_failed_run_does_not_stop_the_others(tmp_path):
+    sweep = small_sweep(tmp_path, 3)
+    places: list[int] = []
+
+    def start(run, place):
+        places.append(place)
+        last = "raise SystemExit('no such thing')" if run.number == 2 else finish(sweep, run)
+        return python(sweep, run, last)
+
+    work(sweep, start, jobs=2)
+    assert [run.status for run in sweep.runs] == [DONE, FAILED, DONE]
+    assert set(places) == {0, 1}
+    assert "no such thing" in tail(sweep.log(sweep.runs[1]))
+    stored = json.loads((tmp_path / "sweep.json").read_text())["runs"]
+    assert [run["status"] for run in stored] == ["done", "failed", "done"]
+    assert stored[0]["folder"] == str(tmp_path / "name" / "1-000000000000-1")
+    assert stored[1]["folder"] is None
+
+    # Next time the failed one waits again, and it alone.
+    sweep.refresh()
+    assert [run.status for run in sweep.runs] == [DONE, WAITING, DONE]
+
+
+def test_no_more_runs_at_a_time_than_asked_for(tmp_path):
+    sweep, seen = small_sweep(tmp_path, 5), []
+    tell = lambda run: seen.append(sweep.count(RUNNING))  # noqa: E731
+    nap = "import time; time.sleep(0.2)"
+    work(sweep, lambda run, _: python(sweep, run, finish(sweep, run) + nap), 2, tell, every=0.02)
+    assert max(seen) == 2 and sweep.count(DONE) == 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_ends_the_running_ones(number, tmp_path):
+    sweep, jobs = small_sweep(tmp_path, 3), []
+
+    def start(run, place):
+        stubborn = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN);"
+        code = "import time; print('up', flush=True); time.sleep(60)"
+        jobs.append(python(sweep, run, stubborn * (run.number == 2) + code))
+        return jobs[-1]
+
+    def tell(run):
+        if all("up" in tail(sweep.log(run)) for run in sweep.runs[:2]):
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        work(sweep, start, 2, tell, every=0.05, patience=0.5)
+    assert [job.poll() is None for job in jobs] == [False, False]
+    assert jobs[1].poll() == -signal.SIGKILL  # it did not listen
+    assert [run.status for run in sweep.runs] == [WAITING] * 3
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_each_run_sees_one_device(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("KARYON_RUN_DIR", "of another run")
+    sweep = small_sweep(tmp_path, 4)
+    gpus = Local(sweep, jobs=4)
+    gpus.devices = ["0", "3"]
+    seen = [gpus.environment(place) for place in range(4)]
+    assert [variables["CUDA_VISIBLE_DEVICES"] for variables in seen] == ["0", "3", "0", "3"]
+    assert all("KARYON_RUN_DIR" not in variables for variables in seen)
+    cpus = Local(sweep, jobs=1000)
+    cpus.devices = []
+    assert cpus.environment(0)["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert cpus.environment(0)["OMP_NUM_THREADS"] == "7"
+
+
+def test_the_progress_of_a_run_is_read_from_its_log(tmp_path):
+    log = tmp_path / "log"
+    assert steps_done(log) == 0 and tail(log) == "(no log)"
+    log.write_text("a\n\nstep 2/9  loss 1\nstep 4/9  loss 1\nb\n")
+    assert steps_done(log) == 4 and tail(log, 2) == "step 4/9  loss 1\nb"
+
+
+def interrupt_when(log: Path, word: str) -> threading.Thread:
+    """Ctrl-C for this process as soon as a log says something."""
+
+    def wait() -> None:
+        until = time.monotonic() + 120
+        while time.monotonic() < until:
+            if log.exists() and word in log.read_text():
+                break
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def test_an_interrupted_sweep_goes_on_and_tells_what_failed(tmp_path, capsys):
+    """One run that is cut after its second step, and one whose data cannot be."""
+    folder = tmp_path / "sweep"
+    command = ["train", "-m", *TINY, "data.annotation_fraction=0.5,7", "jobs=2", f"folder={folder}"]
+    thread = interrupt_when(folder / "logs" / "001.log", "step 2/6")
+    assert main(command) == 130
+    thread.join()
+    plan = json.loads((folder / "sweep.json").read_text())
+    assert plan["runs"][0]["status"] == "waiting"
+    cut = Path(plan["runs"][0]["folder"])
+    assert (cut / "checkpoints" / "last.ckpt").exists() and not (cut / "summary.json").exists()
+
+    capsys.readouterr()
+    assert main(command) == 1
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == str(folder)
+    assert "failed: data.annotation_fraction=7" in said.err
+    assert said.err.strip().splitlines()[-1].startswith("karyon: fraction=7")  # of its log
+    plan = json.loads((folder / "sweep.json").read_text())
+    assert [run["status"] for run in plan["runs"]] == ["done", "failed"]
+    assert plan["runs"][0]["folder"] == str(cut)
+    assert "goes on from" in (folder / "logs" / "001.log").read_text()
+    assert json.loads((cut / "summary.json").read_text())["steps"] == 6
+
+    # What is done is not done again.
+    assert main([part.replace("0.5,7", "0.5") for part in command]) == 0
+    assert "1 of 1 runs are done" in capsys.readouterr().err
+
+
+def test_a_sweep_does_not_start_beside_itself(tmp_path, capsys):
+    """Another process holds the folder; a lock of our own would not stand in our way."""
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    code = "import sys, time, pathlib; from karyon.runs import holding\n"
+    code += "with holding(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    sweep = small_sweep(tmp_path, 1)
+    other = Process([sys.executable, "-c", code, str(folder)], tmp_path / "log", dict(os.environ))
+    while "held" not in tail(tmp_path / "log"):
+        time.sleep(0.1)
+    try:
+        assert main(["train", "-m", "seed=0,1", f"folder={folder}"]) == 2
+    finally:
+        other.kill()
+    assert "is at work in it" in capsys.readouterr().err
+    assert not sweep.log(sweep.runs[0]).exists()
+    with holding(folder):
+        pass
+
+
+def test_submitit_is_an_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(UserError, match=r"pip install 'karyon\[slurm\]'"):
+        Submitit(small_sweep(tmp_path, 1))
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """SLURM's place is taken by submitit's own processes on this machine."""
+    pytest.importorskip("submitit", reason="needs the slurm extra")
+    sweep = small_sweep(tmp_path, 2)
+    return Submitit(sweep, cluster="local", gpus_per_node=0, timeout_min=2, slurm_partition=None)
+
+
+def test_jobs_go_through_the_queue(cluster, monkeypatch):
+    def command(sweep, run):
+        return [sys.executable, "-c", finish(sweep, run) + f"raise SystemExit({run.number - 1})"]
+
+    monkeypatch.setattr("karyon.launchers.command_of", command)
+    work(cluster.sweep, cluster.start, cluster.jobs)
+    assert [run.status for run in cluster.sweep.runs] == [DONE, FAILED]
+
+
+def test_a_preempted_job_is_queued_again(cluster, tmp_path):
+    """The first time it waits for its end, the second time it finds the file and is done."""
+    code = (
+        "import pathlib, signal, sys, time; p = pathlib.Path(sys.argv[1])\n"
+        "if p.exists(): sys.exit(0)\n"
+        "def end(*_): p.touch(); sys.exit(130)\n"
+        "signal.signal(signal.SIGTERM, end); print('up', flush=True); time.sleep(60)"
+    )
+    log = tmp_path / "log"
+    job = cluster.executor.submit(
+        Requeued([sys.executable, "-c", code, str(tmp_path / "file")], str(log))
+    )
+    while "up" not in tail(log):
+        time.sleep(0.1)
+    children = Path(f"/proc/{job._process.pid}/task/{job._process.pid}/children").read_text()
+    os.kill(int(children.split()[0]), signal.SIGUSR2)  # what SLURM sends before it takes the node
+    assert job.result() == 0 and (tmp_path / "file").exists()
+
+
+def test_the_command_of_a_run_repeats_its_configuration(tmp_path):
+    sweep = small_sweep(tmp_path / "it's", 1)
+    command = command_of(sweep, sweep.runs[0])
+    assert command[1:4] == ["-m", "karyon", "train"]
+    assert compose("train", command[4:]).runs == str(sweep.folder)
+    assert compose("train", command[4:]).resume == "auto"
