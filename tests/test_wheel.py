@@ -35,7 +35,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
     expected = {
         path.relative_to(package).as_posix()
         for path in (package / "karyon").rglob("*")
-        if path.suffix in (".py", ".yaml")
+        if path.suffix in (".py", ".yaml", ".csv", ".css", ".js")
     }
     assert {"karyon/conf/__init__.py", "karyon/conf/train.yaml"} <= expected
     assert {name for name in names if not name.split("/")[0].endswith(".dist-info")} == expected
