@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from karyon.ops.painting import paint
-from karyon.ops.windows import cells, counted
+from karyon.ops.windows import cells, counted, runs
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -58,3 +58,11 @@ def test_nothing_to_paint():
     painted = paint(none, none, 0, (3, 4))
     assert painted.label_map.shape == (3, 4) and not painted.label_map.any()
     assert painted.kept.tolist() == []
+
+
+def test_runs_cover_everything_once():
+    amount = torch.tensor([5, 0, 3, 50, 1, 1, 9])
+    parts = runs(amount, 10)
+    assert [i for part in parts for i in range(part.start, part.stop)] == list(range(7))
+    assert all(amount[part][:-1].sum() < 10 for part in parts)
+    assert runs(amount[:0], 10) == [slice(0, 0)]

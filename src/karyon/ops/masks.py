@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 from karyon.ops.painting import Painted, paint
-from karyon.ops.windows import Cells, cells, counted
+from karyon.ops.windows import Cells, cells, counted, runs
 
 DILATIONS = ("none", "cross3", "square3")
 PIXELS_AT_ONCE = 1 << 21
@@ -102,7 +102,7 @@ def paste_label_map(
     size = (high - low).clamp(min=0)
     padded = F.pad(masks.detach().float(), (1, 1, 1, 1))
     nucleus, pixel = [], []
-    for part in _parts(size.prod(1)):
+    for part in runs(size.prod(1), PIXELS_AT_ONCE):
         found = cells(size[part, 1], size[part, 0])
         inside = _above(padded[part], corners[part], low[part], size[part], found, threshold)
         if margin:
@@ -117,18 +117,6 @@ def paste_label_map(
     return paint(
         torch.cat([none, *nucleus]), torch.cat([none, *pixel]), len(boxes), shape, overlap, max_lost
     )
-
-
-def _parts(area: Tensor) -> list[slice]:
-    """Runs of boxes that hold about `PIXELS_AT_ONCE` together, at least one box each."""
-    total = area.cumsum(0)
-    group = torch.div(total - area, PIXELS_AT_ONCE, rounding_mode="floor")
-    edges, start = group.unique_consecutive(return_counts=True)[1].tolist(), 0
-    parts = []
-    for count in edges:
-        parts.append(slice(start, start + count))
-        start += count
-    return parts
 
 
 def _whole_pixel_boxes(boxes: Tensor, side: int) -> Tensor:

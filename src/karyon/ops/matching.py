@@ -12,12 +12,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torchvision.models.detection._utils import Matcher
-from torchvision.ops import box_area, box_iou
+from torchvision.ops import box_area
 
-from karyon.ops.windows import cells
+from karyon.ops.windows import cells, counted, runs
 
-PAIRS_AT_ONCE = 1 << 22
-"""Entries of an IoU matrix that `overlaps` holds at a time, 16 MB each temporary."""
+PAIRS = 1 << 20
+"""Pairs that `overlaps` looks at at a time, some 100 MB."""
 
 
 class Overlaps(NamedTuple):
@@ -41,23 +41,36 @@ class Overlaps(NamedTuple):
 
 
 def overlaps(boxes: Tensor, candidates: Tensor) -> Overlaps:
-    """Pairs of any boxes, in chunks of candidates.
+    """Pairs of any boxes: of candidates that begin not too far to the left, nor behind a box.
 
     Args:
         boxes: `(N, 4)` xyxy.
         candidates: `(P, 4)` xyxy.
     """
-    size = max(PAIRS_AT_ONCE // max(len(boxes), 1), 1)
-    found = []
-    for start in range(0, len(candidates), size):
-        iou = box_iou(boxes, candidates[start : start + size])
-        box, candidate = iou.nonzero(as_tuple=True)
-        found.append((box, candidate + start, iou[box, candidate]))
-    if not found:
-        none = torch.zeros(0, dtype=torch.int64, device=boxes.device)
-        found = [(none, none, boxes.new_zeros(0))]
-    box, candidate, iou = (torch.cat(part) for part in zip(*found, strict=True))
-    return Overlaps(box, candidate, iou, (len(boxes), len(candidates)))
+    left, order = candidates[:, 0].sort()
+    widest = (
+        (candidates[:, 2] - candidates[:, 0]).amax() if len(candidates) else boxes.new_zeros(())
+    )
+    # One float further: the difference of two floats may be rounded up.
+    reach = torch.nextafter(boxes[:, 0] - widest, boxes.new_tensor(-torch.inf))
+    first = torch.searchsorted(left, reach)
+    count = torch.searchsorted(left, boxes[:, 2].contiguous()) - first
+    found = [_pairs(boxes, candidates, order, first, count, part) for part in runs(count, PAIRS)]
+    return Overlaps(
+        *(torch.cat(x) for x in zip(*found, strict=True)), (len(boxes), len(candidates))
+    )
+
+
+def _pairs(
+    boxes: Tensor, candidates: Tensor, order: Tensor, first: Tensor, count: Tensor, part: slice
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Pairs of some boxes and `count` candidates from `first` on in an order, if they overlap."""
+    box, number = counted(count[part].clamp(min=0))
+    box = box + part.start
+    candidate = order.index_select(0, first.index_select(0, box) + number)
+    iou = _pair_iou(boxes, candidates, box, candidate)
+    touch = (iou > 0).nonzero()[:, 0]
+    return box.index_select(0, touch), candidate.index_select(0, touch), iou.index_select(0, touch)
 
 
 def grid_overlaps(boxes: Tensor, anchors: Tensor, levels: Sequence[Sequence[int]]) -> Overlaps:

@@ -40,3 +40,22 @@ def counted(count: Tensor) -> tuple[Tensor, Tensor]:
     index = torch.arange(len(count), device=count.device).repeat_interleave(count)
     start = (count.cumsum(0) - count).index_select(0, index)
     return index, torch.arange(len(index), device=count.device) - start
+
+
+def runs(amount: Tensor, limit: int) -> list[slice]:
+    """Cut a list into runs that hold about `limit` together, at least one item each.
+
+    Args:
+        amount: `(N,)` `int64`, what each item holds.
+        limit: What a run should hold.
+
+    Returns:
+        At least one run, which is empty if there is no item.
+    """
+    total = amount.cumsum(0)
+    group = torch.div(total - amount, limit, rounding_mode="floor")
+    parts, start = [], 0
+    for count in group.unique_consecutive(return_counts=True)[1].tolist():
+        parts.append(slice(start, start + count))
+        start += count
+    return parts or [slice(0, 0)]
