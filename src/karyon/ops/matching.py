@@ -56,9 +56,8 @@ def overlaps(boxes: Tensor, candidates: Tensor) -> Overlaps:
     first = torch.searchsorted(left, reach)
     count = torch.searchsorted(left, boxes[:, 2].contiguous()) - first
     found = [_pairs(boxes, candidates, order, first, count, part) for part in runs(count, PAIRS)]
-    return Overlaps(
-        *(torch.cat(x) for x in zip(*found, strict=True)), (len(boxes), len(candidates))
-    )
+    box, candidate, iou = (torch.cat(part) for part in zip(*found, strict=True))
+    return Overlaps(box, candidate, iou, (len(boxes), len(candidates)))
 
 
 def _pairs(
