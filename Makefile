@@ -28,7 +28,7 @@ demo: $(INSTALLED)  ## train on drawn nuclei with a quarter of the labels and sh
 
 # One thread a worker: two workers with two threads each get in each other's way.
 test: $(INSTALLED)  ## run all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 lint: $(INSTALLED)  ## check style and formatting
 	$(BIN)/ruff check $(CODE)
