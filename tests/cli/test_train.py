@@ -10,6 +10,7 @@ import torch
 from runs_support import SMALL, data_root
 
 import karyon.conf
+from karyon.cli.config import compose
 from karyon.cli.main import main
 from karyon.data import read_manifest
 from karyon.export import read_label_tiff
@@ -173,3 +174,13 @@ def test_runs_of_the_same_second_do_not_collide(tmp_path: Path) -> None:
 def test_cfg_prints_and_trains_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "experiment=bbbc360_05_pa", "--cfg"]) == 0
     assert "annotation_fraction: 0.05" in capsys.readouterr().out
+
+
+def test_gpus_compute_in_bfloat16_where_they_have_it(monkeypatch):
+    for has, wanted in ((True, "bf16-mixed"), (False, "32-true")):
+        monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+        monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda has=has, **_: has)
+        assert compose("train", ["trainer=gpu"]).trainer.precision == wanted
+        assert compose("train", ["trainer=ddp"]).trainer.precision == wanted
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert compose("train", ["trainer=gpu"]).trainer.precision == "32-true"

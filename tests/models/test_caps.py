@@ -74,3 +74,19 @@ def test_an_image_without_a_single_proposal(make_net):
     with torch.no_grad():
         (found,) = net([torch.rand(3, 64, 64)])
     assert len(found["scores"]) == 0 and not found["label_map"].any()
+
+
+@pytest.mark.parametrize("pa", [False, True])
+def test_bfloat16_gives_float32_predictions_and_finite_losses(make_net, make_batch, pa):
+    net = make_net(pa=pa, attention=["p2"] if pa else ()).train()
+    images, targets = make_batch((64, 64), (48, 80))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = net(images, targets)
+        sum(losses.values()).backward()
+        net.eval()
+        with torch.no_grad():
+            found = net(images)
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    for prediction in found:
+        assert prediction["scores"].dtype == prediction["boxes"].dtype == torch.float32
+        assert prediction["label_map"].dtype == torch.int32

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import hydra
+import torch
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
@@ -16,6 +17,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from karyon.types import UserError
+
+
+def gpu_precision() -> str:
+    """Lightning's name of bfloat16 autocast if the GPU here has it, else of float32."""
+    has = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if has else "32-true"
+
+
+OmegaConf.register_new_resolver("gpu_precision", gpu_precision, replace=True)
 
 
 def compose(name: str, overrides: Sequence[str]) -> DictConfig:

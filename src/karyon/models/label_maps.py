@@ -90,8 +90,12 @@ class LabelMapTransform(GeneralizedRCNNTransform):
         self, found: dict[str, Tensor], inner: tuple[int, int], outer: tuple[int, int]
     ) -> dict[str, Tensor]:
         boxes = resize_boxes(found["boxes"], inner, outer)
-        painted, kept = paste_label_map(found["masks"], boxes, outer, **self.paste)
+        # Apple's GPUs lack the float64 and the integer scatter of painting.
+        place = "cpu" if boxes.device.type == "mps" else boxes.device
+        masks = found["masks"].to(place)
+        painted, kept = paste_label_map(masks, boxes.to(place), outer, **self.paste)
         numbers = F.pad(kept.cumsum(0), (1, 0)).to(torch.int32)  # the dropped ones do not occur
+        kept = kept.to(boxes.device)
         return {
             "boxes": boxes[kept],
             "labels": found["labels"][kept],
