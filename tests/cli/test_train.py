@@ -82,6 +82,15 @@ def test_one_seed_fixes_everything(run: Path, tmp_path: Path) -> None:
         assert all(torch.equal(first[key], second[key]) for key in first)
 
 
+def test_validating_less_often_changes_no_weight(run: Path, tmp_path: Path) -> None:
+    rare = ["trainer.val_check_interval=2", "data.annotation_fraction=0.25", "seed=3"]
+    first, second = (
+        torch.load(r / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for r in (run, train(tmp_path, *rare))
+    )
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
 def test_predict_writes_labels_and_overlay(run: Path, tmp_path: Path) -> None:
     from PIL import Image
 
