@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import layouts
+import pytest
+
+from karyon.cli.main import main
 
 # Fast on two cores: tiny images, few detections, two steps.
 SMALL = [
@@ -25,3 +28,12 @@ def data_root(folder: Path) -> Path:
     layouts.tnbc(folder / "tnbc")
     layouts.dh100(folder / "dh100")
     return folder
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line that a user reads who did something wrong; the status is 2."""
+    assert main(list(arguments)) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("karyon: ")
+    return lines[0]

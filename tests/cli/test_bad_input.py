@@ -4,17 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs_support import SMALL, data_root
-
-from karyon.cli.main import main
-
-
-def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert main(list(arguments)) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("karyon: ")
-    return lines[0]
+from runs_support import SMALL, data_root, said
 
 
 @pytest.mark.parametrize(

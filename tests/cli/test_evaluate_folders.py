@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import runs_support
 import torch
 from PIL import Image
 from runs_support import SMALL
@@ -156,11 +157,7 @@ def test_components_of_binary_masks_are_nuclei_if_asked_for(tmp_path: Path) -> N
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    assert main(["evaluate", *map(str, arguments)]) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("karyon: ")
-    return lines[0]
+    return runs_support.said(capsys, "evaluate", *map(str, arguments))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 
 from karyon.cli.checkpoint import Trained, load
 from karyon.cli.config import build
-from karyon.cli.predict import choose_device, find_images
+from karyon.cli.predict import add_net_options, choose_device, find_images
 from karyon.data import Folder
 from karyon.data.images import read_image
 from karyon.data.module import NucleiData
@@ -43,17 +43,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("checkpoint", help="a .ckpt that karyon train wrote")
     parser.add_argument("images", nargs="+", help="files, folders, or ids of the run's images")
     parser.add_argument("-o", "--output", required=True, type=Path, help="folder for the pictures")
-    parser.add_argument(
-        "--score-threshold", type=float, help="in [0, 1]; default: calibrated in training"
-    )
+    add_net_options(parser)
     parser.add_argument(
         "--only", action="append", choices=KINDS, help="one of the three; may be given again"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--overwrite", action="store_true", help="replace earlier pictures")
     options = parser.parse_args(arguments)
-    if options.score_threshold is not None and not 0 <= options.score_threshold <= 1:
-        raise UserError(f"--score-threshold {options.score_threshold} is not in [0, 1]")
     trained = load(options.checkpoint)
     subjects = find_subjects(options.images, trained)
     kinds = options.only or KINDS

@@ -39,14 +39,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("checkpoint", help="a .ckpt that karyon train wrote")
     parser.add_argument("images", nargs="+", help="image files, or folders of them")
     parser.add_argument("-o", "--output", required=True, type=Path, help="folder for the results")
-    parser.add_argument(
-        "--score-threshold", type=float, help="in [0, 1]; default: calibrated in training"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    add_net_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
     options = parser.parse_args(arguments)
-    if options.score_threshold is not None and not 0 <= options.score_threshold <= 1:
-        raise UserError(f"--score-threshold {options.score_threshold} is not in [0, 1]")
     images = find_images(options.images)
     outputs = plan(images, options.output, options.overwrite)
     trained = load(options.checkpoint)
@@ -61,6 +56,20 @@ def main(arguments: Sequence[str]) -> int:
         console.print(f"{image}: {count} nuclei", highlight=False)
     print(options.output)
     return 0
+
+
+def add_net_options(parser: argparse.ArgumentParser) -> None:
+    """What every verb takes that runs a trained net: `--score-threshold` and `--device`."""
+    threshold = "in [0, 1]; default: calibrated in training"
+    parser.add_argument("--score-threshold", type=_score, help=threshold)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+
+
+def _score(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise UserError(f"--score-threshold {value} is not in [0, 1]")
+    return value
 
 
 def find_images(arguments: Iterable[str]) -> list[Path]:

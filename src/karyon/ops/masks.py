@@ -15,7 +15,7 @@ from karyon.ops.windows import Cells, cells, counted, runs
 
 DILATIONS = ("none", "cross3", "square3")
 PIXELS_AT_ONCE = 1 << 21
-"""Pixels of boxes that are resampled at a time, some 150 MB."""
+"""Pixels of boxes that are resampled at a time, to bound the memory."""
 
 
 def mask_targets(label_map: Tensor, boxes: Tensor, nucleus: Tensor, side: int) -> Tensor:
@@ -38,8 +38,7 @@ def mask_targets(label_map: Tensor, boxes: Tensor, nucleus: Tensor, side: int) -
     power = torch.frexp(extent.float() - 0.5).exponent
     for exponent, largest in _largest(power, extent):
         rows = (power == exponent).nonzero()[:, 0]
-        part = _cropped_targets(label_map, boxes[rows], nucleus[rows], side, largest)
-        wanted[rows] = part
+        wanted[rows] = _cropped_targets(label_map, boxes[rows], nucleus[rows], side, largest)
     return wanted
 
 

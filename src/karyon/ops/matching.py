@@ -17,7 +17,7 @@ from torchvision.ops import box_area
 from karyon.ops.windows import cells, counted, runs
 
 PAIRS = 1 << 20
-"""Pairs that `overlaps` looks at at a time, some 100 MB."""
+"""Pairs that `overlaps` looks at at a time, to bound its memory."""
 
 
 class Overlaps(NamedTuple):
@@ -34,10 +34,6 @@ class Overlaps(NamedTuple):
     candidate: Tensor
     iou: Tensor
     shape: tuple[int, int]
-
-    def numel(self) -> int:
-        """Size of the matrix that this stands for."""
-        return self.shape[0] * self.shape[1]
 
 
 def overlaps(boxes: Tensor, candidates: Tensor) -> Overlaps:
