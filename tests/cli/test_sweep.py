@@ -247,10 +247,11 @@ def interrupt_when(log: Path, word: str) -> threading.Thread:
 
 
 def test_an_interrupted_sweep_goes_on_and_tells_what_failed(tmp_path, capsys):
-    """One run that is cut after its second step, and one whose data cannot be."""
+    """One run that is cut with 30 of 40 steps to go, and one whose data cannot be."""
     folder = tmp_path / "sweep"
     command = ["train", "-m", *TINY, "data.annotation_fraction=0.5,7", "jobs=2", f"folder={folder}"]
-    thread = interrupt_when(folder / "logs" / "001.log", "step 2/6")
+    command += ["steps=40", "val_every=10", "checkpoint_every=5"]
+    thread = interrupt_when(folder / "logs" / "001.log", "step 10/40")
     assert main(command) == 130
     thread.join()
     plan = json.loads((folder / "sweep.json").read_text())
@@ -268,7 +269,7 @@ def test_an_interrupted_sweep_goes_on_and_tells_what_failed(tmp_path, capsys):
     assert [run["status"] for run in plan["runs"]] == ["done", "failed"]
     assert plan["runs"][0]["folder"] == str(cut)
     assert "goes on from" in (folder / "logs" / "001.log").read_text()
-    assert json.loads((cut / "summary.json").read_text())["steps"] == 6
+    assert json.loads((cut / "summary.json").read_text())["steps"] == 40
 
     # What is done is not done again.
     assert main([part.replace("0.5,7", "0.5") for part in command]) == 0
