@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from karyon.data.module import to_target
+from karyon.data.targets import to_target
 from karyon.metrics import InstanceScores, per_image_scores
 from scripts.bench.measure import Case, race
 from scripts.bench.meter import Meter

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from karyon.data.module import to_target, to_tensor
 from karyon.data.synthetic import Synthetic
+from karyon.data.targets import to_target, to_tensor
 from karyon.ops.normalize import Percentile
 from karyon.types import Target
 

@@ -16,7 +16,8 @@ from PIL import Image
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
-from karyon.data.module import NucleiData, to_tensor
+from karyon.data.module import NucleiData
+from karyon.data.targets import to_tensor
 from karyon.export import LabelledImage, overlay_panel, save_overlays, to_display
 from karyon.ops.labels import at_threshold
 from karyon.types import Prediction

@@ -79,6 +79,17 @@ class Target(TypedDict):
     label_map: Tensor
 
 
+class BinaryTarget(TypedDict):
+    """What a net is trained on that may know where nuclei are, but not which is which.
+
+    `mask` `(H, W)` `uint8`, 1 inside any nucleus; `count` `()` `int64`, the number of nuclei of
+    which at least one pixel is in the image.
+    """
+
+    mask: Tensor
+    count: Tensor
+
+
 class Prediction(TypedDict):
     """What a net returns in eval mode, for one image, best score first.
 

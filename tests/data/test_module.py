@@ -8,7 +8,7 @@ import torch
 from sources import InMemory, grid, make_data, synthetic
 
 from karyon.data.annotation import crop_window, keep_exemplars, keep_fraction
-from karyon.data.module import to_target
+from karyon.data.targets import to_target
 from karyon.data.transforms import light, strong
 from karyon.ops.normalize import FullRange, Percentile
 from karyon.types import UserError

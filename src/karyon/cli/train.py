@@ -97,7 +97,7 @@ def train(config: DictConfig) -> Path:
     report = load_weights(
         net,
         config.weights,
-        config.model.backbone.get("name", "compact"),
+        config.model.get("backbone", {}).get("name", "compact"),
         rescale_rpn=config.rescale_rpn,
     )
     task = build_task(config, net)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +15,16 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from karyon.data.annotation import Annotation, write_manifest
 from karyon.data.cache import Prepared
+from karyon.data.paste import Exemplar, exemplars, paste
+from karyon.data.targets import supervised, to_target, to_tensor
 from karyon.data.transforms import Augment
-from karyon.ops.labels import boxes_of, relabel
 from karyon.types import Record, Source, Target, UserError
 
 Normalize = Callable[[np.ndarray], np.ndarray]
 Batch = tuple[list[Tensor], list[Any], list[str]]
 
 
-def to_tensor(image: np.ndarray) -> Tensor:
-    """`(H, W, 3)` `float32` array to a `(3, H, W)` tensor."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-
-
-def to_target(labels: np.ndarray) -> Target:
-    """`(H, W)` `int32` label map with any ids to boxes, classes and a map numbered 1..N."""
-    label_map, ids = relabel(torch.from_numpy(np.ascontiguousarray(labels)))
-    return {
-        "boxes": boxes_of(label_map, len(ids)),
-        "labels": torch.ones(len(ids), dtype=torch.int64),
-        "label_map": label_map,
-    }
-
-
-class PartialSet(Dataset[tuple[Tensor, Target, str]]):
+class PartialSet(Dataset[tuple[Tensor, Any, str]]):
     """Training images of which only the kept labels are visible.
 
     Items are numbered by *draw*: draw `d` shows image `d mod n` of the `d // n`-th shuffle with
@@ -53,9 +40,13 @@ class PartialSet(Dataset[tuple[Tensor, Target, str]]):
         normalize: Normalize,
         augment: Augment,
         seed: int,
+        pasted: int = 0,
+        supervision: str = "instances",
     ):
+        self.to_target = supervised(supervision)
         self.source, self.ids, self.annotation = source, list(ids), annotation
         self.normalize, self.augment, self.seed = normalize, augment, seed
+        self.pasted = pasted
         self._cache: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def partial(self, image_id: str) -> tuple[np.ndarray, np.ndarray]:
@@ -68,13 +59,21 @@ class PartialSet(Dataset[tuple[Tensor, Target, str]]):
             self._cache[image_id] = image, np.where(np.isin(labels, kept), labels, 0)
         return self._cache[image_id]
 
-    def __getitem__(self, draw: int) -> tuple[Tensor, Target, str]:
+    @cached_property
+    def exemplars(self) -> list[Exemplar]:
+        """All labelled nuclei of the training images."""
+        return exemplars(self.partial(image_id) for image_id in self.ids)
+
+    def __getitem__(self, draw: int) -> tuple[Tensor, Any, str]:
         shuffle, place = divmod(draw, len(self.ids))
         order = np.random.default_rng([self.seed, shuffle]).permutation(len(self.ids))
         image_id = self.ids[order[place]]
         seed = np.random.SeedSequence([self.seed, 1, draw]).generate_state(1)[0]
         image, labels = self.augment(*self.partial(image_id), int(seed))
-        return to_tensor(image), to_target(labels), image_id
+        if self.pasted:
+            rng = np.random.default_rng([self.seed, 2, draw])
+            image, labels = paste(image, labels, self.exemplars, self.pasted, rng)
+        return to_tensor(image), self.to_target(labels), image_id
 
 
 class WholeSet(Dataset[tuple[Tensor, Tensor, str]]):
@@ -144,10 +143,13 @@ class NucleiData(pl.LightningDataModule):
         seed: Seed of order and augmentation.
         batch_size: Images a step over all processes together.
         steps: Training steps.
+        pasted: At most so many labelled nuclei are pasted into a training image.
         workers: Loader processes; 0 loads in the training process, None chooses: several where
             a GPU waits for them and cores are free, else 0.
         cache: Folder in which the data set is converted once, see `karyon.data.cache.Prepared`;
             None reads the published files in every run.
+        supervision: What a net is shown in training: `"instances"` (`Target`) or `"binary"`
+            (`BinaryTarget`: foreground and count alone).
         splits: Which of the source's splits to train, validate and test on.
     """
 
@@ -164,9 +166,11 @@ class NucleiData(pl.LightningDataModule):
         seed: int = 0,
         batch_size: int = 4,
         steps: int = 300,
+        pasted: int = 0,
         workers: int | None = 0,
         splits: dict[str, str] | None = None,
         cache: str | None = None,
+        supervision: str = "instances",
     ):
         super().__init__()
         self.source = source if cache is None else Prepared(source, cache)
@@ -179,7 +183,9 @@ class NucleiData(pl.LightningDataModule):
         self.splits = {"train": "train", "val": "test", "test": "test", **(splits or {})}
         train = self.ids("train")
         self.annotation.check_images(train)
-        self.train_set = PartialSet(self.source, train, self.annotation, normalize, augment, seed)
+        self.train_set = PartialSet(
+            self.source, train, self.annotation, normalize, augment, seed, pasted, supervision
+        )
         self._whole: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def ids(self, use: str) -> list[str]:

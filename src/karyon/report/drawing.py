@@ -18,7 +18,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from karyon.atomic import replacing
-from karyon.data.module import NucleiData, to_target, to_tensor
+from karyon.data.module import NucleiData
+from karyon.data.targets import to_target, to_tensor
 from karyon.export import draw_contours, overlay_panel, to_display
 from karyon.ops.centers import center_target
 from karyon.ops.labels import at_threshold
