@@ -8,7 +8,7 @@ from torchvision.ops import box_iou
 
 from karyon.models.rpn import GridAnchors
 from karyon.ops import matching
-from karyon.ops.matching import OverlapMatcher, grid_overlaps, overlaps
+from karyon.ops.matching import OverlapMatcher, grid_overlaps, matching_overlaps, overlaps
 
 STRIDES = (4, 8, 16)
 
@@ -40,6 +40,35 @@ def test_matches_are_torchvisions(seed, size, count, whole, low_quality):
     matcher = OverlapMatcher(0.7, 0.3, low_quality)
     assert torch.equal(matcher(grid_overlaps(boxes, anchors, levels)), wanted)
     assert torch.equal(matcher(overlaps(boxes, anchors)), wanted)
+    some, every = matching_overlaps(boxes, anchors, levels, 0.3), overlaps(boxes, anchors)
+    assert torch.equal(matcher(some), wanted)
+    assert torch.equal(matcher.near(some), matcher.near(every))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_boxes_too_small_or_large_for_any_anchor(seed):
+    """Their best anchors are below the low threshold, and other boxes overlap those anchors."""
+    generator = torch.Generator().manual_seed(seed)
+    boxes = random_boxes(generator, 40, 96, whole=True)
+    boxes[::2, 2:] = boxes[::2, :2] + 1 + torch.rand(20, 2, generator=generator) * 5
+    boxes[1] = torch.tensor([0.0, 40.0, 96.0, 44.0])
+    anchors, levels = anchors_for(96)
+    iou = box_iou(boxes, anchors)
+    assert 10 < int((iou.amax(1) < 0.3).sum()) < 40
+    matcher, some = OverlapMatcher(0.7, 0.3, True), matching_overlaps(boxes, anchors, levels, 0.3)
+    assert torch.equal(matcher(some), Matcher(0.7, 0.3, True)(iou))
+    assert torch.equal(matcher.near(some), matcher.near(overlaps(boxes, anchors)))
+
+
+def test_half_of_the_pairs_are_left_out():
+    boxes = random_boxes(torch.Generator().manual_seed(5), 300, 256)
+    anchors, levels = anchors_for(256)
+    some, every = (
+        matching_overlaps(boxes, anchors, levels, 0.3),
+        grid_overlaps(boxes, anchors, levels),
+    )
+    assert len(some.box) < 0.5 * len(every.box)
+    assert int((some.iou >= 0.3).sum()) == int((every.iou >= 0.3).sum())
 
 
 def test_thousands_of_boxes():
@@ -80,6 +109,7 @@ def test_a_box_that_touches_nothing_ties_with_all(empty):
     wanted = Matcher(0.7, 0.3, True)(box_iou(boxes, anchors))
     matcher = OverlapMatcher(0.7, 0.3, True)
     assert torch.equal(matcher(grid_overlaps(boxes, anchors, levels)), wanted)
+    assert torch.equal(matcher(matching_overlaps(boxes, anchors, levels, 0.3)), wanted)
     assert (wanted >= 0).all()  # which is why found boxes without area are dropped before
     rest = torch.cat([boxes[:3], boxes[4:]])
     near = OverlapMatcher(0.7, 0.3, True)(overlaps(rest, anchors)) != Matcher.BELOW_LOW_THRESHOLD
@@ -89,7 +119,8 @@ def test_a_box_that_touches_nothing_ties_with_all(empty):
 def test_nothing_to_match():
     anchors, levels = anchors_for(64)
     none = torch.zeros(0, 4)
-    for found in (grid_overlaps(none, anchors, levels), overlaps(none, anchors)):
+    nothing = matching_overlaps(none, anchors, levels, 0.3)
+    for found in (grid_overlaps(none, anchors, levels), nothing, overlaps(none, anchors)):
         assert found.shape == (0, len(anchors)) and len(found.box) == 0
         with pytest.raises(ValueError, match="no boxes"):
             OverlapMatcher(0.7, 0.3, True)(found)

@@ -34,30 +34,34 @@ class DecomposedAttention(nn.Module):
         self.values = nn.Conv2d(channels, values, 1)
         self.fuse = nn.Conv2d(values, channels, 1)
 
-    def maps(self, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The three maps of `(B, N, channels)` cells.
+    def maps(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """Basis `(B, C_b, N)` and coefficients `(B, N, C_b)` of `(B, N, channels)` cells.
 
-        Returns:
-            Basis `(B, N, C_b)`, summing to 1 over locations; coefficients `(B, N, C_b)`, over
-            channels; values `(B, N, C_v)`.
+        Both sum to 1 over their last dimension, the first over locations, the second over
+        channels; a softmax over a dimension that lies together in memory is the fast one.
         """
-        layers = (self.basis, self.coefficients, self.values)
-        # One product for all three, and no change of layout: half the time of three convolutions.
-        weight = torch.cat([layer.weight.flatten(1) for layer in layers])
-        bias = torch.cat([layer.bias for layer in layers if layer.bias is not None])
-        sizes = [layer.out_channels for layer in layers]
-        basis, coefficients, values = F.linear(cells, weight, bias).split(sizes, 2)
+        weight = self.basis.weight.flatten(1).expand(len(cells), -1, -1)
+        assert self.basis.bias is not None
+        basis = torch.baddbmm(self.basis.bias[:, None], weight, cells.transpose(1, 2))
+        layer = self.coefficients
+        coefficients = F.linear(cells, layer.weight.flatten(1), layer.bias)
         # Softmax over 10^4 locations underflows in half precision.
-        return basis.float().softmax(1), coefficients.float().softmax(2), values
+        return basis.float().softmax(2), coefficients.float().softmax(2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend and add."""
-        cells = x.permute(0, 2, 3, 1)
-        basis, coefficients, values = self.maps(cells.flatten(1, 2))
-        context = torch.bmm(basis.to(values.dtype).transpose(1, 2), values)  # (B, C_b, C_v)
-        attended = torch.bmm(coefficients.to(values.dtype), context)  # (B, N, C_v)
-        fused = F.linear(attended, self.fuse.weight.flatten(1), self.fuse.bias)
-        return x + fused.unflatten(1, cells.shape[1:3]).permute(0, 3, 1, 2)
+        """Attend and add.
+
+        The products are taken in the order that touches the locations least: values and fusion
+        are linear and the maps sum to 1, so both act, with their biases, on the C_b rows of
+        `B^T x` instead of on all locations.
+        """
+        cells = x.permute(0, 2, 3, 1).flatten(1, 2)
+        basis, coefficients = self.maps(cells)
+        context = torch.bmm(basis.to(cells.dtype), cells)  # (B, C_b, channels)
+        for layer in (self.values, self.fuse):
+            context = F.linear(context, layer.weight.flatten(1), layer.bias)
+        attended = torch.baddbmm(cells, coefficients.to(cells.dtype), context.to(cells.dtype))
+        return attended.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
 
     @torch.no_grad()
     def attention_of(self, x: Tensor, where: Tensor) -> Tensor:
@@ -70,9 +74,9 @@ class DecomposedAttention(nn.Module):
         Returns:
             `(h, w)`, scaled to [0, 1].
         """
-        basis, coefficients, _ = self.maps(x.permute(0, 2, 3, 1).flatten(1, 2))
+        basis, coefficients = self.maps(x.permute(0, 2, 3, 1).flatten(1, 2))
         weight = where.to(coefficients).reshape(1, 1, -1)
-        given = torch.bmm(torch.bmm(weight, coefficients), basis.transpose(1, 2))
+        given = torch.bmm(torch.bmm(weight, coefficients), basis)
         given = given.reshape(where.shape) - given.min()
         return given / given.max().clamp(min=torch.finfo(given.dtype).tiny)
 

@@ -9,7 +9,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
-from karyon.ops.matching import OverlapMatcher, Overlaps, grid_overlaps, overlaps
+from karyon.ops.matching import OverlapMatcher, Overlaps, matching_overlaps, overlaps
 
 
 class GridAnchors(AnchorGenerator):
@@ -53,10 +53,10 @@ class GridRPN(RegionProposalNetwork):
         self._before: int | None = None  # anchors a level before suppression, in this call
 
     def overlaps(self, boxes: Tensor, anchors: Tensor) -> Overlaps:
-        """Pairs of boxes and anchors, by the grids if the anchors are those made last."""
+        """Pairs that matter to the matcher, by the grids if the anchors are those made last."""
         levels = self.anchor_generator.levels
         if len(anchors) and len(anchors) == sum(h * w * k for h, w, k in levels):
-            return grid_overlaps(boxes, anchors, levels)
+            return matching_overlaps(boxes, anchors, levels, self.proposal_matcher.low_threshold)
         return overlaps(boxes, anchors)
 
     def filter_proposals(

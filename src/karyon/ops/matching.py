@@ -68,7 +68,43 @@ def _pairs(
     return box.index_select(0, touch), candidate.index_select(0, touch), iou.index_select(0, touch)
 
 
-def grid_overlaps(boxes: Tensor, anchors: Tensor, levels: Sequence[Sequence[int]]) -> Overlaps:
+def matching_overlaps(
+    boxes: Tensor, anchors: Tensor, levels: Sequence[Sequence[int]], low: float
+) -> Overlaps:
+    """The pairs that decide a matching with the low threshold `low`, half of all or fewer.
+
+    They are those with an IoU of `low` and more, all pairs of boxes that have none, and those of
+    the anchors that are such a box's best. Some pairs may occur twice.
+
+    Args:
+        boxes: `(N, 4)` xyxy.
+        anchors: See `grid_overlaps`.
+        levels: See `grid_overlaps`.
+        low: IoU in (0, 1] below which a pair makes no match, unless it is the box's best.
+    """
+    found = grid_overlaps(boxes, anchors, levels, low)
+    reached = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    reached[found.box[found.iou >= low]] = True
+    missing = (~reached).nonzero()[:, 0]
+    if len(missing) == 0:
+        return found
+    rest = grid_overlaps(boxes[missing], anchors, levels)
+    highest = rest.iou.new_zeros(len(missing)).scatter_reduce_(0, rest.box, rest.iou, "amax")
+    if (highest == 0).any():  # ties with every anchor, so all pairs matter
+        return grid_overlaps(boxes, anchors, levels)
+    best = rest.candidate[rest.iou == highest.index_select(0, rest.box)].unique()
+    rivals = overlaps(boxes, anchors[best])
+    return Overlaps(
+        torch.cat([found.box, missing[rest.box], rivals.box]),
+        torch.cat([found.candidate, rest.candidate, best[rivals.candidate]]),
+        torch.cat([found.iou, rest.iou, rivals.iou]),
+        found.shape,
+    )
+
+
+def grid_overlaps(
+    boxes: Tensor, anchors: Tensor, levels: Sequence[Sequence[int]], least: float = 0.0
+) -> Overlaps:
     """Pairs of boxes and anchors on grids, found from each box's rows and columns.
 
     Args:
@@ -76,12 +112,14 @@ def grid_overlaps(boxes: Tensor, anchors: Tensor, levels: Sequence[Sequence[int]
         anchors: `(A, 4)` as torchvision's `AnchorGenerator` gives them: level by level, in a
             level row by row, in a cell one anchor after the other.
         levels: Rows, columns and anchors a cell of each level.
+        least: Pairs with a smaller IoU may be left out. Boxes with an IoU of t share t of the
+            longer one's side in each direction, so the others need not be looked at.
     """
     found, start = [], 0
     for rows, cols, kinds in levels:
         stop = start + rows * cols * kinds
         level = anchors[start:stop].view(rows, cols, kinds, 4)
-        box, candidate = _overlapping_cells(boxes, level)
+        box, candidate = _overlapping_cells(boxes, level, least)
         found.append((box, candidate + start))
         start = stop
     box, candidate = (torch.cat(part) for part in zip(*found, strict=True))
@@ -89,11 +127,11 @@ def grid_overlaps(boxes: Tensor, anchors: Tensor, levels: Sequence[Sequence[int]
     return Overlaps(box, candidate, iou, (len(boxes), len(anchors)))
 
 
-def _overlapping_cells(boxes: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+def _overlapping_cells(boxes: Tensor, level: Tensor, least: float) -> tuple[Tensor, Tensor]:
     """Boxes and flat anchor numbers of one level's pairs; `level` is `(rows, cols, kinds, 4)`."""
     cols, kinds = level.shape[1:3]
-    left, wide = _ranges(level[0, :, :, 0], level[0, :, :, 2], boxes[:, 0], boxes[:, 2])
-    top, high = _ranges(level[:, 0, :, 1], level[:, 0, :, 3], boxes[:, 1], boxes[:, 3])
+    left, wide = _ranges(level[0, :, :, 0], level[0, :, :, 2], boxes[:, 0], boxes[:, 2], least)
+    top, high = _ranges(level[:, 0, :, 1], level[:, 0, :, 3], boxes[:, 1], boxes[:, 3], least)
     number = torch.arange(len(high), device=boxes.device)
     found = cells(high, wide)
     first = (top * cols + left) * kinds + number % kinds
@@ -102,7 +140,9 @@ def _overlapping_cells(boxes: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
     return (found.row_window // kinds).index_select(0, found.line), candidate
 
 
-def _ranges(low: Tensor, high: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+def _ranges(
+    low: Tensor, high: Tensor, start: Tensor, end: Tensor, least: float
+) -> tuple[Tensor, Tensor]:
     """First cell and number of cells that intervals touch, `(N * kinds,)` each.
 
     Args:
@@ -110,12 +150,13 @@ def _ranges(low: Tensor, high: Tensor, start: Tensor, end: Tensor) -> tuple[Tens
         high: `(cells, kinds)` where they end.
         start: `(N,)` where the boxes begin.
         end: `(N,)` where they end.
+        least: Share of the longer interval that has to be common.
     """
-    kinds = low.shape[1]
-    first = torch.searchsorted(
-        high.T.contiguous(), start.expand(kinds, -1).contiguous(), right=True
-    )
-    stop = torch.searchsorted(low.T.contiguous(), end.expand(kinds, -1).contiguous())
+    # A little less than that share, since sides and IoU are rounded.
+    longer = torch.maximum((high - low).amin(0)[:, None], end - start)  # (kinds, N)
+    shared = longer * (least * (1 - 1e-3))
+    first = torch.searchsorted(high.T.contiguous(), start + shared, right=True)
+    stop = torch.searchsorted(low.T.contiguous(), end - shared)
     count = (stop - first).clamp(min=0) * (end > start)  # an empty box overlaps nothing
     return first.T.flatten(), count.T.flatten()
 
