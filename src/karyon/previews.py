@@ -1,4 +1,4 @@
-"""Pictures of a net at work: overlays, centre maps and the attention of labelled nuclei.
+"""Pictures of a net at work: overlays, centre maps, attention, the shape that was learned.
 
 The same pictures go into the run folder (`figures/`) and to loggers that take images.
 """
@@ -12,6 +12,9 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 from PIL import Image
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
@@ -82,10 +85,39 @@ def center_pictures(net: Any, data: NucleiData) -> dict[str, np.ndarray]:
     return pictures
 
 
+def shape_pictures(net: Any) -> dict[str, np.ndarray]:
+    """The canonical shape with its outline and the circle of the same mean radius.
+
+    Source: Fig. 3 of Costa et al., MIDL 2022. Empty for nets without such a shape.
+    """
+    if not hasattr(net, "canonical_shape"):
+        return {}
+    shape = net.canonical_shape(128).cpu().numpy()
+    middles = (np.arange(len(shape)) + 0.5) / len(shape) * 2 - 1
+    figure = Figure(figsize=(5.0, 4.4), dpi=150, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    shown = axes.imshow(shape, extent=(-1, 1, 1, -1), vmin=0, vmax=1, cmap="inferno")
+    if shape.min() < 0.5 <= shape.max():
+        axes.contour(middles, middles, shape, [0.5], colors="#56B4E9", linewidths=1.5)
+    radius, deviation = net.outline_radius(), net.angular_deviation()
+    if np.isfinite(radius):
+        axes.add_patch(Circle((0, 0), radius, fill=False, ls=":", lw=1.5, color="k", zorder=3))
+    text = f"mean radius {radius:.3f} (dots), angular deviation {deviation:.4f}"
+    axes.set_title(f"canonical shape, p = 0.5 (line)\n{text}", loc="left", fontsize=9)
+    axes.set(xlabel="x'", ylabel="y'")
+    figure.colorbar(shown, ax=axes, label="p(s)")
+    canvas.draw()
+    return {"canonical_shape": np.array(canvas.buffer_rgba())[..., :3]}
+
+
 def write_figures(folder: Path, net: nn.Module, data: NucleiData, threshold: float) -> None:
-    """Write `overlays.png`, and `center_map.png` and `attention_map.png` where there are any."""
+    """Write `overlays.png`, and what else a net has.
+
+    `center_map.png`, `attention_map.png`, `canonical_shape.png`.
+    """
     save_overlays(folder / "overlays.png", overlay_rows(net, data, threshold))
-    for name, picture in center_pictures(net, data).items():
+    for name, picture in (center_pictures(net, data) | shape_pictures(net)).items():
         Image.fromarray(picture).save(folder / f"{name}.png")
 
 
@@ -107,9 +139,10 @@ class PreviewImages(Callback):
         task: Any = pl_module
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         rows = overlay_rows(task.net, data, task.headline, self.count)
+        single = center_pictures(task.net, data) | shape_pictures(task.net)
         pictures: dict[str, Sequence[np.ndarray]] = {
             "overlays": [_panel(row) for row in rows],
-            **{name: [picture] for name, picture in center_pictures(task.net, data).items()},
+            **{name: [picture] for name, picture in single.items()},
         }
         for logger in takers:
             for name, images in pictures.items():

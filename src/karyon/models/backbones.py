@@ -1,19 +1,21 @@
-"""Feature pyramids: torchvision's ResNets, and a compact net for nuclei on two cores.
+"""Backbones: torchvision's ResNets, with a feature pyramid or plain, and a compact pyramid.
 
 On images the size of nuclei the heads, not the backbone, are the cost; `compact` keeps the
-pyramid at 64 channels and strides 4, 8 and 16, and learns from scratch.
+pyramid at 64 channels and strides 4, 8 and 16, and learns from scratch on two cores.
 """
 
 from collections.abc import Sequence
 
-from torch import nn
-from torchvision.models import resnet
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models import list_models, resnet
+from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from karyon.models.attention import AttendedLevels, DecomposedAttention
 from karyon.models.side import aside
-from karyon.types import UserError
+from karyon.types import UserError, one_of
 
 Attention = Sequence[str]
 
@@ -118,3 +120,66 @@ def compact_fpn(
         channels,
         AttendedLevels([int(p[1]) - 2 for p in wanted], channels, extra_level),
     )
+
+
+class ResNetBody(nn.Module):
+    """A torchvision ResNet up to its last stage, made by `resnet_body`.
+
+    Attributes:
+        body: The ResNet under torchvision's parameter names, without pooling and `fc`.
+        out_channels: Channels C of the last stage.
+        stride: Pixels between two cells of its map.
+    """
+
+    def __init__(self, net: resnet.ResNet, stride: int):
+        super().__init__()
+        self.out_channels: int = net.fc.in_features
+        self.stride = stride
+        self.body = IntermediateLayerGetter(net, {"layer4": "layer4"})
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map of the last stage, `(B, C, ceil(H / stride), ceil(W / stride))`.
+
+        Args:
+            images: `(B, 3, H, W)`, normalised.
+        """
+        features: Tensor = self.body(images)["layer4"]
+        return features
+
+
+def resnet_body(name: str = "resnet50", dilated: bool = True) -> ResNetBody:
+    """A ResNet without pyramid, for nets that predict from its last stage.
+
+    Batch normalisation is trained. Dilation adds no parameter, so ImageNet weights load.
+
+    Args:
+        name: Constructor in `torchvision.models.resnet`, such as `resnet18`.
+        dilated: The last stage keeps the resolution of the one before and dilates its 3 x 3
+            convolutions by 2 instead (stride 16, otherwise 32).
+
+    Raises:
+        UserError: If torchvision has no such ResNet.
+    """
+    one_of("model.backbone.name", name, tuple(list_models(models, include="*resne*t*")))
+    net = getattr(resnet, name)(weights=None)
+    if dilated:
+        _dilate(net.layer4)
+    return ResNetBody(net, 16 if dilated else 32)
+
+
+def _dilate(stage: nn.Module) -> None:
+    """Replace a stage's stride by dilation, exactly: what it computes lies on a finer grid.
+
+    torchvision does so for bottlenecks alone. Convolutions before the strided one, and itself,
+    read the map of the stage before and keep their reach; the 3 x 3 ones after it reach twice
+    as far.
+    """
+    after = False
+    for name, conv in stage.named_modules():
+        if not isinstance(conv, nn.Conv2d):
+            continue
+        if after and conv.kernel_size == (3, 3):
+            conv.dilation = conv.padding = (2, 2)
+        if conv.stride == (2, 2):
+            conv.stride = (1, 1)
+            after |= "downsample" not in name

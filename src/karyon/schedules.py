@@ -1,0 +1,52 @@
+"""Learning rate schedules as factors on the largest rate, functions of step and total steps."""
+
+import math
+
+
+def one_cycle(
+    step: int,
+    total: int,
+    warmup: float = 0.3,
+    initial_div: float = 25.0,
+    final_div: float = 1e4,
+) -> float:
+    """Factor on the learning rate: half a cosine up to 1, another one down to almost 0.
+
+    The learning rate of `torch.optim.lr_scheduler.OneCycleLR` with its defaults (Smith and
+    Topin, *Super-convergence*, 2019). Momentum stays as it is.
+
+    Args:
+        step: Optimiser steps done.
+        total: Steps of the whole training.
+        warmup: Share of the steps in which the rate rises, below 1.
+        initial_div: The first factor is one over this.
+        final_div: The last factor is the first one over this.
+
+    Returns:
+        A factor in (0, 1].
+    """
+    first, top, last = 1 / initial_div, warmup * total - 1, total - 1
+    if step < top:
+        return _half_cosine(first, 1.0, step / top)
+    return _half_cosine(1.0, first / final_div, min((step - top) / (last - top), 1.0))
+
+
+def staircase(step: int, total: int, every: int, factor: float) -> float:
+    """Factor on the learning rate: multiplied by `factor` after each `every` steps.
+
+    Source: the authors' code of DIST (Naylor et al., 2019): 0.96 every ten epochs.
+
+    Args:
+        step: Optimiser steps done.
+        total: Steps of the whole training, without influence.
+        every: Steps on one stair, at least 1.
+        factor: Ratio of two stairs, in (0, 1].
+
+    Returns:
+        A factor in (0, 1].
+    """
+    return factor ** (step // every)
+
+
+def _half_cosine(start: float, end: float, part: float) -> float:
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * part))

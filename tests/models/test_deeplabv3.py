@@ -1,0 +1,167 @@
+"""DeepLabV3: both kinds of targets, a batch of one image, losses by hand, the command line."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import draw
+from runs_support import SMALL
+from torch import nn
+from torchvision.models import resnet18
+
+from karyon.cli.main import main
+from karyon.data.targets import to_binary, to_target, to_tensor
+from karyon.models import deeplabv3, resnet_body
+from karyon.models.deeplabv3 import SingleBatchNorm, foreground, smooth_dice
+from karyon.models.semantic import Wanted
+from karyon.types import UserError
+
+FEW = [option for option in SMALL if not option.startswith("model.")]
+
+
+class Body(nn.Sequential):
+    """In place of a ResNet: cells of 16 px, 8 channels."""
+
+    out_channels, stride = 8, 16
+
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 8, 16, stride=16), nn.ReLU())
+
+
+def make(**options):
+    torch.manual_seed(0)
+    return deeplabv3(Body(), **options)
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return deeplabv3(resnet_body("resnet18"))
+
+
+def test_either_kind_of_target_gives_the_foreground():
+    labels = np.array([[0, 3, 3], [1, 0, 0]], np.int32)
+    wanted = [[False, True, True], [True, False, False]]
+    assert foreground(to_target(labels)).tolist() == wanted
+    assert foreground(to_binary(labels)).tolist() == wanted
+
+
+def test_the_losses_do_not_depend_on_the_kind_of_target():
+    net = make()
+    _, labels = draw((20, 30), 4, 0)
+    raw = torch.randn(1, 32, 32)
+    first, second = (net.losses(raw, [kind(labels)]) for kind in (to_target, to_binary))
+    assert first == second
+
+
+def test_the_losses_by_hand():
+    mask = np.zeros((4, 8), np.int32)
+    mask[:2] = 1  # 16 of 32 pixels
+    raw = torch.full((1, 32, 32), 2.0)
+    losses = make(dice=0.5).losses(raw, [to_target(mask)])
+    p = 1 / (1 + np.exp(-2))
+    # Padding does not count: half of the pixels are ones, half are zeros.
+    assert losses["loss_bce"].item() == pytest.approx(-(np.log(p) + np.log(1 - p)) / 2)
+    wanted = 0.5 * (1 - (2 * 16 * p + 1) / (32 * p + 16 + 1))
+    assert losses["loss_dice"].item() == pytest.approx(wanted)
+    assert list(make().losses(raw, [to_target(mask)])) == ["loss_bce"]
+
+
+def test_two_empty_masks_agree():
+    nothing = torch.zeros(2, 4, 4)
+    assert smooth_dice(nothing, Wanted(nothing, nothing == 0)).item() == 0
+
+
+def test_one_value_a_channel_is_normalised_by_the_running_statistics():
+    norm = SingleBatchNorm(3)
+    with torch.no_grad():
+        norm.running_mean.copy_(torch.tensor([1.0, 2, 3]))
+        norm.running_var.fill_(4)
+    out = norm(torch.tensor([3.0, 2, 1]).view(1, 3, 1, 1))
+    assert out.flatten().tolist() == pytest.approx([1, 0, -1], abs=1e-5)  # (x - mean) / 2
+    assert norm.running_mean.tolist() == [1, 2, 3]
+    x = torch.rand(2, 3, 1, 1)  # two values: torch's own
+    torch.testing.assert_close(norm(x), F.batch_norm(x, None, None, training=True))
+    assert norm.running_mean[0] != 1
+
+
+@pytest.mark.parametrize("sizes", [[(1, 1)], [(17, 40), (48, 33)]])
+def test_batches_of_one_and_of_odd_sizes_train(net, sizes):
+    net.train()
+    images = [torch.rand(3, *size) for size in sizes]
+    targets = [to_binary(np.zeros(size, np.int32)) for size in sizes]
+    losses = net(images, targets)
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    net.eval()
+    with torch.inference_mode():
+        found = net(images)
+    assert [f["label_map"].shape for f in found] == sizes
+
+
+def test_the_bodys_names_are_torchvisions(net):
+    names = set(net.backbone.body.state_dict())
+    assert names == {n for n in resnet18(weights=None).state_dict() if not n.startswith("fc.")}
+
+
+def test_logits_are_upsampled_to_the_image(net):
+    net.eval()
+    with torch.inference_mode():
+        batch = torch.rand(1, 3, 64, 48)
+        cells = net.classifier(net.backbone(batch))
+        assert cells.shape == (1, 1, 4, 3)  # stride 16
+        assert net.raw(batch).shape == (1, 64, 48)
+
+
+def test_the_score_is_the_mean_probability():
+    probability = np.zeros((12, 20))
+    probability[2:8, 2:8] = 0.6
+    probability[2:8, 10:16] = 0.9
+    labels, scores = make().instances(probability)
+    assert scores[labels[4, 4] - 1] == pytest.approx(0.6)
+    assert scores[labels[4, 12] - 1] == pytest.approx(0.9)
+
+
+def test_options_reach_the_instances():
+    probability = np.zeros((20, 40))
+    probability[3:17, 3:17] = probability[3:17, 20:34] = 0.8
+    probability[9:11, 17:20] = 0.8  # a bridge of 2 px
+    assert make().instances(probability)[0].max() == 1
+    assert make(instances="watershed").instances(probability)[0].max() == 2
+    assert make(instances="watershed", h=9.0).instances(probability)[0].max() == 1
+    assert make(threshold=0.85).instances(probability)[0].max() == 0
+    assert make(min_size=500).instances(probability)[0].max() == 0
+    with pytest.raises(UserError, match=r"model\.instances=x is unknown"):
+        make(instances="x")
+
+
+def test_a_drawn_image_is_learned():
+    image, labels = draw((64, 64), 5, 0)
+    images, targets = [to_tensor(image)] * 2, [to_binary(labels)] * 2
+    net = make()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(20):
+        loss = net(images, targets)["loss_bce"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-3:]) < 0.7 * losses[0]
+
+
+def test_it_trains_and_is_evaluated(tmp_path):
+    runs = tmp_path / "runs"
+    options = ["model=deeplabv3", "model.dice=1", "model.instances=watershed"]
+    assert main(["train", f"runs={runs}", *FEW, *options]) == 0
+    (path,) = runs.rglob("summary.json")
+    summary = json.loads(path.read_text())
+    assert summary["steps"] == 2
+    assert set(summary["test"]["map"]) == {"pooled", "per_image"}
+    checkpoint = path.parent / "checkpoints" / "last.ckpt"
+    command = ["evaluate", f"checkpoint={checkpoint}", f"output={tmp_path}", "trainer=cpu"]
+    assert main([*command, "+trainer.limit_test_batches=1"]) == 0
+    scores = json.loads((tmp_path / "summary.json").read_text())
+    assert scores == {key: summary[key] for key in scores}
