@@ -133,7 +133,7 @@ def test_show_colours_the_kept_labels(run, root, tmp_path):
         (["list", "kumra"], "'kumra'; did you mean 'kumar'?"),
         (["list", "base"], "no data set 'base'"),
         (["check"], "0 data sets named"),
-        (["check", "zzz"], "no data set 'zzz'; there is bbbc038, bbbc360"),
+        (["check", "zzz"], "no data set 'zzz'; there is bbbc038, bbbc038_patches"),
         (["check", "kumar", "data.source.root=nowhere"], "nowhere: no such folder"),
         (["check", "bbbc038", "--fast"], "--fast"),
         (["prepare", "bbbc038"], "-o/--output"),

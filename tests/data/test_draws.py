@@ -101,7 +101,9 @@ def test_a_resumed_run_sees_what_the_whole_run_would_have(tmp_path, stop, killed
 
 
 class Share:
-    """The three numbers that the data module asks of a trainer."""
+    """The numbers that the data module asks of a trainer."""
+
+    accumulate_grad_batches = 1
 
     def __init__(self, rank, world, step=0):
         self.global_rank, self.world_size, self.global_step = rank, world, step

@@ -2,6 +2,7 @@
 
 import doctest
 from datetime import timedelta
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from karyon.ops.contingency import contingency
 
 NAMES = (
     *("map", "aji", "ncs", "precision", "recall", "pq"),
-    *("f1", "f1_mean", "pixel_iou", "pixel_dice"),
+    *("f1", "f1_50", "f1_mean", "pixel_iou", "pixel_dice"),
 )
 THRESHOLDS = (0.0, 0.3, 0.5, 0.9)
 
@@ -94,6 +95,61 @@ def test_per_image_average_is_the_mean_of_the_definitions():
             assert result[f"{name}_per_image"][k].item() == pytest.approx(np.mean(values))
         assert result["detections"][k] == sum(len(oracles.masks(p)) for _, p in maps)
         assert result["nuclei"][k] == sum(len(oracles.masks(t)) for t, _ in maps)
+
+
+def test_f1_and_foreground_of_patches_are_those_of_their_definitions():
+    # Two patches without a nucleus, of which one stays empty (1 at every threshold), and halves of
+    # a nucleus (IoU exactly 1/2, two candidates for one) beside drawn ones.
+    empty, halves = np.zeros((4, 6), int), np.zeros((4, 6), int)
+    halves[:, 1:5] = 1
+    false, split = halves.copy(), halves.copy()
+    split[:, 3:5] = 2
+    maps = [oracles.random_maps(seed) for seed in range(4)]
+    maps += [(empty, empty), (empty, false), (halves, split)]
+    result = score_all([(torch.from_numpy(t), numbered(p)) for t, p in maps])
+    # (TP, nuclei + predictions) of each patch at each threshold, by trying all assignments
+    counts = np.array(
+        [
+            [
+                (oracles.matches(t, p, Fraction(k, 10), inclusive=True), objects(t) + objects(p))
+                for k in range(1, 11)
+            ]
+            for t, p in maps
+        ]
+    )
+    tp, total = counts[..., 0], counts[..., 1]
+    each = np.where(total > 0, 2 * tp / np.maximum(total, 1), 1.0)
+    pooled = 2 * tp.sum(0) / total.sum(0)
+    shown = result["f1_mean_per_image"][0].item(), result["f1_mean_pooled"][0].item()
+    assert shown == (pytest.approx(each.mean()), pytest.approx(pooled.mean()))
+    shown = result["f1_50_per_image"][0].item(), result["f1_50_pooled"][0].item()
+    assert shown == (pytest.approx(each[:, 4].mean()), pytest.approx(pooled[4]))
+    assert each[4].tolist() == [1.0] * 10 and each[5].tolist() == [0.0] * 10
+    assert each[6].tolist() == pytest.approx([2 / 3] * 5 + [0.0] * 5)
+    assert result["f1_50_pooled"][0] > result["f1_pooled"][0]  # exactly 1/2 is no match of f1
+    both, either, sizes = (
+        np.array([pixels(t > 0, p > 0) for t, p in maps])
+        for pixels in (
+            lambda t, p: (t & p).sum(),
+            lambda t, p: (t | p).sum(),
+            lambda t, p: t.sum() + p.sum(),
+        )
+    )
+    iou, dice = result["pixel_iou_pooled"][0].item(), result["pixel_dice_pooled"][0].item()
+    assert iou == pytest.approx(both.sum() / either.sum())
+    assert dice == pytest.approx(2 * both.sum() / sizes.sum()) == pytest.approx(2 * iou / (1 + iou))
+    mean = np.where(either > 0, both / np.maximum(either, 1), 1.0).mean()
+    assert result["pixel_iou_per_image"][0].item() == pytest.approx(mean)
+
+
+def objects(labels):
+    return len(oracles.masks(labels))
+
+
+def numbered(pred):
+    """A prediction of these nuclei, all of score 0.9."""
+    ids, label_map = np.unique(np.append(pred, 0), return_inverse=True)
+    return prediction(label_map[:-1].reshape(pred.shape), [0.9] * (len(ids) - 1))
 
 
 def test_pooled_average_is_the_score_of_all_images_side_by_side():
@@ -167,7 +223,7 @@ def test_a_data_set_without_images_is_not_perfect():
         (NormalizedCoverageScore, ("ncs",)),
         (PrecisionRecall, ("precision", "recall")),
         (PanopticQuality, ("pq",)),
-        (F1, ("f1", "f1_mean")),
+        (F1, ("f1", "f1_50", "f1_mean")),
         (ForegroundOverlap, ("pixel_iou", "pixel_dice")),
     ],
 )

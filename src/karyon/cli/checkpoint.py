@@ -1,10 +1,15 @@
 """A trained net back from a checkpoint, without running any code that the file could name."""
 
+import copy
+import difflib
+import inspect
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.utils import get_object
 from torch import nn
 
 import karyon.data
@@ -31,7 +36,7 @@ class Trained:
         net: The net in eval mode.
         normalize: The normalisation it was trained with.
         threshold: The calibrated score threshold, 0.5 if the run was cut before calibration.
-        config: The configuration stored with it.
+        config: The configuration stored with it, with the model options that were asked for.
     """
 
     net: nn.Module
@@ -40,11 +45,17 @@ class Trained:
     config: dict[str, Any]
 
 
-def load(path: str | Path) -> Trained:
+def load(path: str | Path, options: Mapping[str, Any] | None = None) -> Trained:
     """Rebuild a net from a checkpoint that `karyon train` wrote.
 
+    Args:
+        path: The file.
+        options: Options of the model to be other than in training, such as
+            `{"roi.score_thresh": 0.3}`; they must not change which weights there are.
+
     Raises:
-        UserError: If the file is missing, damaged, holds code, or is not karyon's.
+        UserError: If the file is missing, damaged, holds code, or is not karyon's; if the model
+            has no such option, or the weights do not fit it any more.
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such checkpoint; give the .ckpt of a run's checkpoints folder")
@@ -57,11 +68,54 @@ def load(path: str | Path) -> Trained:
         )
     config = stored["config"]
     _check_targets(config, path)
+    if options:
+        config = {**config, "model": changed(config["model"], options)}
+        _check_targets(config, path)
     net = build(config["model"])
     load_weights(net, str(path), "", complete=True)
     threshold = stored.get("calibrated_threshold")
     net.eval().to(memory_format=torch.channels_last)
     return Trained(net, build(config["normalize"]), 0.5 if threshold is None else threshold, config)
+
+
+def changed(model: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a model's configuration with some options changed.
+
+    Args:
+        model: The configuration of a model, as stored with its weights.
+        options: Values by dotted key. A key is one that was stored or a parameter of the
+            constructor, whose default acted when the net was trained.
+
+    Raises:
+        UserError: For any other key, with the nearest that exists.
+    """
+    model = copy.deepcopy(model)
+    known = list(dict.fromkeys(_options(model)))
+    for key, value in options.items():
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1, 0.5)
+            rest = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
+            name = str(model.get("_target_")).rpartition(".")[2]
+            raise UserError(f"model.{key}={value}: {name} has no such option; {rest}")
+        *path, last = key.split(".")
+        node = model
+        for part in path:
+            node = node[part]
+        node[last] = value
+    return model
+
+
+def _options(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted keys of what is stored, and of the named parameters of what is called."""
+    if target := node.get("_target_"):
+        for name, parameter in inspect.signature(get_object(target)).parameters.items():
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                yield prefix + name
+    for key, value in node.items():
+        if not key.startswith("_"):
+            yield prefix + key
+            if isinstance(value, dict):
+                yield from _options(value, f"{prefix}{key}.")
 
 
 def _check_targets(node: Any, path: str | Path) -> None:

@@ -241,7 +241,9 @@ def configure(name: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def _place(config: DictConfig) -> str:
-    return str(config.data.source.get("root") or "drawn, needs no files")
+    source = config.data.source
+    source = source.get("source", source)  # of a data set that shows another one's images
+    return str(source.get("root") or "drawn, needs no files")
 
 
 def _count(record: Record) -> int:

@@ -2,11 +2,14 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytorch_lightning as pl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
@@ -15,7 +18,8 @@ from karyon.cli.checkpoint import load
 from karyon.cli.config import build, compose
 from karyon.cli.resume import is_main
 from karyon.cli.score import score_folders
-from karyon.cli.train import quiet, summarise, write_curve, write_rows
+from karyon.cli.summary import summarise, write_curve, write_rows
+from karyon.cli.train import quiet
 from karyon.metrics import CocoAveragePrecision
 from karyon.runs import write_json
 from karyon.task import SegmentationTask
@@ -28,6 +32,7 @@ A checkpoint on the test images of a data set:
   karyon evaluate checkpoint=runs/demo/pa/checkpoints/best.ckpt
   karyon evaluate checkpoint=last.ckpt data=kumar -o scores
   karyon evaluate checkpoint=last.ckpt coco=true
+  karyon evaluate checkpoint=last.ckpt model.roi.nms_thresh=0.3 -o nms
 
 Label images of any tool (TIFF, PNG, NPY; folder or zip) against the truth:
   karyon evaluate pred=out gt=my_images/labels
@@ -37,6 +42,7 @@ Label images of any tool (TIFF, PNG, NPY; folder or zip) against the truth:
 Without data=... the data set of the run is used. Prints the scores at the threshold 0.5 (or
 score_threshold=...), at the calibrated one and at the best, which looks at the labels. coco=true
 adds COCO's AP of boxes and masks ranked by score (needs pip install 'karyon[coco]').
+model.KEY=VALUE changes an option of the net that has no weights; summary.json then names it.
 
 Folders are paired by name: a.tif, a_labels.png, a_masks.npy and a_cp_masks.png are all about a.
 What has no partner is named and not scored. A binary mask is refused; masks=components takes its
@@ -54,10 +60,22 @@ def main(arguments: Sequence[str]) -> int:
     if any(word.split("=")[0] in ("pred", "gt") for word in words):
         return score_folders(words)
     quiet()
-    config = compose("evaluate", words)
+    changes = [word for word in words if word.startswith("model.")]
+    config = compose("evaluate", [word for word in words if word not in changes])
     if OmegaConf.is_missing(config, "checkpoint"):
         raise UserError("evaluate needs checkpoint=FILE, or pred=FOLDER gt=FOLDER")
-    return score_checkpoint(config)
+    return score_checkpoint(config, dict(_model_option(word) for word in changes))
+
+
+def _model_option(word: str) -> tuple[str, Any]:
+    """Key and value of `model.KEY=VALUE`, read as every other override is."""
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        raise UserError(f"{word!r} is not an override; write model.KEY=VALUE") from error
+    if override.is_sweep_override():
+        raise UserError(f"{word!r} is a list of values; evaluate once for each")
+    return override.key_or_group.removeprefix("model."), override.value()
 
 
 def _long_output(arguments: Sequence[str]) -> list[str]:
@@ -71,9 +89,14 @@ def _long_output(arguments: Sequence[str]) -> list[str]:
     return words
 
 
-def score_checkpoint(config: DictConfig) -> int:
-    """Test a checkpoint as configured; print and write the scores."""
-    trained = load(config.checkpoint)
+def score_checkpoint(config: DictConfig, options: Mapping[str, Any] = MappingProxyType({})) -> int:
+    """Test a checkpoint as configured; print and write the scores.
+
+    Args:
+        config: The composed `conf/evaluate.yaml`.
+        options: Options of the model that differ from the training's, by dotted key.
+    """
+    trained = load(config.checkpoint, options)
     stored = {key: value for key, value in trained.config["data"].items() if key != "normalize"}
     with open_dict(config):
         config.data = stored if config.get("data") is None else config.data
@@ -91,6 +114,8 @@ def score_checkpoint(config: DictConfig) -> int:
     trainer.test(task, datamodule=data, verbose=False)
     scores, rows, reached = task.test_scores(), task.rows_per_image(), caps_reached(trained.net)
     result: dict[str, Any] = summarise(scores, task.test_thresholds)
+    if options:
+        result["model_options"] = dict(options)
     if ranked:
         result["coco"] = {name: round(value, 6) for name, value in ranked.ap.compute().items()}
     if reached:

@@ -16,7 +16,7 @@ from rich.progress import track
 from rich.table import Table
 from scipy import ndimage
 
-from karyon.cli.train import write_rows
+from karyon.cli.summary import write_rows
 from karyon.data import pairing
 from karyon.data.files import FileTree
 from karyon.data.images import check_instances, read_label_map

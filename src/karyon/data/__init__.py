@@ -9,6 +9,7 @@ from karyon.data.kumar import Kumar
 from karyon.data.manifest import read_manifest, write_manifest
 from karyon.data.module import NucleiData
 from karyon.data.synthetic import Synthetic
+from karyon.data.tiles import Tiles
 from karyon.data.tnbc import TNBC
 from karyon.data.transforms import flips, light, strong
 
@@ -23,6 +24,7 @@ __all__ = [
     "NucleiData",
     "Prepared",
     "Synthetic",
+    "Tiles",
     "flips",
     "light",
     "read_manifest",

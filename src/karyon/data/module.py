@@ -122,6 +122,16 @@ def free_workers() -> int:
     return min(4, max((cores or 1) // devices - 1, 0)) if devices else 0
 
 
+def _not_shared(batch_size: int, world: int, parts: int) -> str:
+    """Why a batch is refused, and what to write."""
+    pieces = f"{world} processes" + (f" with accumulate={parts}" if parts > 1 else "")
+    fits = ", ".join(str(n) for n in range(1, batch_size + 1) if batch_size % n == 0)
+    return (
+        f"data.batch_size={batch_size} cannot be shared by {pieces}; use a multiple of "
+        f"{world * parts}, or processes times accumulate equal to {fits}"
+    )
+
+
 def collate(items: Sequence[tuple[Any, Any, str]]) -> Batch:
     """Images differ in size, so a batch is lists."""
     images, targets, ids = zip(*items, strict=True)
@@ -141,7 +151,7 @@ class NucleiData(pl.LightningDataModule):
         manifest: Or: a `manifest.json` of an earlier run, to keep exactly its labels.
         annotation_seed: Seed of the kept labels.
         seed: Seed of order and augmentation.
-        batch_size: Images a step over all processes together.
+        batch_size: Images of an optimiser step, over all processes and accumulated parts.
         steps: Training steps.
         pasted: At most so many labelled nuclei are pasted into a training image.
         workers: Loader processes; 0 loads in the training process, None chooses: several where
@@ -243,18 +253,16 @@ class NucleiData(pl.LightningDataModule):
         return sum(len(target["boxes"]) for target in self.kept_targets())
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Draws from the current step on, this process's share of each batch."""
-        rank, world, done = 0, 1, 0
+        """Draws from the current step on: this process's share of each batch, in its parts."""
+        rank, world, parts, done = 0, 1, 1, 0
         if self.trainer is not None:
             rank, world = self.trainer.global_rank, self.trainer.world_size
-            done = self.trainer.global_step
-        if self.batch_size % world:
-            raise UserError(
-                f"data.batch_size={self.batch_size} cannot be shared by {world} processes; "
-                f"use a multiple of {world}"
-            )
+            parts, done = self.trainer.accumulate_grad_batches, self.trainer.global_step
+        size, rest = divmod(self.batch_size, world * parts)
+        if rest:
+            raise UserError(_not_shared(self.batch_size, world, parts))
         draws = Draws(self.steps * self.batch_size, done * self.batch_size, rank, world)
-        return self._loader(self.train_set, self.batch_size // world, draws)
+        return self._loader(self.train_set, size, draws)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """All labels of the validation split."""

@@ -177,6 +177,10 @@ def _pq(c: Counts) -> np.ndarray:
     return ratio(2 * c.matched_iou, c.n_true + c.n_pred, nothing(c))
 
 
+def _f1_50(c: Counts) -> np.ndarray:
+    return f1(c.matched_tenths[..., TENTHS.index(Fraction(1, 2))], c)
+
+
 def _f1_mean(c: Counts) -> np.ndarray:
     # the denominator is the same at every threshold, so the mean of F1s is the F1 of the mean
     return f1(c.matched_tenths.mean(-1), c)
@@ -199,6 +203,7 @@ SCORES: Mapping[str, Callable[[Counts], np.ndarray]] = MappingProxyType(
         "recall": _recall,
         "pq": _pq,
         "f1": _f1,
+        "f1_50": _f1_50,
         "f1_mean": _f1_mean,
         "pixel_iou": _pixel_iou,
         "pixel_dice": _pixel_dice,

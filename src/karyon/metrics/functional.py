@@ -203,14 +203,17 @@ def mean_f1(
 
     .. math:: F_1^{mean} = \frac{1}{10} \cdot \sum_t \frac{2\,TP_t}{2\,TP_t + FP_t + FN_t}
 
-    At 1.0 only nuclei that are right to the pixel count. The paper's F1 at 0.5 is this with the
-    one threshold 0.5; `f1` differs from it in pairs of exactly 1/2.
+    At 1.0 only nuclei that are right to the pixel count. `f1_50` is the F1 of the one threshold
+    0.5, the paper's other figure; `f1` differs from it in pairs of exactly 1/2, which are no
+    match there. A patch without nuclei in which none was found is 1 at every threshold, so that
+    a mean over patches is higher, and a mean over thresholds may be as high as F1 at 0.5.
 
     Metric:
-        Names: f1_mean
+        Names: f1_50, f1_mean
         Matching: one to one, as many pairs as possible at each t (as StarDist does); up to an IoU
             of 1/2 a nucleus can have several candidates
-        Threshold: IoU >= t, not strict, compared in integers, for t = 0.1, 0.2, ..., 1.0
+        Threshold: IoU >= t, not strict, compared in integers, for t = 0.1, 0.2, ..., 1.0;
+            0.5 for f1_50
         Averages: pooled (TP, FP and FN of all images added at each t) and per image
         Empty: both maps 1, one of them 0
         Range: 0 to 1, higher is better

@@ -213,8 +213,8 @@ class F1(InstanceScores):
     """F1 at an IoU of 0.5 and its mean over 0.1, ..., 1.0, see `functional.mean_f1`."""
 
     def compute(self) -> dict[str, Tensor]:
-        """`f1_...` and `f1_mean_...`, each `(thresholds,)` `float64`."""
-        return self.averages("f1", "f1_mean")
+        """`f1_...`, `f1_50_...` and `f1_mean_...`, each `(thresholds,)` `float64`."""
+        return self.averages("f1", "f1_50", "f1_mean")
 
 
 class ForegroundOverlap(InstanceScores):

@@ -1,0 +1,54 @@
+"""Seconds that one training step of an experiment takes on this machine: the median, printed.
+
+python experiments/canonical_shape/seconds.py experiment=canonical_shape [key=value ...]
+
+Loading and augmentation count, as in training; reading images from disk does not, because a run
+reads its training images before its first step.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+import pytorch_lightning as pl
+
+from karyon.cli.config import build, compose
+from karyon.cli.train import build_data, build_task, quiet
+
+STEPS, FIRST = 20, 3
+"""Steps that are timed, and steps before them, in which memory is first asked for."""
+
+
+class Clock(pl.Callback):
+    """When each step was done."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_train_batch_end(self, *of: Any) -> None:
+        """Note the time."""
+        self.times.append(time.monotonic())
+
+
+def seconds_a_step(overrides: Sequence[str]) -> float:
+    """Train `FIRST + STEPS` steps on 40 images of the data set, without validation."""
+    quiet()
+    short = ["data.source.images=40", f"steps={FIRST + STEPS}", "val_every=1000000"]
+    config = compose("train", [*overrides, *short])
+    data, clock = build_data(config), Clock()
+    for _ in data.kept_targets():  # reads the training images
+        pass
+    pl.seed_everything(config.seed, verbose=False)
+    task = build_task(config, build(config.model))
+    quietly = {"enable_progress_bar": False, "enable_checkpointing": False, "logger": False}
+    trainer = build(config.trainer, callbacks=[clock], limit_val_batches=0, **quietly)
+    trainer.fit(task, datamodule=data)
+    done = clock.times[FIRST - 1 :]
+    return median(after - before for before, after in pairwise(done))
+
+
+if __name__ == "__main__":
+    print(f"{seconds_a_step(sys.argv[1:]):.4f}")
