@@ -44,6 +44,7 @@ def results(run: Path) -> dict:
     }
     found["summary"] = json.loads((run / "summary.json").read_text())
     assert found["summary"].pop("train_seconds") > 0
+    assert found["summary"].pop("speed")["measured_by"] == "run"
     return found
 
 

@@ -1,31 +1,48 @@
-"""`karyon predict`: label TIFFs and overlays for images that the net has not seen."""
+"""`karyon predict`: label TIFFs, tables and overlays for images that the net has not seen."""
 
 import argparse
+import csv
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
+from karyon.atomic import replacing
 from karyon.cli.checkpoint import Trained, load
 from karyon.data.images import read_image
 from karyon.export import draw_contours, to_display, write_label_tiff
 from karyon.ops.labels import at_threshold
 from karyon.previews import predict_one
-from karyon.types import UserError
+from karyon.processes import place
+from karyon.types import Prediction, UserError
 
 SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"}
 
 EXAMPLES = """examples:
   karyon predict runs/demo/pa/checkpoints/last.ckpt slide.tif -o out
   karyon predict last.ckpt images/ more/*.png -o out --score-threshold 0.3
+  karyon predict last.ckpt slides/ -o out --share 2/4    the second of four processes
 
 For every image NAME it writes NAME_labels.tif (0 background, 1..N nuclei, best score first,
-16 bits, 32 where needed) and NAME_overlay.png.
+16 bits, 32 where needed), NAME_overlay.png and NAME_nuclei.csv: a line for each nucleus with its
+label, score, area, centroid and box, and for canonical_shape the shape behind it. Pixels; the
+upper left corner of the image is 0, 0, and the first pixel's middle 0.5, 0.5.
 """
+
+COLUMNS = (
+    "label", "score", "area_px", "centroid_x", "centroid_y",
+    "box_left", "box_top", "box_right", "box_bottom",
+)  # fmt: skip
+SHAPE_COLUMNS = (
+    "shape_x", "shape_y", "semi_major_px", "semi_minor_px", "angle_rad", "shape_area_px",
+)  # fmt: skip
+"""`parameters` of a prediction; the angle is the major axis', from x towards y (downwards)."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,9 +58,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("-o", "--output", required=True, type=Path, help="folder for the results")
     add_net_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
+    default = "default: what torchrun or srun has started, else 1/1"
+    parser.add_argument(
+        "--share", metavar="I/N", help=f"only each N-th image, from I on; {default}"
+    )
     options = parser.parse_args(arguments)
-    images = find_images(options.images)
-    outputs = plan(images, options.output, options.overwrite)
+    every = find_images(options.images)
+    images = share(every, options.share)
+    outputs = plan(every, images, options.output, options.overwrite)
     trained = load(options.checkpoint)
     threshold = trained.threshold if options.score_threshold is None else options.score_threshold
     only_above: Any = getattr(trained.net, "only_above", None)
@@ -93,14 +115,40 @@ def find_images(arguments: Iterable[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def plan(images: Sequence[Path], folder: Path, overwrite: bool) -> dict[Path, Path]:
+def share(images: Sequence[Path], text: str | None) -> list[Path]:
+    """The images of one of several processes: each image belongs to one.
+
+    Args:
+        images: Those of all processes together.
+        text: `I/N`, this process being the I-th (from 1) of N; None asks the environment.
+    """
+    here = place()
+    part, whole = here.rank + 1, here.world
+    if text is not None:
+        numbers = re.fullmatch(r"(\d+)/(\d+)", text)
+        part, whole = (int(n) for n in numbers.groups()) if numbers else (0, 0)
+        if not 1 <= part <= whole:
+            raise UserError(f"--share {text} is not I/N with I from 1 to N; write e.g. 1/4")
+    return list(images[part - 1 :: whole])
+
+
+def plan(
+    every: Sequence[Path], images: Sequence[Path], folder: Path, overwrite: bool
+) -> dict[Path, Path]:
     """Where each image's results go, without the ending.
+
+    Args:
+        every: The images of all processes.
+        images: Those of this one.
+        folder: Folder of the results.
+        overwrite: Whether earlier results may be replaced.
 
     Raises:
         UserError: If two images share a name, or results are there already.
     """
-    outputs = {image: folder / image.stem for image in images}
+    outputs = {image: folder / image.stem for image in every}
     by_output: dict[Path, Path] = {}
+    mine = set(images)
     for image, output in outputs.items():
         if output in by_output:
             raise UserError(
@@ -109,7 +157,7 @@ def plan(images: Sequence[Path], folder: Path, overwrite: bool) -> dict[Path, Pa
             )
         by_output[output] = image
         done = _label_file(output)
-        if done.exists() and not overwrite:
+        if image in mine and done.exists() and not overwrite:
             raise UserError(f"{done}: is there already; choose another -o, or add --overwrite")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -150,4 +198,36 @@ def predict_file(trained: Trained, image: Path, output: Path, threshold: float) 
     write_label_tiff(_label_file(output), labels)
     contours = draw_contours(to_display(pixels), labels)
     Image.fromarray(contours).save(output.with_name(output.name + "_overlay.png"))
+    write_nuclei(output.with_name(output.name + "_nuclei.csv"), prediction, labels)
     return int(labels.max(initial=0))
+
+
+def write_nuclei(path: Path, prediction: Prediction, labels: np.ndarray) -> None:
+    """Write a table with a line for each nucleus of a label map.
+
+    Args:
+        path: The CSV.
+        prediction: Where the nuclei come from; with `parameters` the table has their columns.
+        labels: `(H, W)` `int32`, the prediction's label map or a part of it.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    rows, cols = labels.nonzero()
+    ids = labels[rows, cols]
+    ends = len(prediction["scores"]) + 1
+    area, x, y = (np.bincount(ids, weights=w, minlength=ends) for w in (None, cols, rows))
+    found = area.nonzero()[0]
+    middles = np.stack([x, y], 1)[found] / area[found, None] + 0.5
+    scores, boxes = (prediction[key].cpu().numpy()[found - 1] for key in ("scores", "boxes"))
+    columns: tuple[str, ...] = COLUMNS
+    parts = [scores[:, None], area[found, None], middles, boxes]
+    parameters: Any = prediction.get("parameters")
+    if parameters is not None:
+        columns += SHAPE_COLUMNS
+        parts.append(parameters.cpu().numpy()[found - 1])
+    with replacing(path) as part, part.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for label, values in zip(found, np.hstack(parts), strict=True):
+            writer.writerow([label, *(f"{value:.6g}" for value in values)])

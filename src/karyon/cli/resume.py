@@ -9,6 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from karyon.models.weights import read_file
+from karyon.processes import agree, place
 from karyon.runs import fingerprint, new_run_folder
 from karyon.task import SegmentationTask
 from karyon.types import UserError
@@ -35,19 +36,19 @@ def mark_of(config: DictConfig) -> str:
 
 
 def run_folder(config: DictConfig, mark: str, earlier: Path | None) -> Path:
-    """The folder to work in; processes of a distributed run take that of the first.
+    """The folder to work in; all processes of a distributed run work in that of the first.
 
     Args:
         config: The configuration.
         mark: Its fingerprint.
         earlier: The run to go on with, if there is one.
     """
-    inherited = os.environ.get("KARYON_RUN_DIR")
-    if inherited and "LOCAL_RANK" in os.environ:
-        return Path(inherited)
-    run = earlier or new_run_folder(config.runs, config.name, mark)
-    os.environ["KARYON_RUN_DIR"] = str(run)
-    return run
+    if place().by == "karyon":  # the first process has said it before it started this one
+        return Path(os.environ["KARYON_RUN_DIR"])
+    own = (earlier or new_run_folder(config.runs, config.name, mark)) if is_main() else None
+    run = agree(str(own))
+    os.environ["KARYON_RUN_DIR"] = run
+    return Path(run)
 
 
 @contextmanager
@@ -91,10 +92,11 @@ def resumable(resume: str | None, run: Path, task: SegmentationTask) -> str | No
     own = {key: value.shape for key, value in task.state_dict().items()}
     if own != {key: value.shape for key, value in content["state_dict"].items()}:
         raise UserError(f"resume={resume}: of another net; give the options it was trained with")
-    print(f"{run}: goes on from {resume}, step {content['global_step']}", file=sys.stderr)
+    if is_main():
+        print(f"{run}: goes on from {resume}, step {content['global_step']}", file=sys.stderr)
     return resume
 
 
 def is_main() -> bool:
     """Whether this is the only process, or the first of a distributed run."""
-    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+    return place().rank == 0
