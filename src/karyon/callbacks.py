@@ -3,6 +3,7 @@
 import netrc
 import os
 import sys
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -71,33 +72,98 @@ def progress_bar() -> ProgressBar:
     return RichProgressBar(leave=False) if sys.stderr.isatty() else PlainProgress()
 
 
-def wandb_logger(project: str, group: str, save_dir: str, **options: Any) -> Any:
+BEST_AND_LAST = ("map_pooled", "map_best_threshold", "aji_pooled", "ncs_pooled")
+"""Validation scores of which a W&B run's summary has the best (`.max`) and the last (`.last`)."""
+
+
+def wandb_logger(
+    project: str,
+    save_dir: str,
+    runs: str | None = None,
+    experiment: str = "",
+    group: str | None = None,
+    about: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Any:
     """A Weights & Biases logger that needs no account.
 
     Without an API key it logs offline and prints the command that uploads the run later; it
-    never asks for a key.
+    never asks for a key. Curves are against the optimiser step.
+
+    Args:
+        project: The W&B project.
+        save_dir: The run folder; its name is the id of the W&B run, so that a run that goes on
+            stays one run.
+        runs: The folder that holds all runs; that of a sweep has `sweep.json`.
+        experiment: Name of the run.
+        group: Runs that belong together; None for the sweep's folder name, without a sweep for
+            the experiment.
+        about: `net` and `images` (dotted names, of which the last word counts), `seed`, and what
+            is labelled: `annotation_fraction`, `exemplars`, `crop_fraction`. They become tags
+            and settings of the W&B run.
+        options: For `wandb.init`.
 
     Raises:
         UserError: If wandb is not installed.
     """
     if find_spec("wandb") is None:
-        raise UserError("logger=wandb needs wandb; install it with pip install wandb")
+        raise UserError("logger=wandb needs wandb; install it with pip install 'karyon[wandb]'")
+    import wandb
     from pytorch_lightning.loggers import WandbLogger
 
+    wandb.finish()  # of an earlier training in this process, which is a run of its own
     offline = os.environ.get("WANDB_MODE") == "offline" or not _has_key()
     folder = Path(save_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    options = {"id": folder.name, **options}  # a run that goes on stays one run
+    sweep = None if runs is None else Path(runs).absolute()
+    if group is None:
+        group = sweep.name if sweep and (sweep / "sweep.json").exists() else experiment
+    known = _known(about or {})
+    options = {"id": folder.name, "name": f"{experiment} {folder.name}".strip(), **options}
+    options = {"config": known, "tags": _tags(known), **options}
     logger = WandbLogger(
         project=project, group=group, save_dir=str(folder), offline=offline, **options
     )
     run = logger.experiment
-    run.define_metric("trainer/global_step")
+    step = "trainer/global_step"
+    run.define_metric(step)
     for names in ("train/*", "val/*", "test/*"):
-        run.define_metric(names, step_metric="trainer/global_step")
+        run.define_metric(names, step_metric=step)
+    for name in BEST_AND_LAST:
+        run.define_metric(f"val/{name}", step_metric=step, summary="max,last")
     if offline:
         print(f"W&B is offline; upload later with: wandb sync {run.dir}/..", file=sys.stderr)
     return logger
+
+
+def _known(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run is about in short words: `{"net": "mask_rcnn_pa", "labels": "25 %", ...}`."""
+    found = {key: str(about[key]).rpartition(".")[2] for key in ("net", "images") if key in about}
+    share = about.get("annotation_fraction")
+    labels = None if share is None else f"{100 * share:g} %"
+    if about.get("crop_fraction") is not None:
+        labels = f"{100 * about['crop_fraction']:g} % of the area"
+    if about.get("exemplars") is not None:
+        labels = f"{about['exemplars']} an image"
+    rest = {"labels": labels, "seed": about.get("seed")}
+    return found | {key: value for key, value in rest.items() if value is not None}
+
+
+def _tags(known: Mapping[str, Any]) -> list[str]:
+    """The same as tags: `["mask_rcnn_pa", "BBBC038", "labels 25 %", "seed 0"]`."""
+    return [str(v) if key in ("net", "images") else f"{key} {v}" for key, v in known.items()]
+
+
+def tell_wandb(loggers: Iterable[Any], summary: Mapping[str, Any]) -> None:
+    """Put a run's summary beside its curves, for the table of runs: `test.map.pooled`, ...
+
+    Args:
+        loggers: Of a trainer; those that take images, W&B's, are told.
+        summary: As in `summary.json`.
+    """
+    for logger in loggers:
+        if hasattr(logger, "log_image"):
+            logger.experiment.summary.update(dict(summary))
 
 
 def _has_key() -> bool:

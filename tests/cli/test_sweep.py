@@ -37,8 +37,8 @@ TINY += ["model.rpn.post_nms_top_n.training=20", "model.rpn.post_nms_top_n.testi
         (["attention=[],[p2]"], ["attention=[]", "attention=[p2]"]),
         (["s=choice(0.1,0.5)", "+n='a,b'"], ["s=0.1 +n='a,b'", "s=0.5 +n='a,b'"]),
         (["seed=0,1", "seed=5"], ["seed=5"]),  # the last one counts
-        (["model=glob(*)"], ["model=mask_rcnn", "model=mask_rcnn_pa"]),
-        (["model=glob(*,exclude=*_pa)"], ["model=mask_rcnn"]),
+        (["model=glob(mask*)"], ["model=mask_rcnn", "model=mask_rcnn_pa"]),
+        (["model=glob(mask*,exclude=*_pa)"], ["model=mask_rcnn"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )

@@ -10,6 +10,7 @@ import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 
@@ -18,7 +19,7 @@ from karyon.cli.costs import Cost, costs_of, duration, kind_of, size
 from karyon.cli.resume import mark_of, prepare
 from karyon.launchers import quoted
 from karyon.runs import fingerprint
-from karyon.sweeps import DONE, Sweep, SweepRun
+from karyon.sweeps import DONE, FAILED, Sweep, SweepRun
 from karyon.types import UserError
 
 
@@ -43,7 +44,7 @@ class Plan:
 
     def total(self, jobs: int | None) -> str:
         """Time and space for what is left, in words."""
-        left = [run for run in self.sweep.runs if run.status != DONE]
+        left = [run for run in self.sweep.runs if run.status not in (DONE, FAILED)]
         if not left:
             return "nothing left to do"
         costs = [self.cost(run) for run in left]
@@ -84,7 +85,7 @@ def plan(
     root = Path("runs")
     for variant, chosen in _combinations(named, overrides):
         config = compose("train", chosen)
-        _refuse_ddp(config)
+        refuse_ddp(config)
         prepare(config)
         if (same := mark_of(config)) in seen:
             continue  # a variant that changes nothing here
@@ -122,14 +123,26 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     Raises:
         UserError: If an override is none, or stands for infinitely many values.
     """
+    parsed = parse(overrides)
+    for part in parsed:
+        if part.is_sweep_override() and not part.is_discrete_sweep():
+            raise UserError(f"{part.input_line!r} is no list; write key=value,value")
+    try:
+        return BasicSweeper.split_arguments(parsed, None)[0]
+    except HydraException as error:
+        raise UserError(str(error).splitlines()[0]) from error
+
+
+def parse(overrides: Sequence[str]) -> list[Override]:
+    """Overrides as Hydra reads them.
+
+    Raises:
+        UserError: If one is none.
+    """
     with hydra.initialize_config_module("karyon.conf", version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()  # glob(...) asks it for the choices
         try:
-            parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
-            for part in parsed:
-                if part.is_sweep_override() and not part.is_discrete_sweep():
-                    raise UserError(f"{part.input_line!r} is no list; write key=value,value")
-            return BasicSweeper.split_arguments(parsed, None)[0]
+            return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
         except OverrideParseException as error:
             raise UserError(
                 f"{error.override!r} is not an override; write key=value,value or "
@@ -139,7 +152,8 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
             raise UserError(str(error).splitlines()[0]) from error
 
 
-def _refuse_ddp(config: DictConfig) -> None:
+def refuse_ddp(config: DictConfig) -> None:
+    """Raise a `UserError` if a run would start processes of its own on more devices."""
     strategy = str(config.trainer.get("strategy", "auto"))
     if strategy.startswith(("ddp", "fsdp", "deepspeed")) or config.trainer.devices not in (1, "1"):
         raise UserError(

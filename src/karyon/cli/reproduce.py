@@ -18,7 +18,7 @@ from karyon.models.weights import read_file
 from karyon.runs import environment
 from karyon.types import UserError
 
-NOT_RESULTS = ("train_seconds",)
+NOT_RESULTS = ("train_seconds", "speed")
 
 
 def main(arguments: Sequence[str]) -> int:

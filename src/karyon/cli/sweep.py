@@ -2,7 +2,10 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -28,12 +31,31 @@ checkpoint, failed ones are tried again.
 
   --plan         list the runs with estimated time and size, start nothing
   sweep=NAME     annotation_fraction, seeds, ablation
+  search=NAME    instead: settings chosen by Optuna, see karyon train search=pa --help
   jobs=N         runs at a time; default: one a GPU, else one
   launcher=NAME  local, submitit (jobs of a SLURM cluster)
   folder=DIR     default: runs/sweeps/NAME-FINGERPRINT
 """
 
-OWN = ("sweep", "jobs", "launcher", "folder")
+OWN = ("sweep", "search", "jobs", "launcher", "folder")
+
+
+class Request(NamedTuple):
+    """What was asked for.
+
+    Attributes:
+        settings: `conf/multirun.yaml` with what was chosen.
+        names: The last `sweep=NAME` and `search=NAME`, those that there are.
+        rest: Overrides for `karyon train`.
+        command: The whole command, for the record.
+        plan: Whether only the plan is wanted.
+    """
+
+    settings: DictConfig
+    names: dict[str, str]
+    rest: list[str]
+    command: str
+    plan: bool
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,6 +63,21 @@ def main(arguments: Sequence[str]) -> int:
     if any(a in ("-h", "--help") for a in arguments):
         print(HELP)
         return 0
+    request = read(arguments)
+    settings = request.settings
+    made = plan(settings, request.names.get("sweep"), request.rest, request.command)
+    if request.plan:
+        print_plan(made, settings.jobs)
+        return 0
+    return run_sweep(made, settings)
+
+
+def read(arguments: Sequence[str]) -> Request:
+    """Sort the words of a command.
+
+    Raises:
+        UserError: For a flag or a number of jobs that is none.
+    """
     words = [a for a in arguments if not a.startswith("-")]
     flags = {a for a in arguments if a.startswith("-")}
     unknown = flags - {"-m", "--multirun", "--plan"}
@@ -50,14 +87,10 @@ def main(arguments: Sequence[str]) -> int:
     settings = compose("multirun", own)
     if settings.jobs is not None and not (isinstance(settings.jobs, int) and settings.jobs > 0):
         raise UserError(f"jobs={settings.jobs} is not a number of runs; give 1 or more")
-    names = [w.split("=", 1)[1] for w in own if w.startswith("sweep=")]
-    command = shlex.join(["karyon", "train", *arguments])
+    pairs = [w.split("=", 1) for w in own if w.startswith(("sweep=", "search="))]
     rest = [w for w in words if w not in own]
-    made = plan(settings, names[-1] if names else None, rest, command)
-    if "--plan" in flags:
-        print_plan(made, settings.jobs)
-        return 0
-    return run_sweep(made, settings)
+    command = shlex.join(["karyon", "train", *arguments])
+    return Request(settings, {pair[0]: pair[1] for pair in pairs}, rest, command, "--plan" in flags)
 
 
 def print_plan(made: Plan, jobs: int | None) -> None:
@@ -82,17 +115,9 @@ def print_plan(made: Plan, jobs: int | None) -> None:
 def run_sweep(made: Plan, settings: DictConfig) -> int:
     """Do what is not done; returns 1 if a run failed."""
     sweep = made.sweep
-    try:
-        sweep.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{sweep.folder}: cannot make this folder ({error.strerror}); set folder=DIR"
-        ) from error
-    with holding(sweep.folder):
+    with at_work_in(sweep.folder):
         sweep.refresh()
-        for run in sweep.runs:
-            if run.status == RUNNING:  # started by a sweep that was killed
-                raise UserError(f"{run.folder}: a process is at work in it; wait for it, or end it")
+        refuse_running(sweep)
         sweep.save()
         launcher = build(settings.launcher, _partial_=True)(sweep, settings.jobs)
         done = f"{sweep.count(DONE)} of {len(sweep.runs)} runs are done"
@@ -102,10 +127,39 @@ def run_sweep(made: Plan, settings: DictConfig) -> int:
             work(sweep, launcher.start, launcher.jobs, display.tell)
     failed = [run for run in sweep.runs if run.status == FAILED]
     for run in failed:
-        log = sweep.log(run)
-        print(f"\nfailed: {run.title()}, see {log}\n{tail(log)}", file=sys.stderr)
+        tell_failed(sweep, run)
     print(sweep.folder)
     return 1 if failed else 0
+
+
+@contextmanager
+def at_work_in(folder: Path) -> Iterator[None]:
+    """Make a folder of many runs and keep other processes out of it.
+
+    Raises:
+        UserError: If it cannot be made, or another process is at work in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot make this folder ({error.strerror}); set folder=DIR"
+        ) from error
+    with holding(folder):
+        yield
+
+
+def refuse_running(sweep: Sweep) -> None:
+    """Raise a `UserError` if a run is at work that a sweep which was killed has started."""
+    for run in sweep.runs:
+        if run.status == RUNNING:
+            raise UserError(f"{run.folder}: a process is at work in it; wait for it, or end it")
+
+
+def tell_failed(sweep: Sweep, run: SweepRun) -> None:
+    """Print which run failed, and the last lines of its log."""
+    log = sweep.log(run)
+    print(f"\nfailed: {run.title()}, see {log}\n{tail(log)}", file=sys.stderr)
 
 
 class Display:
@@ -142,4 +196,5 @@ class Display:
         steps = {DONE: lambda r: r.steps, RUNNING: lambda r: steps_done(self.sweep.log(r))}
         done = sum(steps[r.status](r) for r in runs if r.status in steps)
         waiting = f"{self.sweep.count(RUNNING)} running, {self.sweep.count(WAITING)} waiting"
-        self.bar.update(self.task, completed=done, description=waiting)
+        total = sum(run.steps for run in runs)  # a search adds runs
+        self.bar.update(self.task, completed=done, total=total, description=waiting)

@@ -18,7 +18,7 @@ Settings = dict[str, str]
 
 VOLATILE = (
     *("seed", "runs", "resume", "data_root", "name", "val_every", "attention", "logger"),
-    "checkpoint_every",
+    *("checkpoint_every", "test_best", "callbacks.speed"),
     *("data.seed", "data.annotation_seed", "data.workers", "data.source.root"),
     *("data.source.kumar_root", "callbacks.progress", "callbacks.previews"),
     *("callbacks.checkpoint", "trainer.accelerator", "trainer.devices"),
