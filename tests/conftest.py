@@ -1,5 +1,7 @@
 """Thin nets and small drawn images that the tests of several folders share."""
 
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -29,6 +31,12 @@ TRANSFORM = {
     "image_std": [0.25, 0.25, 0.3],
     "max_lost": 1.0,
 }
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible():
+    """Ctrl-C reaches tests that send it, also where a shell in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -236,7 +236,7 @@ class BetweenSteps(Callback):
             count = len(data.ids(use))
             if count < trainer.world_size:
                 raise UserError(
-                    f"{count} images in split {data.splits[use]!r} are too few for "
+                    f"split {data.splits[use]!r} has too few images ({count}) for "
                     f"{trainer.world_size} processes; use trainer.devices={count} at most"
                 )
 

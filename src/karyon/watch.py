@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 GRACE = 5.0
 """Seconds that a process has to end by itself."""
@@ -84,13 +84,13 @@ class Started:
             free.bind(("127.0.0.1", 0))
             port = str(free.getsockname()[1])
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": "0"}
-        self.logs: list[Path] = []
+        self.said: list[IO[bytes]] = []
         self.processes = [self._start(rank) for rank in range(1, self.count)]
         os.environ["LOCAL_RANK"] = "0"  # tells Lightning that all are started
 
     def _start(self, rank: int) -> subprocess.Popen[bytes]:
-        handle, name = tempfile.mkstemp(f"-{rank + 1}.txt", "karyon-process-")
-        self.logs.append(Path(name))
+        said = tempfile.TemporaryFile()  # open as long as this process lives
+        self.said.append(said)
         voice = os.dup(2)  # for its last words, if it outlives this process
         own = {"LOCAL_RANK": rank, "KARYON_WORLD": self.count}
         own |= {"KARYON_PARENT": os.getpid(), "KARYON_VOICE": voice}
@@ -98,14 +98,13 @@ class Started:
             return subprocess.Popen(
                 [sys.executable, "-m", "karyon", *sys.argv[1:]],
                 stdin=subprocess.DEVNULL,
-                stdout=handle,
-                stderr=handle,
+                stdout=said,
+                stderr=said,
                 env=os.environ | {key: str(value) for key, value in own.items()},
                 pass_fds=[voice] if os.name == "posix" else [],
                 start_new_session=True,  # Ctrl-C reaches it through this process
             )
         finally:
-            os.close(handle)
             os.close(voice)
 
     def lost(self) -> str | None:
@@ -116,10 +115,12 @@ class Started:
                 continue
             if status < 0:
                 return f"process {rank} of {self.count} was killed ({signal.Signals(-status).name})"
-            said = self.logs[rank - 2].read_text(errors="replace").strip().splitlines() or ["?"]
-            last = said[-1].removeprefix("karyon: ")
-            where = f" (all of it in {self.logs[rank - 2]})" if len(said) > 1 else ""
-            return f"process {rank} of {self.count} ended with status {status}: {last}{where}"
+            self.said[rank - 2].seek(0)
+            text = self.said[rank - 2].read().decode(errors="replace").strip()
+            if os.environ.get("KARYON_TRACEBACK"):
+                return f"process {rank} of {self.count} ended with status {status}:\n{text}"
+            last = (text.splitlines() or ["without a word"])[-1].removeprefix("karyon: ")
+            return f"process {rank} of {self.count} ended with status {status}: {last}"
         return None
 
     def kill(self) -> None:
@@ -134,11 +135,7 @@ class Started:
         until = time.monotonic() + GRACE * (self.trainer.state.status != "interrupted")
         while any(p.poll() is None for p in self.processes) and time.monotonic() < until:
             time.sleep(0.05)
-        failed = self.lost() is not None
         self.kill()
-        for log in self.logs:
-            if not failed:
-                log.unlink(missing_ok=True)
 
 
 def _watch(lost: Callable[[], str | None], kill: Callable[[], None]) -> None:

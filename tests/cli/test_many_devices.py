@@ -46,9 +46,8 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "karyon", *arguments]
     return subprocess.Popen(
-        command,
+        [sys.executable, "-m", "karyon", *arguments],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -59,12 +58,8 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def wait_for(process: subprocess.Popen[str], word: str) -> None:
     assert process.stderr is not None
-    said = []
-    for line in process.stderr:
-        said.append(line)
-        if word in line:
-            return
-    raise AssertionError(f"ended with status {process.wait()} before {word!r}: {said}")
+    if not any(word in line for line in process.stderr):
+        raise AssertionError(f"ended with status {process.wait()} before {word!r}")
 
 
 def children(process: subprocess.Popen[str]) -> list[int]:
@@ -254,9 +249,8 @@ def test_the_shell_reads_the_scripts(script: Path) -> None:
 
 def sweep_script(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
     """What the third job of an array that begins at 1 would run."""
-    variables = {"ID": "3", "MIN": "1", "COUNT": "4"}
     monkeypatch.setenv("PYTHON", "echo")
-    for name, value in variables.items():
+    for name, value in (("ID", "3"), ("MIN", "1"), ("COUNT", "4")):
         monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
     command = ["sh", str(SCRIPTS / "slurm_sweep.sh"), *words]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()

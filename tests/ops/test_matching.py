@@ -68,7 +68,12 @@ def test_half_of_the_pairs_are_left_out():
         grid_overlaps(boxes, anchors, levels),
     )
     assert len(some.box) < 0.5 * len(every.box)
-    assert int((some.iou >= 0.3).sum()) == int((every.iou >= 0.3).sum())
+
+    def likely(found):
+        chosen = found.iou >= 0.3
+        return set(zip(found.box[chosen].tolist(), found.candidate[chosen].tolist(), strict=True))
+
+    assert likely(some) == likely(every)
 
 
 def test_thousands_of_boxes():

@@ -22,7 +22,7 @@ HELP = """usage: karyon train search=NAME [jobs=N] [launcher=NAME] [--plan] [key
 
   karyon train search=pa experiment=bbbc360_25_pa jobs=2
   karyon train search=pa experiment=bbbc360_25_pa --plan        the space, time and size
-  karyon train search=pa search.trials=50 data=kumar            goes on with more trials
+  karyon train search=pa experiment=bbbc360_25_pa search.trials=50      goes on with more trials
   karyon train search=optim 'optim.optimizer.lr=tag(log,interval(0.001,0.01))' model=mask_rcnn
 
 Each trial is a run, a process of its own; Optuna chooses its settings (pip install

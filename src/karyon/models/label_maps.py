@@ -14,7 +14,7 @@ from torchvision.models.detection.roi_heads import (
 from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
-from karyon.models.rpn import caps_factor, count_capped
+from karyon.models.rpn import FullBoxCoder, caps_factor, count_capped
 from karyon.ops.masks import DILATIONS, mask_targets, paste_label_map
 from karyon.ops.matching import OverlapMatcher, overlaps
 from karyon.types import IGNORE, one_of
@@ -117,6 +117,7 @@ class LabelMapRoIHeads(RoIHeads):
 
     def __init__(self, *args: Any, caps_area: float | None = None, **kw: Any):
         super().__init__(*args, **kw)
+        self.box_coder = FullBoxCoder(self.box_coder.weights, self.box_coder.bbox_xform_clip)
         old: Matcher = self.proposal_matcher
         self.proposal_matcher: OverlapMatcher = OverlapMatcher(
             old.high_threshold, old.low_threshold, False
@@ -140,7 +141,7 @@ class LabelMapRoIHeads(RoIHeads):
         chances = logits.float().softmax(-1)[:, 1].split(sizes)
         found, reached = [], []
         for boxes, scores, shape in zip(every, chances, shapes, strict=True):
-            boxes = clip_boxes_to_image(boxes.float(), shape)
+            boxes = clip_boxes_to_image(boxes, shape)
             large = (boxes[:, 2:] - boxes[:, :2] >= SMALLEST).all(1)
             keep = ((scores > self.score_thresh) & large).nonzero()[:, 0]
             boxes, scores = boxes[keep], scores[keep]

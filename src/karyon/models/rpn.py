@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.models.detection._utils import Matcher
+from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork
@@ -28,6 +28,18 @@ class GridAnchors(AnchorGenerator):
         return super().forward(image_list, feature_maps)
 
 
+class FullBoxCoder(BoxCoder):
+    """Torchvision's, in float32 under autocast too.
+
+    Torchvision decodes in the precision of the offsets, and casts nuclei to that of the decoded
+    proposals to train the RoI heads. From 512 on bfloat16 knows every fourth pixel.
+    """
+
+    def decode_single(self, rel_codes: Tensor, boxes: Tensor) -> Tensor:
+        """`(N, 4 K)` offsets and `(N, 4)` boxes to `(N, 4 K)` `float32` boxes."""
+        return super().decode_single(rel_codes.float(), boxes.float())
+
+
 class GridRPN(RegionProposalNetwork):
     """RPN that matches anchors through the pairs that overlap, with caps that fit the image.
 
@@ -43,6 +55,7 @@ class GridRPN(RegionProposalNetwork):
 
     def __init__(self, *args: Any, caps_area: float | None = None, **kw: Any):
         super().__init__(*args, **kw)
+        self.box_coder = FullBoxCoder(self.box_coder.weights, self.box_coder.bbox_xform_clip)
         old: Matcher = self.proposal_matcher
         self.proposal_matcher: OverlapMatcher = OverlapMatcher(
             old.high_threshold, old.low_threshold, old.allow_low_quality_matches
