@@ -62,7 +62,7 @@ def finish(
         trainer: That trained it.
         seconds: What the training took, validations included.
     """
-    calibrate_on_kept(task, data)
+    calibrate_on_kept(task, data, trainer)
     trainer.save_checkpoint(run / "checkpoints" / "last.ckpt")
     last = score(task, data, trainer, config.score_threshold)
     measured = measured_speed(trainer)
@@ -96,12 +96,14 @@ def measured_speed(trainer: pl.Trainer) -> dict[str, Any]:
     return meters[0].measured(trainer.strategy.root_device) if meters else {}
 
 
-def calibrate_on_kept(task: SegmentationTask, data: NucleiData) -> None:
+def calibrate_on_kept(task: SegmentationTask, data: NucleiData, trainer: pl.Trainer) -> None:
     """Set the calibrated threshold from the training images and their kept labels."""
     task.net.eval()
-    task.calibrated_threshold = calibrate(
+    found = calibrate(
         task.net, ((images[0], kept[0]) for images, kept, _ in data.kept_dataloader())
     )
+    # Each process has calibrated for itself, and two GPUs may differ in the last digit.
+    task.calibrated_threshold = trainer.strategy.broadcast(found)
 
 
 def score(task: SegmentationTask, data: NucleiData, trainer: pl.Trainer, fixed: float) -> Tested:
@@ -143,7 +145,7 @@ def score_best(
     weights = {key: value.clone() for key, value in task.state_dict().items()}
     threshold = task.calibrated_threshold
     task.load_state_dict(best["state_dict"])
-    calibrate_on_kept(task, data)
+    calibrate_on_kept(task, data, trainer)
     tested = score(task, data, trainer, config.score_threshold)
     task.load_state_dict(weights)
     task.calibrated_threshold = threshold
