@@ -1,5 +1,9 @@
 """Small runs through the real command line."""
 
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 
 import layouts
@@ -37,3 +41,19 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert len(lines) == 1, lines
     assert lines[0].startswith("karyon: ")
     return lines[0]
+
+
+def interrupt_when(log: Path, word: str) -> threading.Thread:
+    """Ctrl-C for this process as soon as a log says something."""
+
+    def wait() -> None:
+        until = time.monotonic() + 200
+        while time.monotonic() < until:
+            if log.exists() and word in log.read_text():
+                break
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread

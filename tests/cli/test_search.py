@@ -3,17 +3,13 @@
 import csv
 import json
 import math
-import os
 import shlex
-import signal
 import sys
-import threading
-import time
 from functools import partial
 from pathlib import Path
 
 import pytest
-from runs_support import SMALL, said
+from runs_support import SMALL, interrupt_when, said
 
 import karyon.conf
 from karyon.cli.config import compose
@@ -300,22 +296,6 @@ def test_it_gives_up_when_all_fail(stand_in, tmp_path, capsys):
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert "2 trials in a row failed" in last and "002.log" in last
     assert [row["status"] for row in rows_of(tmp_path / "f")] == ["failed", "failed"]
-
-
-def interrupt_when(log: Path, word: str) -> threading.Thread:
-    """Ctrl-C for this process as soon as a log says something."""
-
-    def wait() -> None:
-        until = time.monotonic() + 200
-        while time.monotonic() < until:
-            if log.exists() and word in log.read_text():
-                break
-            time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    return thread
 
 
 def test_a_trial_that_was_cut_is_taken_up(stand_in, tmp_path):

@@ -4,12 +4,11 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
-from runs_support import SMALL
+from runs_support import SMALL, interrupt_when
 
 import karyon.conf
 from karyon.cli.config import compose
@@ -228,22 +227,6 @@ def test_the_progress_of_a_run_is_read_from_its_log(tmp_path):
     assert steps_done(log) == 0 and tail(log) == "(no log)"
     log.write_text("a\n\nstep 2/9  loss 1\nstep 4/9  loss 1\nb\n")
     assert steps_done(log) == 4 and tail(log, 2) == "step 4/9  loss 1\nb"
-
-
-def interrupt_when(log: Path, word: str) -> threading.Thread:
-    """Ctrl-C for this process as soon as a log says something."""
-
-    def wait() -> None:
-        until = time.monotonic() + 120
-        while time.monotonic() < until:
-            if log.exists() and word in log.read_text():
-                break
-            time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    return thread
 
 
 def test_an_interrupted_sweep_goes_on_and_tells_what_failed(tmp_path, capsys):

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.models.detection._utils import Matcher
+from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.models.detection.roi_heads import (
     RoIHeads,
     fastrcnn_loss,
@@ -114,6 +114,8 @@ class LabelMapRoIHeads(RoIHeads):
     Args:
         caps_area: Pixels of the image that `detections_per_img` is meant for, see `GridRPN`.
     """
+
+    box_coder: BoxCoder
 
     def __init__(self, *args: Any, caps_area: float | None = None, **kw: Any):
         super().__init__(*args, **kw)

@@ -53,6 +53,8 @@ class GridRPN(RegionProposalNetwork):
             caps.
     """
 
+    box_coder: BoxCoder
+
     def __init__(self, *args: Any, caps_area: float | None = None, **kw: Any):
         super().__init__(*args, **kw)
         self.box_coder = FullBoxCoder(self.box_coder.weights, self.box_coder.bbox_xform_clip)
