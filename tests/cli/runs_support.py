@@ -1,5 +1,6 @@
 """Small runs through the real command line."""
 
+import json
 import os
 import signal
 import threading
@@ -57,3 +58,13 @@ def interrupt_when(log: Path, word: str) -> threading.Thread:
     thread = threading.Thread(target=wait)
     thread.start()
     return thread
+
+
+def earlier_run(runs: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A finished run of the default configuration: 300 steps of 2.5 s, 12.5 minutes."""
+    folder = runs / "synthetic_mask_rcnn_pa" / "1"
+    folder.mkdir(parents=True)
+    assert main(["train", "--cfg"]) == 0
+    (folder / "config.yaml").write_text(capsys.readouterr().out)
+    (folder / "summary.json").write_text(json.dumps({"train_seconds": 750, "steps": 300}))
+    return folder

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from runs_support import SMALL, interrupt_when, said
+from runs_support import SMALL, earlier_run, interrupt_when, said
 
 import karyon.conf
 from karyon.cli.config import compose
@@ -163,11 +163,7 @@ def test_a_plan_says_what_is_searched_and_starts_nothing(name, tmp_path, capsys)
 
 def test_a_plan_judges_by_the_last_run_of_that_kind(tmp_path, capsys):
     """4 trials of 300 steps at 2.5 s, two at a time: 25 minutes."""
-    earlier = tmp_path / "synthetic_mask_rcnn_pa" / "1"
-    earlier.mkdir(parents=True)
-    assert main(["train", "--cfg"]) == 0
-    (earlier / "config.yaml").write_text(capsys.readouterr().out)
-    (earlier / "summary.json").write_text(json.dumps({"train_seconds": 750, "steps": 300}))
+    earlier = earlier_run(tmp_path, capsys)
     given = ["search=pa", f"runs={tmp_path}", "search.trials=4", "jobs=2", "--plan"]
     assert main(["train", *given]) == 0
     said = capsys.readouterr().out

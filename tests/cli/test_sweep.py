@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from runs_support import SMALL, interrupt_when
+from runs_support import SMALL, earlier_run, interrupt_when
 
 import karyon.conf
 from karyon.cli.config import compose
@@ -60,11 +60,7 @@ def test_a_plan_starts_nothing(tmp_path, capsys):
 
 def test_a_plan_judges_by_the_last_run_of_that_kind(tmp_path, capsys):
     """300 steps of 2.5 s in the earlier run: 12.5 min; two at a time: 50 min for four, not 50."""
-    earlier = tmp_path / "synthetic_mask_rcnn_pa" / "1"
-    earlier.mkdir(parents=True)
-    assert main(["train", "--cfg"]) == 0
-    (earlier / "config.yaml").write_text(capsys.readouterr().out)
-    (earlier / "summary.json").write_text(json.dumps({"train_seconds": 750, "steps": 300}))
+    earlier = earlier_run(tmp_path, capsys)
     (earlier / "weights").write_bytes(bytes(3_000_000))
     given = ["-m", f"runs={tmp_path}", "seed=0,1,2,3", "jobs=2"]
     lines = plan_of(capsys, *given)

@@ -82,6 +82,9 @@ class Red(MapNet):
     def raw(self, batch):
         return batch[:, 0]
 
+    def losses(self, raw, targets):
+        return {"loss_red": raw.mean()}
+
     def instances(self, values):
         labels = np.zeros(values.shape, np.int32)
         labels[values > 1] = np.arange(1, (values > 1).sum() + 1)

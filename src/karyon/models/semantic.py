@@ -4,6 +4,7 @@ A subclass of `MapNet` says what its map means (distance, probability), what it 
 nuclei are cut out of it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -130,7 +131,7 @@ def to_prediction(labels: np.ndarray, scores: np.ndarray, device: torch.device) 
     }
 
 
-class MapNet(nn.Module):
+class MapNet(nn.Module, ABC):
     """A net with one number a pixel: losses in training, nuclei in evaluation.
 
     Args:
@@ -159,21 +160,21 @@ class MapNet(nn.Module):
             self.register_buffer(name, column, persistent=False)
         self.padding: dict[str, int] = {"multiple": multiple, "rest": rest, "margin": margin}
 
+    @abstractmethod
     def raw(self, batch: Tensor) -> Tensor:
         """The net: `(B, 3, H + 2 margin, W + 2 margin)` to `(B, H, W)`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def losses(self, raw: Tensor, targets: Sequence[Any]) -> dict[str, Tensor]:
         """Losses of a batch's maps, `(B, H, W)` `float32`, by name."""
-        raise NotImplementedError
 
     def readable(self, raw: Tensor) -> Tensor:
         """A map in its unit (pixels, probability), from what the net computes."""
         return raw
 
+    @abstractmethod
     def instances(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Label map `(H, W)` 0..N and scores `(N,)` from one readable map `(H, W)`."""
-        raise NotImplementedError
 
     def _batch(self, images: Sequence[Tensor]) -> Tensor:
         scaled = [(image - self.image_mean) / self.image_std for image in images]
