@@ -88,6 +88,9 @@ def center_pictures(net: Any, data: NucleiData) -> dict[str, np.ndarray]:
 def shape_pictures(net: Any) -> dict[str, np.ndarray]:
     """The canonical shape with its outline and the circle of the same mean radius.
 
+    The title has that radius and the angular deviation: the standard deviation of the outline's
+    radius over the angle, divided by its mean.
+
     Source: Fig. 3 of Costa et al., MIDL 2022. Empty for nets without such a shape.
     """
     if not hasattr(net, "canonical_shape"):
@@ -103,7 +106,8 @@ def shape_pictures(net: Any) -> dict[str, np.ndarray]:
     radius, deviation = net.outline_radius(), net.angular_deviation()
     if np.isfinite(radius):
         axes.add_patch(Circle((0, 0), radius, fill=False, ls=":", lw=1.5, color="k", zorder=3))
-    text = f"mean radius {radius:.3f} (dots), angular deviation {deviation:.4f}"
+    # deviation: as CanonicalShapeNet.angular_deviation defines it
+    text = f"mean radius {radius:.3f} (dots), angular std of radius / mean {deviation:.4f}"
     axes.set_title(f"canonical shape, p = 0.5 (line)\n{text}", loc="left", fontsize=9)
     axes.set(xlabel="x'", ylabel="y'")
     figure.colorbar(shown, ax=axes, label="p(s)")

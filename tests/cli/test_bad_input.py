@@ -22,13 +22,32 @@ from runs_support import SMALL, data_root, said
         (["train", "data=bbbc360", "data_root=/nowhere/at/all"], ["/nowhere/at/all", "download"]),
         (["train", "attention=[p9]"], ["p9", "p2"]),
         (["train", "weights=/nowhere/w.pkl"], ["/nowhere/w.pkl"]),
+        (
+            ["train", "model=canonical_shape", "data.supervision=instances"],
+            ["data.supervision=instances", "canonical_shape", "set data.supervision=binary"],
+        ),
+        (
+            ["train", "model=dist", "augment.focus=0", "data.supervision=binary"],
+            ["data.supervision=binary", "dist", "set data.supervision=instances"],
+        ),
+        (
+            ["train", "model=mask_rcnn", "augment.focus=0", "data.supervision=binary"],
+            ["data.supervision=binary", "mask_rcnn", "set data.supervision=instances"],
+        ),
+        (["train", "model=deeplabv3", "augment.focus=0.5"], ["augment.focus=0.5", "focus=0"]),
+        (["train", "model=canonical_shape", "data.pasted=2"], ["data.pasted=2", "data.pasted=0"]),
+        (["train", "model=dist", "model.h=-1"], ["model.h=-1", "0 or more"]),
+        (
+            ["train", "model=deeplabv3", "model.backbone.name=resnet50", "weights=coco"],
+            ["weights=coco", "Mask R-CNN's, not for model deeplabv3", "weights=imagenet"],
+        ),
         (["evaluate", "checkpoint=/nowhere.ckpt"], ["/nowhere.ckpt"]),
         (["evaluate"], ["checkpoint="]),
         (["predict", "/nowhere.ckpt", "/no/image.png", "-o", "x"], ["/no/image.png"]),
         (["frobnicate"], ["train"]),
         (["demo", "model=mask_rcnn"], ["model"]),
     ],
-    ids=lambda value: value[-1] if isinstance(value, list) else None,
+    ids=lambda value: " ".join(value[1:]) if isinstance(value, list) else None,
 )
 def test_one_line_and_status_2(
     arguments: list[str],

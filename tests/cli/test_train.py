@@ -17,6 +17,7 @@ from karyon.export import read_label_tiff
 from karyon.runs import new_run_folder
 
 CONF = Path(next(iter(karyon.conf.__path__)))
+SHAPE = ["model=canonical_shape"]
 EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
 
 
@@ -200,11 +201,19 @@ def test_every_augmentation_trains(choice: str, tmp_path: Path) -> None:
             "model.transform.min_size=64",
         ],
         ["data.workers=1"],
+        [*SHAPE, "model.translation=absolute"],
+        [*SHAPE, "model.two_pass=false"],
+        [*SHAPE, "model.two_pass=false", "model.temperature=0.5"],
+        [*SHAPE, "model.upsample=log"],
+        [*SHAPE, "model.aspp=true", "data.batch_size=1"],
+        [*SHAPE, "model.backbone.name=resnet50", "data.batch_size=1", "augment.crop=16"],
     ],
-    ids=lambda o: o[0],
+    ids=lambda o: o[0] if o[:1] != SHAPE else " ".join(o[1:]),
 )
 def test_every_option_trains(overrides: list[str], tmp_path: Path) -> None:
-    train(tmp_path, *overrides)
+    shape = overrides[:1] == SHAPE  # which has no detections to limit
+    small = [o for o in SMALL if not o.startswith("model.roi")] if shape else SMALL
+    train(tmp_path, *overrides, small=small)
 
 
 def test_runs_of_the_same_second_do_not_collide(tmp_path: Path) -> None:

@@ -26,6 +26,13 @@ def test_targets_from_any_ids():
     assert empty["boxes"].shape == (0, 4) and len(empty["labels"]) == 0
 
 
+def test_the_data_module_refuses_windows_by_nuclei_under_binary_supervision():
+    with pytest.raises(UserError, match=r"augment\.focus=1\.0"):
+        make_data(augment=light(crop=16), supervision="binary")
+    data = make_data(augment=light(crop=16, focus=0.0), supervision="binary")
+    assert set(data.train_set[0][1]) == {"mask", "count"}
+
+
 def kept_ids(data, image_id):
     values = np.unique(data.train_set.partial(image_id)[1])
     return values[values > 0].tolist()

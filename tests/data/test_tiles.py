@@ -169,9 +169,8 @@ def test_fewer_images_and_fewer_tiles():
 
 def test_training_takes_crops_of_whole_images_and_evaluation_tiles():
     source = Tiles(InMemory(maps(4), maps(4)), 24, SHARES)
-    data = make_data(
-        source, light(crop=24), FullRange(), splits={"val": "val"}, supervision="binary", steps=1
-    )
+    augment, splits = light(crop=24, focus=0.0), {"val": "val"}
+    data = make_data(source, augment, FullRange(), splits=splits, supervision="binary", steps=1)
     images, targets, names = next(iter(data.train_dataloader()))
     assert {tuple(image.shape) for image in images} == {(3, 24, 24)}
     assert all("@" not in name for name in names)

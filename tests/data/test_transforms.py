@@ -4,7 +4,8 @@ import albumentations as A
 import numpy as np
 import pytest
 
-from karyon.data.transforms import Augment, flips, light, strong
+from karyon.data.transforms import Augment, check_hidden, flips, light, strong
+from karyon.types import UserError
 
 BIG = (300, 70_000, 2**24 - 1)
 """Ids beyond 8 and 16 bits; the last is the largest odd one that float32 holds."""
@@ -168,3 +169,17 @@ def test_focus_is_a_probability():
     labels[200, 200] = 1  # a window of 20 px placed at random holds it once in 360
     held = [Augment(crop=20, focus=0.5)(image, labels, seed)[1].any() for seed in range(200)]
     assert 70 < sum(held) < 130  # 100 expected, standard deviation 7
+
+
+def test_binary_supervision_refuses_what_shows_single_nuclei():
+    with pytest.raises(
+        UserError,
+        match=r"^augment\.focus=0\.5 .*; set augment\.focus=0, or data\.supervision=instances$",
+    ):
+        check_hidden("binary", light(crop=32, focus=0.5), 0)
+    with pytest.raises(UserError, match=r"^data\.pasted=1 .*; set data\.pasted=0$"):
+        check_hidden("binary", flips(), 1)
+    check_hidden("binary", light(crop=32, focus=0.0), 0)
+    check_hidden("binary", flips(), 0)  # whole images are placed by nothing
+    check_hidden("binary", None, 1)  # nothing is trained
+    check_hidden("instances", light(crop=32), 3)

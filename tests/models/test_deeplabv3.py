@@ -14,8 +14,10 @@ from torchvision.models import resnet18
 from karyon.cli.main import main
 from karyon.data.targets import to_binary, to_target, to_tensor
 from karyon.models import deeplabv3, resnet_body
-from karyon.models.deeplabv3 import SingleBatchNorm, foreground, smooth_dice
-from karyon.models.semantic import Wanted
+from karyon.models.deeplabv3 import foreground, smooth_dice
+from karyon.models.norms import SingleBatchNorm
+from karyon.models.semantic import Wanted, to_prediction
+from karyon.ops.labels import at_threshold
 from karyon.types import UserError
 
 FEW = [option for option in SMALL if not option.startswith("model.")]
@@ -122,6 +124,26 @@ def test_the_score_is_the_mean_probability():
     labels, scores = make().instances(probability)
     assert scores[labels[4, 4] - 1] == pytest.approx(0.6)
     assert scores[labels[4, 12] - 1] == pytest.approx(0.9)
+
+
+def test_at_score_one_half_every_nucleus_counts_whatever_the_threshold():
+    # The range from the threshold 0.3 to 1 becomes 0.5 to 1: (0.4 - 0.3) / 0.7 / 2 + 0.5, ...
+    probability = np.zeros((12, 20), np.float32)
+    probability[2:8, 2:8], probability[2:8, 10:16] = 0.4, 0.9
+    labels, scores = make(threshold=0.3).instances(probability)
+    assert scores[labels[4, 4] - 1] == pytest.approx(0.5 + 0.1 / 1.4)
+    assert scores[labels[4, 12] - 1] == pytest.approx(0.5 + 0.6 / 1.4)
+    prediction = to_prediction(labels, scores, torch.device("cpu"))
+    assert (at_threshold(prediction, 0.5) > 0).sum() == 2 * 36
+    labels, scores = make(threshold=0.8).instances(probability)
+    assert scores == pytest.approx([0.75])
+
+
+@pytest.mark.parametrize("option", ["h=-1", "threshold=0.0", "threshold=1.0"])
+def test_numbers_out_of_range_are_told(option):
+    key, value = option.split("=")
+    with pytest.raises(UserError, match=rf"^model\.{option} .*; use"):
+        make(**{key: float(value) if "." in value else int(value)})
 
 
 def test_options_reach_the_instances():

@@ -142,6 +142,12 @@ def test_an_unknown_option_is_told(option):
         dist(width=2, **{option: "x"})
 
 
+@pytest.mark.parametrize("option", ["h", "threshold"])
+def test_negative_numbers_are_told(option):
+    with pytest.raises(UserError, match=rf"^model\.{option}=-1 is too small; use 0 or more$"):
+        dist(width=2, **{option: -1})
+
+
 def test_a_drawn_image_is_learned():
     image, labels = draw((48, 48), 6, 0)
     images, targets = [to_tensor(image)] * 2, [to_target(labels)] * 2

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
@@ -28,11 +30,13 @@ EXAMPLES = """examples:
   karyon predict runs/demo/pa/checkpoints/last.ckpt slide.tif -o out
   karyon predict last.ckpt images/ more/*.png -o out --score-threshold 0.3
   karyon predict last.ckpt slides/ -o out --share 2/4    the second of four processes
+  karyon predict last.ckpt a.tif -o out model.grid=32    another option of the net than in training
 
 For every image NAME it writes NAME_labels.tif (0 background, 1..N nuclei, best score first,
 16 bits, 32 where needed), NAME_overlay.png and NAME_nuclei.csv: a line for each nucleus with its
 label, score, area, centroid and box, and for canonical_shape the shape behind it. Pixels; the
 upper left corner of the image is 0, 0, and the first pixel's middle 0.5, 0.5.
+model.KEY=VALUE changes an option of the net that has no weights, as in karyon evaluate.
 """
 
 COLUMNS = (
@@ -62,11 +66,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--share", metavar="I/N", help=f"only each N-th image, from I on; {default}"
     )
-    options = parser.parse_args(arguments)
+    changes, words = model_options(arguments)
+    options = parser.parse_args(words)
     every = find_images(options.images)
     images = share(every, options.share)
     outputs = plan(every, images, options.output, options.overwrite)
-    trained = load(options.checkpoint)
+    trained = load(options.checkpoint, changes)
     threshold = trained.threshold if options.score_threshold is None else options.score_threshold
     only_above: Any = getattr(trained.net, "only_above", None)
     if only_above is not None:  # spares the masks that would be dropped afterwards
@@ -78,6 +83,31 @@ def main(arguments: Sequence[str]) -> int:
         console.print(f"{image}: {count} nuclei", highlight=False)
     print(options.output)
     return 0
+
+
+def model_options(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Take the options of the net out of a command line.
+
+    Returns:
+        Values by dotted key, of the words `model.KEY=VALUE` that are no file; the other words.
+
+    Raises:
+        UserError: If a value cannot be read, or is a list of values to be tried.
+    """
+    options: dict[str, Any] = {}
+    others: list[str] = []
+    for word in words:
+        if not re.match(r"model\.[^/]+=", word) or Path(word).exists():
+            others.append(word)
+            continue
+        try:
+            override = OverridesParser.create().parse_override(word)
+        except HydraException as error:
+            raise UserError(f"{word!r} is not an override; write model.KEY=VALUE") from error
+        if override.is_sweep_override():
+            raise UserError(f"{word!r} is a list of values; predict once for each")
+        options[override.key_or_group.removeprefix("model.")] = override.value()
+    return options, others
 
 
 def add_net_options(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """The end of a run: calibrate, test the last and the best weights, write what came out."""
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
+from karyon.atomic import replacing
 from karyon.calibration import calibrate
 from karyon.callbacks import tell_wandb
 from karyon.cli.caps import caps_reached, forget_caps, warn_of_caps
@@ -78,6 +80,7 @@ def finish(
         "labelled_nuclei": sum(int(t["labels"].numel()) for t in data.kept_targets()),
         "steps": int(trainer.global_step),
         "parameters": sum(p.numel() for p in task.net.parameters()),
+        **facts(task.net),
         "train_seconds": round(seconds, 1),
         **({"speed": measured} if measured else {}),
         **last.summary(),
@@ -89,6 +92,12 @@ def finish(
     warn_of_caps(last.capped, len({row["image"] for row in last.rows}))
 
 
+def facts(net: Any) -> dict[str, float | None]:
+    """What a net says of itself by `facts()`, if it does; null for what it has not."""
+    said: dict[str, float] = net.facts() if hasattr(net, "facts") else {}
+    return {key: round(v, 6) if math.isfinite(v) else None for key, v in said.items()}
+
+
 def measured_speed(trainer: pl.Trainer) -> dict[str, Any]:
     """What the trainer's `Speed` has measured so far, empty if it has none."""
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
@@ -97,7 +106,14 @@ def measured_speed(trainer: pl.Trainer) -> dict[str, Any]:
 
 
 def calibrate_on_kept(task: SegmentationTask, data: NucleiData, trainer: pl.Trainer) -> None:
-    """Set the calibrated threshold from the training images and their kept labels."""
+    """Set the calibrated threshold from the training images and their kept labels.
+
+    A net under binary supervision may not know the single nuclei that this would compare it
+    with: its calibrated threshold is the fixed one.
+    """
+    if data.train_set.supervision == "binary":
+        task.calibrated_threshold = task.headline
+        return
     task.net.eval()
     found = calibrate(
         task.net, ((images[0], kept[0]) for images, kept, _ in data.kept_dataloader())
@@ -186,7 +202,7 @@ def _by_metric(scores: dict[str, list[float]], i: int) -> dict[str, dict[str, fl
 
 def write_curve(path: Path, scores: dict[str, list[float]], thresholds: Sequence[float]) -> None:
     """Every score at every threshold of the curve, as CSV."""
-    with path.open("w", newline="") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["score_threshold", *scores])
         for i in sorted(range(2, len(thresholds)), key=lambda i: thresholds[i]):
@@ -195,7 +211,7 @@ def write_curve(path: Path, scores: dict[str, list[float]], thresholds: Sequence
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Scores of each test image as CSV."""
-    with path.open("w", newline="") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]))
         table.writeheader()
         table.writerows(rows)

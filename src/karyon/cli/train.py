@@ -19,6 +19,7 @@ from karyon.data import NucleiData
 from karyon.models.weights import load_weights
 from karyon.runs import environment, find_run, holding, is_finished, write_json, write_text
 from karyon.task import SegmentationTask
+from karyon.types import UserError
 
 HELP = """usage: karyon train [experiment=NAME] [group=choice ...] [key=value ...]
 
@@ -103,6 +104,7 @@ def train(config: DictConfig) -> Path:
         config.model = OmegaConf.create(plain(config.model))  # the median box becomes a number
     pl.seed_everything(config.seed, verbose=False)
     net = build(config.model)
+    check_fit(config, net)
     report = load_weights(
         net,
         config.weights,
@@ -117,6 +119,26 @@ def train(config: DictConfig) -> Path:
             write_record(config, run, data, report.summary())
         fit(config, run, data, task, resume)
     return run
+
+
+def check_fit(config: DictConfig, net: torch.nn.Module) -> None:
+    """Refuse data and weights that are not for a net, before anything is downloaded or written.
+
+    Raises:
+        UserError: If the net cannot learn from such targets, or there are no such weights for it.
+    """
+    name, shown = config.model._target_.rpartition(".")[2], config.data.supervision
+    takes = getattr(net, "supervision", ("instances",))
+    if shown not in takes:
+        raise UserError(
+            f"data.supervision={shown}: model {name} learns from {' or '.join(takes)} targets; "
+            f"set data.supervision={takes[0]}"
+        )
+    if config.weights == "coco" and not hasattr(net, "roi_heads"):
+        raise UserError(
+            f"weights=coco: they are a Mask R-CNN's, not for model {name}; use weights=imagenet "
+            "for a ResNet body, weights=null or weights=<file>"
+        )
 
 
 def write_record(config: DictConfig, run: Path, data: NucleiData, loaded: str) -> None:

@@ -17,7 +17,7 @@ from karyon.data.annotation import Annotation, write_manifest
 from karyon.data.cache import Prepared
 from karyon.data.paste import Exemplar, exemplars, paste
 from karyon.data.targets import supervised, to_target, to_tensor
-from karyon.data.transforms import Augment
+from karyon.data.transforms import Augment, check_hidden
 from karyon.types import Record, Source, Target, UserError
 
 Normalize = Callable[[np.ndarray], np.ndarray]
@@ -43,7 +43,7 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
         pasted: int = 0,
         supervision: str = "instances",
     ):
-        self.to_target = supervised(supervision)
+        self.supervision, self.to_target = supervision, supervised(supervision)
         self.source, self.ids, self.annotation = source, list(ids), annotation
         self.normalize, self.augment, self.seed = normalize, augment, seed
         self.pasted = pasted
@@ -183,6 +183,7 @@ class NucleiData(pl.LightningDataModule):
         supervision: str = "instances",
     ):
         super().__init__()
+        check_hidden(supervision, augment, pasted)
         self.source = source if cache is None else Prepared(source, cache)
         self.normalize = normalize
         self.annotation = Annotation(

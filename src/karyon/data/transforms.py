@@ -13,6 +13,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # importing must not use
 
 import albumentations as A
 
+from karyon.types import UserError
+
 Pair = tuple[np.ndarray, np.ndarray]
 
 
@@ -78,6 +80,31 @@ def _span(side: int, crop: int, middle: int | None, rng: np.random.Generator) ->
         low, high = max(low, middle - crop + 1), min(high, middle)
     start = int(rng.integers(low, high + 1))
     return slice(start, start + crop)
+
+
+def check_hidden(supervision: str, augment: Augment | None, pasted: int) -> None:
+    """Refuse what would let a net know instances that may know foreground and count alone.
+
+    Args:
+        supervision: `"binary"` or another, which hides nothing.
+        augment: A window around one nucleus tells which pixels are one; None if nothing is trained.
+        pasted: Nuclei pasted into an image are cut out one by one.
+
+    Raises:
+        UserError: If windows are placed by nuclei, or nuclei are pasted.
+    """
+    if supervision != "binary" or augment is None:
+        return
+    if augment.crop is not None and augment.focus > 0:
+        raise UserError(
+            f"augment.focus={augment.focus} places windows by single nuclei, which "
+            "data.supervision=binary hides; set augment.focus=0, or data.supervision=instances"
+        )
+    if pasted > 0:
+        raise UserError(
+            f"data.pasted={pasted} pastes single nuclei, which data.supervision=binary hides; "
+            "set data.pasted=0"
+        )
 
 
 def flips(crop: int | None = None, focus: float = 1.0) -> Augment:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
+from karyon.models.norms import for_one_image
 from karyon.models.shape import (
     PATCH_PX,
     UNIT_PX,
@@ -65,9 +66,14 @@ class CanonicalShapeNet(nn.Module):
         image_mean: Of the channels, subtracted from images in [0, 1]; as given, ImageNet's.
         image_std: What they are divided by.
 
+    Attributes:
+        supervision: What it may be shown in training, as `data.supervision` names it.
+
     Raises:
         UserError: If an option has an unknown value, or two do not go together.
     """
+
+    supervision = ("binary",)
 
     mean: Tensor
     std: Tensor
@@ -85,7 +91,7 @@ class CanonicalShapeNet(nn.Module):
         presence_bias: float = -3.0,
         aspp: bool = False,
         temperature: float = 0.0,
-        upsample: str = "log",
+        upsample: str = "logit",
         image_mean: Sequence[float] = (0.485, 0.456, 0.406),
         image_std: Sequence[float] = (0.229, 0.224, 0.225),
     ):
@@ -109,7 +115,7 @@ class CanonicalShapeNet(nn.Module):
         self.point_px, self.grid_px, self.group = point_px, PATCH_PX // grid, group
         self.presence, self.temperature, self.upsample = presence, temperature, upsample
         channels = backbone.out_channels
-        self.aspp = ASPP(channels, [6, 12, 18]) if aspp else nn.Identity()
+        self.aspp = for_one_image(ASPP(channels, [6, 12, 18])) if aspp else nn.Identity()
         channels = 256 if aspp else channels
         self.map_head = nn.Conv2d(channels, SLOTS * 5, 1)
         self.presence_head = nn.Conv2d(channels, SLOTS, 1)
@@ -132,7 +138,8 @@ class CanonicalShapeNet(nn.Module):
 
     def slots(self, images: Sequence[Tensor]) -> Slots:
         """The `(B, N)` slots of images, padded to one size; those of mere padding are absent."""
-        least = PATCH_PX if self.translation == "absolute" else 1
+        # Two cells a side: batch normalisation learns nothing from one, and torch refuses it.
+        least = PATCH_PX if self.translation == "absolute" else 2 * CELL_PX
         sides = zip(*(image.shape[1:] for image in images), strict=True)
         rows, cols = (_whole_cells(max(least, *side)) for side in sides)
         batch = torch.stack([_reflected((i - self.mean) / self.std, rows, cols) for i in images])
@@ -180,10 +187,6 @@ class CanonicalShapeNet(nn.Module):
             "loss_dice": torch.stack(dice).mean(),
             "loss_count": self.alpha * ((found - wanted) ** 2).mean(),
         }
-
-    def only_above(self, score: float) -> None:
-        """Leave slots of a presence below this out before their masks are computed."""
-        self.presence = max(score, self.presence)
 
     @torch.no_grad()
     def predict(self, image: Tensor) -> ShapePrediction:
@@ -233,8 +236,19 @@ class CanonicalShapeNet(nn.Module):
         return float(self.shape.radii().mean())
 
     def angular_deviation(self) -> float:
-        """Standard deviation over the angle of that radius, relative to its mean; circle 0."""
+        """How far the shape is from a circle: 0 for one, NaN if some direction has no outline.
+
+        The standard deviation over the angle of the radius of the outline at `p = 0.5`, seen from
+        the origin of the canonical frame, divided by its mean over the angle.
+        """
         return float(self.shape.radii().std(correction=0)) / self.outline_radius()
+
+    def facts(self) -> dict[str, float]:
+        """What a run's summary says of the net itself, by name."""
+        return {
+            "outline_radius": self.outline_radius(),
+            "angular_deviation": self.angular_deviation(),
+        }
 
 
 def _whole_cells(side: int) -> int:

@@ -10,29 +10,14 @@ from typing import Any, cast
 
 import numpy as np
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torchvision.models.segmentation.deeplabv3 import DeepLabHead
+from torch import Tensor
+from torchvision.models.segmentation.deeplabv3 import ASPP, DeepLabHead
 
 from karyon.models.backbones import ResNetBody
-from karyon.models.semantic import MapNet, Wanted, mean_in, stack_wanted
+from karyon.models.norms import for_one_image
+from karyon.models.semantic import MapNet, Wanted, at_least, mean_in, stack_wanted
 from karyon.ops.watershed import METHODS, split_foreground
-from karyon.types import BinaryTarget, Target, one_of
-
-
-class SingleBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation that takes its running statistics where a batch has one value a channel.
-
-    The image-level branch of the head pools a whole image into one value, which has no variance
-    in a batch of one image; torch refuses it in training. Such a batch is normalised as in
-    evaluation and leaves the running statistics alone; larger ones are treated as always.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        """`(B, C, H, W)` to the same."""
-        if self.training and input.numel() == input.shape[1]:
-            mean, var = self.running_mean, self.running_var
-            return F.batch_norm(input, mean, var, self.weight, self.bias, False, 0.0, self.eps)
-        return super().forward(input)
+from karyon.types import BinaryTarget, Target, UserError, one_of
 
 
 def foreground(target: Target | BinaryTarget) -> Tensor:
@@ -56,7 +41,13 @@ def smooth_dice(probability: Tensor, wanted: Wanted, smooth: float = 1.0) -> Ten
 
 
 class DeepLabV3(MapNet):
-    """Foreground by atrous convolutions; made by `deeplabv3`."""
+    """Foreground by atrous convolutions; made by `deeplabv3`.
+
+    Attributes:
+        supervision: What it may be shown in training, as `data.supervision` names it.
+    """
+
+    supervision = ("binary", "instances")
 
     def __init__(
         self,
@@ -70,8 +61,7 @@ class DeepLabV3(MapNet):
         super().__init__(image_mean, image_std, multiple=backbone.stride)
         self.backbone = backbone
         self.classifier = DeepLabHead(backbone.out_channels, 1, tuple(atrous_rates))
-        pooling = self.classifier[0].convs[-1]
-        pooling[2] = SingleBatchNorm(pooling[2].num_features)
+        for_one_image(cast(ASPP, self.classifier[0]))
         self.dice, self.split = dice, split
 
     def raw(self, batch: Tensor) -> Tensor:
@@ -94,13 +84,15 @@ class DeepLabV3(MapNet):
         return {"loss_bce": entropy, "loss_dice": self.dice * smooth_dice(raw.sigmoid(), wanted)}
 
     def instances(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Nuclei of the foreground; the score is the mean probability in a nucleus.
+        """Nuclei of the foreground, scored by the mean probability in each.
 
-        It is above the threshold of the foreground by definition, so at score threshold 0.5
-        every nucleus counts.
+        The mean is above the foreground's threshold t by definition. Its range from t to 1 is
+        stretched to 0.5 to 1, so that at score threshold 0.5 every nucleus counts, whatever t;
+        with t = 0.5 the score is the mean itself.
         """
         labels = split_foreground(values, **self.split)
-        return labels, mean_in(labels, values)
+        threshold = self.split["threshold"]
+        return labels, 0.5 + 0.5 * (mean_in(labels, values) - threshold) / (1 - threshold)
 
 
 def deeplabv3(
@@ -131,8 +123,11 @@ def deeplabv3(
         image_std: Standard deviation of each channel; ImageNet's.
 
     Raises:
-        UserError: If `instances` is another.
+        UserError: If `instances` is another, or a number is out of its range.
     """
     one_of("model.instances", instances, METHODS)
+    at_least("model.h", h, 0)
+    if not 0 < threshold < 1:
+        raise UserError(f"model.threshold={threshold} is no probability in (0, 1); use e.g. 0.5")
     split = {"method": instances, "threshold": threshold, "min_size": min_size, "h": h}
     return DeepLabV3(backbone, atrous_rates, dice, split, image_mean, image_std)

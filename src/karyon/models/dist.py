@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from karyon.models.semantic import MapNet, mean_in, stack_wanted
+from karyon.models.semantic import MapNet, at_least, mean_in, stack_wanted
 from karyon.ops.distances import METRICS, distance_map, edge_distance
 from karyon.ops.watershed import split_distances
 from karyon.types import one_of
@@ -167,10 +167,12 @@ def dist(
         image_std: Standard deviation of each channel.
 
     Raises:
-        UserError: If an option with named values has another.
+        UserError: If an option with named values has another, or a number is negative.
     """
     one_of("model.padding", padding, ("same", "valid"))
     one_of("model.metric", metric, METRICS)
+    at_least("model.h", h, 0)
+    at_least("model.threshold", threshold, 0)
     split = {"h": h, "threshold": threshold, "min_size": min_size, "parity": parity}
     padded = padding == "same"
     return Dist(UNet(width, int(padded)), padded, metric, split, image_mean, image_std)

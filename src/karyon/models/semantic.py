@@ -13,7 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from karyon.ops.labels import boxes_of
-from karyon.types import Prediction
+from karyon.types import Prediction, UserError
+
+
+def at_least(option: str, value: float, least: float) -> None:
+    """Check an option that is a number with a lower bound.
+
+    Raises:
+        UserError: If it is below.
+    """
+    if not value >= least:  # NaN too
+        raise UserError(f"{option}={value} is too small; use {least} or more")
 
 
 def reflected(length: int, total: int, before: int = 0) -> Tensor:

@@ -217,8 +217,8 @@ def to_upsample(log_p: Tensor, kind: str) -> Tensor:
 
     Both keep a gradient where nothing covers foreground, which the probability itself does not.
     The log falls steeply outside a nucleus, so that between a point inside and one outside
-    `p = 0.5` is close to the inner one, and shapes are learned larger to make up for it (some
-    0.7 px at 4 px a point). The logit falls as steeply on both sides, and they are not.
+    `p = 0.5` is close to the inner one, and shapes are learned larger to make up for it (by
+    0.5 to 1.1 px at 4 px a point). The logit falls as steeply on both sides, and they are not.
 
     Args:
         log_p: Log probability, any shape.
