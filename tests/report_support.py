@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 
 METRICS = ("map", "aji", "ncs", "precision", "recall", "pq")
+METRICS += ("f1_50", "f1_mean", "pixel_iou", "pixel_dice")
 BASELINE, PA = "karyon.models.mask_rcnn", "karyon.models.mask_rcnn_pa"
 
 
@@ -30,8 +31,10 @@ def settings(name: str, seed: int, model: str, **options: Any) -> dict[str, Any]
             "annotation_fraction": options.get("fraction", 1.0),
             "crop_fraction": options.get("crop"),
             "exemplars": options.get("exemplars"),
-            "manifest": None,
-            "seed": "${seed}",
+            "manifest": options.get("manifest"),
+            "seed": options.get("data_seed", "${seed}"),
+            "annotation_seed": options.get("annotation_seed", "${seed}"),
+            "supervision": options.get("supervision", "instances"),
             "source": options.get("source", source),
             "splits": {"train": "train", "val": options.get("val", "test"), "test": "test"},
         },
@@ -50,7 +53,8 @@ def make_run(folder: Path, name: str, seed: int, model: str = PA, **options: Any
 
     Options: `test`, `calibrated` and `best` (base of the scores), `curve` (base at each step),
     `images` (rows of per_image.csv), `fraction`, `crop`, `exemplars`, `nuclei`, `warmup`,
-    `anchor`, `source`, `val`, `summary` (more entries), `command`.
+    `anchor`, `source`, `val`, `summary` (more entries), `command`, `manifest`, `annotation_seed`,
+    `data_seed`, `supervision`.
     """
     run = folder / name / f"2026010{seed + 1}-000000-abc-{options.get('process', 1)}"
     run.mkdir(parents=True)

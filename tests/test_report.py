@@ -17,14 +17,16 @@ from report_support import BASELINE, PA, make_run, scores
 
 from karyon.cli.main import main
 from karyon.data.kumar import TEST
-from karyon.report import grouping, organs, pictures, table, write_report
+from karyon.report import collect, grouping, organs, pictures, table, write_report
 from karyon.report.charts import families, label_figure
-from karyon.report.collect import METRICS, find_runs
+from karyon.report.collect import METRICS
+from karyon.report.find import find_runs
 from karyon.report.grouping import DataSet, Model, group
 from karyon.report.organs import p_values, signed_rank, table3, table4
 from karyon.report.published import published, row_of
+from karyon.report.speeds import table2
 from karyon.report.table import Column, Row, Spread, Table, to_csv, to_markdown
-from karyon.report.tables import table1, table2
+from karyon.report.tables import table1
 from karyon.types import UserError
 
 KUMAR = {"_target_": "karyon.data.Kumar", "root": "x"}
@@ -52,7 +54,7 @@ def runs(tmp_path: Path) -> Path:
     return top
 
 
-@pytest.mark.parametrize("module", [table, grouping, organs, pictures])
+@pytest.mark.parametrize("module", [collect, table, grouping, organs, pictures])
 def test_examples_in_docstrings(module: ModuleType) -> None:
     assert doctest.testmod(module).failed == 0
     assert doctest.testmod(module).attempted > 0
@@ -148,7 +150,7 @@ def test_published_figures_have_a_source_and_the_known_means() -> None:
 
 def test_size_and_speed(tmp_path: Path) -> None:
     speed = {"seconds_per_step": 0.5, "seconds_per_image": 0.25, "peak_memory_mb": 900}
-    speed |= {"device": "cpu", "measured_by": "bench"}
+    speed |= {"device": "cpu", "measured_by": "run"}
     make_run(tmp_path, "a", 0, summary={"speed": speed})
     make_run(tmp_path, "a", 1, summary={"speed": {**speed, "seconds_per_step": 0.7}})
     make_run(tmp_path, "b", 0, BASELINE)
@@ -157,7 +159,7 @@ def test_size_and_speed(tmp_path: Path) -> None:
     assert own["a"]["parameters_millions"] == 2.4
     assert str(own["a"]["seconds_per_step"]) == "0.600 ± 0.100"
     assert str(own["a"]["peak_memory_mb"]) == "900 ± 0"
-    assert (own["a"]["device"], own["a"]["measured_by"]) == ("cpu", "bench")
+    assert own["a"]["device"] == "cpu"
     assert own["b"]["seconds_per_step"] is None
     assert str(own["b"]["seconds_per_step_all"]) == "2.000"  # 300 s for 150 steps
 
@@ -169,9 +171,9 @@ def test_runs_belong_together_by_configuration_not_by_name(tmp_path: Path) -> No
     make_run(tmp_path, "other", 0, PA, crop=0.25)
     found = one_set(tmp_path)
     assert [(m.title, m.family, len(m.runs)) for m in found.models] == [
-        ("sweep, annotation_fraction=1.0", "PA Mask R-CNN", 2),
+        ("sweep, 100 %", "PA Mask R-CNN", 2),
         ("other", "PA Mask R-CNN, crop_fraction=0.25", 1),
-        ("sweep, annotation_fraction=0.05", "PA Mask R-CNN", 2),
+        ("sweep, 5 %", "PA Mask R-CNN", 2),
     ]
 
 

@@ -1,7 +1,7 @@
 """How fast a training is and how much memory it takes, measured while it runs.
 
 These are the columns of Table 2 of Feng et al., IEEE Access 2019. A run shares its machine with
-whatever else is at work there, so its figures are rougher than those of a bench.
+whatever else is at work there: to compare models, `karyon report --measure` measures them in turn.
 """
 
 import platform
@@ -30,12 +30,16 @@ class Speed(Callback):
     A step is what lies between two optimiser steps: loading, augmentation, forward and backward,
     without validation. A run that goes on measures its own steps, not those before.
 
+    Args:
+        warm: So many steps and images at the beginning do not count, if there are more.
+
     Attributes:
         steps: Seconds of each optimiser step of this process.
         images: Seconds of the net for each test image, from the image to its label map.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, warm: int = 0) -> None:
+        self.warm = warm
         self.steps: list[float] = []
         self.images: list[float] = []
         self._since, self._done = 0.0, 0
@@ -102,8 +106,8 @@ class Speed(Callback):
         """
         found: dict[str, Any] = {}
         for name, seconds in (("step", self.steps), ("image", self.images)):
-            if seconds:
-                found[f"seconds_per_{name}"] = round(median(seconds), 5)
+            if counted := seconds[self.warm :] or seconds:
+                found[f"seconds_per_{name}"] = round(median(counted), 5)
         peak = peak_memory(device)
         if peak is not None:
             found["peak_memory_mb"] = round(peak / MB, 1)

@@ -4,21 +4,25 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from karyon.report.charts import Chart, charts
-from karyon.report.collect import AVERAGES, PARTS, Run, find_runs
+from karyon.report.collect import AVERAGES, MORE_METRICS, PARTS, Run, caps_in_words, read_json
+from karyon.report.find import find_runs
 from karyon.report.grouping import DataSet, group
 from karyon.report.organs import table3, table4
 from karyon.report.page import Section, page
 from karyon.report.pictures import example_table, pictures
+from karyon.report.speeds import MEASURED, not_measured, table2
 from karyon.report.table import Table, to_csv, to_markdown
-from karyon.report.tables import table1, table2
+from karyon.report.tables import table1, table1b
 from karyon.runs import write_text
 from karyon.types import UserError
 
 HEAD = ("experiment", "seed", "annotation_fraction", "exemplars", "crop_fraction")
+SEEDS = ("annotation_seed", "data_seed")
 COUNTS = ("labelled_nuclei", "steps", "parameters", "train_seconds")
-SCORES = ("map", "aji", "ncs", "precision", "recall", "pq")
+SCORES = ("map", "aji", "ncs", "precision", "recall", "pq", *MORE_METRICS)
 
 
 def write_report(
@@ -30,6 +34,8 @@ def write_report(
 ) -> list[str]:
     """Write `report.html`, `report.md`, `runs.csv`, `tables/*.csv` and `figures/*` to a folder.
 
+    Table 2 is drawn from `speed.json` if that lies in the folder.
+
     Args:
         arguments: Run folders, or folders that hold some at any depth.
         output: Folder for the report; files of an earlier report are replaced.
@@ -37,7 +43,7 @@ def write_report(
         titles: Words for the names of experiments.
 
     Returns:
-        What was left out, a line each.
+        What was left out or has to be known, a line each.
 
     Raises:
         UserError: If an argument holds no run, no run is finished, or a file cannot be written.
@@ -45,12 +51,13 @@ def write_report(
     folder = Path(output)
     runs, notes = find_runs([Path(argument) for argument in arguments])
     sets, repeated = group(runs, titles)
-    notes += repeated
+    measured = read_json(folder / MEASURED)
+    notes += repeated + not_measured(sets, measured)
     try:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot make this folder ({error.strerror})") from error
-    sections = [_section(data, folder / "figures", notes) for data in sets]
+    sections = [_section(data, folder / "figures", notes, measured) for data in sets]
     write_text(folder / "report.html", page(title, sections, notes))
     write_text(folder / "report.md", _markdown(title, sections, notes, folder))
     write_text(folder / "runs.csv", _runs_csv(sets))
@@ -59,8 +66,10 @@ def write_report(
     return notes
 
 
-def _section(data: DataSet, figures: Path, notes: list[str]) -> Section:
-    tables: list[Table] = [*table1(data), table2(data), *table3(data)]
+def _section(
+    data: DataSet, figures: Path, notes: list[str], measured: Mapping[str, Any]
+) -> Section:
+    tables: list[Table] = [*table1(data), *table1b(data), table2(data, measured), *table3(data)]
     last = table4(data)
     tables += [last] if last else []
     drawn = tuple(charts(data, figures, notes))
@@ -83,7 +92,7 @@ def _markdown(title: str, sections: Sequence[Section], notes: Sequence[str], fol
             lines.append(f"- {model.title}: {folders}")
         lines.append("")
     if notes:
-        lines += ["## Left out", "", *(f"- {note}" for note in notes), ""]
+        lines += ["## Notes", "", *(f"- {note}" for note in notes), ""]
     return "\n".join(lines)
 
 
@@ -97,9 +106,8 @@ def _runs_csv(sets: Sequence[DataSet]) -> str:
     names = [f"{score}_{average}" for score in SCORES for average in AVERAGES]
     page = io.StringIO()
     writer = csv.writer(page, lineterminator="\n")
-    writer.writerow(
-        ["data", "model", *HEAD, *COUNTS, "threshold_kind", "score_threshold", *names, "folder"]
-    )
+    kind = ("supervision", "limits_reached", "threshold_kind", "score_threshold")
+    writer.writerow(["data", "model", *HEAD, *SEEDS, *COUNTS, *kind, *names, "folder"])
     for data in sets:
         for model in data.models:
             for run in model.runs:
@@ -108,7 +116,9 @@ def _runs_csv(sets: Sequence[DataSet]) -> str:
 
 
 def _rows(run: Run) -> Iterator[list[object]]:
-    own = [run.summary.get(key) for key in (*HEAD, *COUNTS)]
+    own = [run.summary.get(key) for key in HEAD] + list(run.seeds[1:])
+    own += [run.summary.get(key) for key in COUNTS]
+    own += [run.get("data.supervision", "instances"), caps_in_words(run.capped())]
     for part in PARTS:
         if run.threshold(part) is not None:
             scores = [run.score(part, score, average) for score in SCORES for average in AVERAGES]

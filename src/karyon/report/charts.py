@@ -20,20 +20,26 @@ from karyon.atomic import replacing
 from karyon.export import save_curves, save_threshold_curves
 from karyon.export.curves import COLORS, spread
 from karyon.report.collect import METRICS, PARTS, Line
+from karyon.report.crossed import Curve, save_crossed_curves
 from karyon.report.grouping import DataSet, Model
 
 CURVES = 10
 """Most curves in a picture; the rest go to a further one."""
 
+MANY = 5
+"""Fewest curves that are told by colour and dash instead of one colour each."""
+
+CROSSED_BAND = "Lines are means over seeds, bands go from the lowest to the highest."
 BAND = "Thin lines are seeds, thick ones their mean, bands go from the lowest to the highest."
 
 
 class Chart(NamedTuple):
-    """A picture and what it shows."""
+    """A picture and what it shows; `full` is the whole name of what the title has shortened."""
 
     path: Path
     title: str
     note: str
+    full: str = ""
 
 
 def charts(data: DataSet, folder: Path, notes: list[str]) -> list[Chart]:
@@ -69,22 +75,46 @@ def _iterations(data: DataSet) -> Iterator[Job]:
         for end, some in _parts(lines):
             head = name.capitalize() if name.islower() else name
             title = f"{head} against the iteration{end.replace('_', ' ')}"
-            chart = Chart(Path(f"fig4_{metric}{end}"), title, f"{images}, fixed threshold. {BAND}")
-            yield chart, partial(save_curves, runs=some, y_label=name)
+            crossed = _crossed(data, some)
+            band = CROSSED_BAND if crossed else BAND
+            chart = Chart(Path(f"fig4_{metric}{end}"), title, f"{images}, fixed threshold. {band}")
+            if crossed:
+                labels = "training iteration", name
+                yield chart, partial(save_crossed_curves, curves=crossed, labels=labels)
+            else:
+                yield chart, partial(save_curves, runs=some, y_label=name)
+
+
+def _crossed(data: DataSet, lines: Mapping[str, Sequence[Line]]) -> list[Curve]:
+    """Curves by model and by labels, if there are many and several of both; else none."""
+    shown = [model for model in data.models if model.title in lines]
+    kinds = [(model.family, model.annotation) for model in shown]
+    several = all(len(set(words)) > 1 for words in zip(*kinds, strict=True))
+    if len(shown) < MANY or not several or len(set(kinds)) < len(kinds):
+        return []
+    return [Curve(m.family, m.annotation, lines[m.title], calibrated_of(m)) for m in shown]
 
 
 def _thresholds(data: DataSet) -> Iterator[Job]:
     lines = {m.title: [run.thresholds("map_pooled") for run in m.runs] for m in data.models}
-    found = {m.title: _calibrated(m) for m in data.models}
+    found = {m.title: calibrated_of(m) for m in data.models}
     chosen = {name: value for name, value in found.items() if value is not None}
     for end, some in _parts(lines):
         title = f"mAP against the score threshold{end.replace('_', ' ')}"
-        note = f"Test images, last checkpoint. Dots: the calibrated threshold. {BAND}"
-        draw = partial(save_threshold_curves, runs=some, chosen=chosen, y_label="mAP")
-        yield Chart(Path(f"thresholds{end}"), title, note), draw
+        note = "Test images, last checkpoint. Dots: the calibrated threshold."
+        crossed = _crossed(data, some)
+        labels = "score threshold (dots: calibrated without test labels)", "mAP"
+        draw = (
+            partial(save_crossed_curves, curves=crossed, labels=labels, fixed=0.5)
+            if crossed
+            else partial(save_threshold_curves, runs=some, chosen=chosen, y_label="mAP")
+        )
+        band = CROSSED_BAND if crossed else BAND
+        yield Chart(Path(f"thresholds{end}"), title, f"{note} {band}"), draw
 
 
-def _calibrated(model: Model) -> float | None:
+def calibrated_of(model: Model) -> float | None:
+    """Mean over the seeds of the calibrated score threshold."""
     found = [run.threshold("test_calibrated") for run in model.runs]
     known = [value for value in found if value is not None]
     return float(np.mean(known)) if known else None
@@ -127,7 +157,7 @@ def _fraction(model: Model) -> float | None:
 
 
 def _count(model: Model) -> float | None:
-    return float(np.mean(model.nuclei)) or None
+    return float(np.mean(model.nuclei)) or None if model.nuclei else None
 
 
 Points = list[tuple[float, tuple[float, ...]]]

@@ -1,10 +1,9 @@
-"""Read run folders, whatever state they are in: what can be used, and a line on what cannot."""
+"""What a finished run left in its folder: scores, curves, single images, settings."""
 
 import csv
 import json
 import math
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +25,14 @@ METRICS = {
 }
 """Columns of the paper's tables and Fig. 4, and their names in print."""
 
+MORE_METRICS = {
+    "f1_50": "F1, IoU ≥ 0.5",
+    "f1_mean": "F1, mean over IoU",
+    "pixel_iou": "foreground IoU",
+    "pixel_dice": "foreground Dice",
+}
+"""Columns of Table 1b, which the paper does not have."""
+
 AVERAGES = {"pooled": "pooled", "per_image": "mean over images"}
 PARTS = {
     "test": "fixed score threshold",
@@ -35,6 +42,7 @@ PARTS = {
 """Parts of a summary, and what their score threshold is."""
 
 NEEDED = ("experiment", "seed", "labelled_nuclei", "test")
+BEST_CAPPED = ("best_checkpoint", "capped")
 
 
 @dataclass(frozen=True)
@@ -61,9 +69,32 @@ class Run:
         return str(self.summary["experiment"])
 
     @property
+    def seeds(self) -> tuple[str, str, str]:
+        """What its chance depends on: the seed, and those of kept labels and of the order."""
+        own = str(self.summary["seed"])
+        others = (self.get("data.annotation_seed"), self.get("data.seed"))
+        labels, order = (own if s in (None, "${seed}") else str(s) for s in others)
+        return own, labels, order
+
+    @property
     def seed(self) -> str:
-        """The seed in words."""
-        return str(self.summary["seed"])
+        """The seed in words, with those of labels and order where they are others."""
+        own, labels, order = self.seeds
+        words = [own] + ([f"labels {labels}"] if labels != own else [])
+        return ", ".join([*words, f"order {order}"] if order != own else words)
+
+    @property
+    def is_repeat(self) -> bool:
+        """Whether `karyon reproduce` made it, after another run."""
+        words = str(self.environment.get("command", "")).split()
+        return words[1:2] == ["reproduce"]
+
+    def capped(self, checkpoint: str = "last") -> dict[str, int]:
+        """Limits that cut what the net found in the test, with the number of images."""
+        parts = (self.summary, "capped") if checkpoint == "last" else (self.summary, *BEST_CAPPED)
+        found = _at(*parts)
+        counts = found if isinstance(found, dict) else {}
+        return {str(name): int(number(count) or 0) for name, count in counts.items()}
 
     def get(self, key: str, default: Any = None) -> Any:
         """A setting by its dotted key: `data.crop_fraction`."""
@@ -121,8 +152,8 @@ class Run:
             if row.get("image") and row.get("score_threshold")
         ]
 
-    def lacks(self) -> Iterator[str]:
-        """One line on each file that should be there and is not."""
+    def remarks(self) -> Iterator[str]:
+        """One line on each file that should be there and is not, and on limits that were met."""
         for name, what in (
             ("metrics.csv", "not in the curves against iteration"),
             ("thresholds.csv", "not in the curves against score threshold"),
@@ -130,70 +161,24 @@ class Run:
         ):
             if not read_rows(self.folder / name):
                 yield f"{self.folder}: no {name}, or nothing in it; {what}"
+        for checkpoint in ("last", "best"):
+            if capped := self.capped(checkpoint):
+                words = caps_in_words(capped)
+                yield (
+                    f"{self.folder}: a limit cut what the {checkpoint} checkpoint found in the "
+                    f"test: {words}; its figures may be too low"
+                )
 
 
-def find_runs(arguments: Sequence[Path]) -> tuple[list[Run], list[str]]:
-    """Finished runs in and below folders, and a line on each one that is left out.
+def caps_in_words(capped: Mapping[str, int]) -> str:
+    """Limits that were met, and in how many images.
 
-    Args:
-        arguments: Run folders, or folders that hold some at any depth.
-
-    Returns:
-        Runs in the order of their folders' names, each once.
-
-    Raises:
-        UserError: If an argument is not there or holds no run, or no run is finished.
+    >>> caps_in_words({"pre_nms_top_n=2000": 2, "detections_per_img=100": 1})
+    'pre_nms_top_n=2000 in 2 images, detections_per_img=100 in 1 image'
     """
-    runs: dict[Path, Run] = {}
-    notes: list[str] = []
-    for argument in arguments:
-        folders = list(run_folders(argument))
-        if not folders:
-            raise UserError(
-                f"{argument}: no run folder in it (one with config.yaml); "
-                "give folders that karyon train wrote, or a folder that holds them"
-            )
-        notes += _unfinished_sweep(argument / "sweep.json")
-        for folder in folders:
-            if folder.resolve() not in runs:
-                _read_into(runs, notes, folder)
-    if not runs:
-        raise UserError(f"{arguments[0]}: no finished run; {notes[0]}")
-    return list(runs.values()), notes
-
-
-def _unfinished_sweep(path: Path) -> list[str]:
-    """A line if runs of a sweep are still to be done; those begun have a line of their own."""
-    runs = _json(path).get("runs")
-    if not isinstance(runs, list):
-        return []
-    missing = sum(not isinstance(run, dict) or run.get("status") != "done" for run in runs)
-    return [f"{path}: {missing} of {len(runs)} runs of the sweep are not done"] if missing else []
-
-
-def _read_into(runs: dict[Path, Run], notes: list[str], folder: Path) -> None:
-    try:
-        run = read_run(folder)
-    except UserError as error:
-        notes.append(f"{error}; left out")
-        return
-    runs[folder.resolve()] = run
-    notes += run.lacks()
-
-
-def run_folders(top: Path) -> Iterator[Path]:
-    """Run folders at or below a folder, sorted; a run folder is not searched further.
-
-    Raises:
-        UserError: If it is no folder.
-    """
-    if not top.is_dir():
-        raise UserError(f"{top}: no such folder; give a run folder or one that holds some")
-    for place, folders, files in os.walk(top):
-        folders.sort()
-        if "config.yaml" in files:
-            folders.clear()
-            yield Path(place)
+    return ", ".join(
+        f"{name} in {count} image{'' if count == 1 else 's'}" for name, count in capped.items()
+    )
 
 
 def read_run(folder: Path) -> Run:
@@ -215,10 +200,10 @@ def read_run(folder: Path) -> Run:
         raise UserError(f"{path}: not readable YAML ({_first_line(error)})") from error
     if not isinstance(config, dict):
         raise UserError(f"{path}: holds no settings")
-    return Run(folder, summary, config, text, _json(folder / "environment.json"))
+    return Run(folder, summary, config, text, read_json(folder / "environment.json"))
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file, empty if it is missing or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -1,34 +1,36 @@
 """Runs that differ in their seed alone are one model; models on the same images, one data set.
 
 Two runs belong together if their configurations are equal but for the seed and for what says
-where and how often, not what (`VOLATILE`). Names do not decide: a sweep gives many settings the
-name of one experiment.
+where and how often, not what (`settings.VOLATILE`). Names do not decide: a sweep gives many
+settings the name of one experiment.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from karyon.report.collect import Run, number
-
-Settings = dict[str, str]
-"""Flat: dotted key, value as JSON."""
-
-VOLATILE = (
-    *("seed", "runs", "resume", "data_root", "name", "val_every", "attention", "logger"),
-    *("checkpoint_every", "test_best", "callbacks.speed"),
-    *("data.seed", "data.annotation_seed", "data.workers", "data.source.root"),
-    *("data.source.kumar_root", "callbacks.progress", "callbacks.previews"),
-    *("callbacks.checkpoint", "trainer.accelerator", "trainer.devices"),
-    *("trainer.val_check_interval", "trainer.log_every_n_steps", "trainer.num_sanity_val_steps"),
+from karyon.report.collect import Run, number, read_json
+from karyon.report.settings import (
+    ANNOTATION,
+    HOW_MUCH,
+    Settings,
+    annotation_of,
+    chose_anchor,
+    is_binary,
+    model_name,
+    settings,
+    settings_with,
+    share_of,
+    source_of,
 )
-MEASURED = "model.center.anchor_size"
-"""The median of the labels that a seed happened to keep, unless the command sets it."""
 
-ANNOTATION = ("data.annotation_fraction", "data.exemplars")
-LABELS = {"mask_rcnn": "Mask R-CNN", "mask_rcnn_pa": "PA Mask R-CNN"}
+LABELS = {
+    "mask_rcnn": "Mask R-CNN",
+    "mask_rcnn_pa": "PA Mask R-CNN",
+    "canonical_shape": "canonical shape",
+    "deeplabv3": "DeepLabV3",
+    "dist": "DIST",
+}
 
 
 @dataclass(frozen=True)
@@ -40,21 +42,27 @@ class Model:
         title: The experiment's name, and what tells it from others of the same name.
         family: What it is apart from how much was annotated: one curve against the fraction.
         runs: In the order of their seeds.
+        brief: The title beside a column that says how much is labelled; empty if it is the same.
     """
 
     key: str
     title: str
     family: str
     runs: tuple[Run, ...]
+    brief: str = ""
 
     @property
     def fraction(self) -> float | None:
-        """Share of the nuclei (or of the area) that is labelled; None if it is a number of them."""
-        first = self.runs[0].summary
-        if first.get("exemplars") is not None or self.runs[0].get("data.manifest") is not None:
-            return None
-        crop = number(first.get("crop_fraction"))
-        return number(first.get("annotation_fraction")) if crop is None else crop
+        """Share of the nuclei (or of the area) that is outlined; None if that is not known.
+
+        It is not where a number of nuclei was asked for, nor where none was outlined.
+        """
+        return None if self.is_binary else share_of(self.runs[0])
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether the net saw foreground alone, no outline of a nucleus."""
+        return is_binary(self.runs[0])
 
     @property
     def is_crop(self) -> bool:
@@ -64,16 +72,13 @@ class Model:
     @property
     def annotation(self) -> str:
         """How much is labelled, in words."""
-        exemplars = self.runs[0].summary.get("exemplars")
-        if exemplars is not None:
-            return f"{exemplars} an image"
-        if self.fraction is None:
-            return "as in a manifest"
-        return f"{100 * self.fraction:g} %" + (" of the area" if self.is_crop else "")
+        return annotation_of(self.runs[0])
 
     @property
     def nuclei(self) -> tuple[float, ...]:
-        """Labelled nuclei of each run."""
+        """Labelled nuclei of each run; none where no nucleus was outlined."""
+        if self.is_binary:
+            return ()
         return tuple(float(number(run.summary["labelled_nuclei"]) or 0) for run in self.runs)
 
     @property
@@ -125,13 +130,15 @@ def group(
         titles: Words for the names of experiments.
 
     Returns:
-        Data sets in the order of their names, and a line on each run that a newer one of the
-        same configuration and seed replaces.
+        Data sets in the order of their names, and a line on each run that repeats another one
+        of the same configuration and seeds. The newest stays, but nothing that
+        `karyon reproduce` made takes the place of an original.
     """
     sets: dict[str, dict[str, list[Run]]] = {}
-    for run in runs:
+    for run in sorted(runs, key=lambda run: run.is_repeat):
         models = sets.setdefault(source_of(run), {})
-        key = json.dumps([run.experiment, sorted(settings(run).items())])
+        keys = list(_identities(run))
+        key = next((key for key in keys if key in models), keys[-1])
         models.setdefault(key, []).append(run)
     notes: list[str] = []
     found = []
@@ -144,15 +151,34 @@ def group(
     return found, notes
 
 
+def _identities(run: Run) -> Iterator[str]:
+    """What a run has in common with its repeats, in words that can be compared.
+
+    A manifest counts by what it says, not by where it lies. The command of a repeat does not
+    tell whether the size of the anchor was chosen or measured, so a repeat may be of either.
+    """
+    kept = read_json(run.folder / "manifest.json").get("images")
+    for anchor in (True, False) if run.is_repeat else (chose_anchor(run),):
+        found = settings_with(run, anchor)
+        if kept is not None and found.get("data.manifest", "null") != "null":
+            found["data.manifest"] = json.dumps(kept, sort_keys=True)
+        yield json.dumps([run.experiment, sorted(found.items())])
+
+
 def _newest(runs: Iterable[Run], notes: list[str]) -> list[Run]:
-    """One run a seed: folders begin with the time, so the last name is the newest."""
-    by_seed: dict[str, Run] = {}
-    for run in sorted(runs, key=lambda run: run.folder.name):
-        if run.seed in by_seed:
-            old = by_seed[run.seed].folder
-            notes.append(f"{old}: {run.folder} repeats it (seed {run.seed}) and is newer; left out")
-        by_seed[run.seed] = run
-    return sorted(by_seed.values(), key=lambda run: (len(run.seed), run.seed))
+    """One run of each seeds: folders begin with the time, so the last name is the newest."""
+    found: dict[tuple[str, str, str], Run] = {}
+    for run in sorted(runs, key=lambda run: (not run.is_repeat, run.folder.name)):
+        if run.seeds in found:
+            old = found[run.seeds].folder
+            if found[run.seeds].is_repeat and not run.is_repeat:
+                made = f"made by karyon reproduce (seed {run.seed})"
+                why = f"{made}, the original {run.folder} counts"
+            else:
+                why = f"{run.folder} repeats it (seed {run.seed}) and is newer"
+            notes.append(f"{old}: {why}; left out")
+        found[run.seeds] = run
+    return sorted(found.values(), key=lambda run: [(len(seed), seed) for seed in run.seeds])
 
 
 def _models(prefix: str, cells: list[list[Run]], titles: Mapping[str, str]) -> Iterator[Model]:
@@ -161,8 +187,22 @@ def _models(prefix: str, cells: list[list[Run]], titles: Mapping[str, str]) -> I
     whole = [settings(cell[0]) for cell in cells]
     less = [{k: v for k, v in s.items() if k not in ANNOTATION} for s in whole]
     shown, families = told_apart(names, whole), told_apart(labels, less)
+    brief, alone = _brief(names, whole, [annotation_of(cell[0]) for cell in cells], shown)
     for i, cell in enumerate(cells):
-        yield Model(f"{prefix}-model-{i + 1}", shown[i], families[i], tuple(cell))
+        yield Model(f"{prefix}-model-{i + 1}", alone[i], families[i], tuple(cell), brief[i])
+
+
+def _brief(
+    names: Sequence[str], every: Sequence[Settings], labels: Sequence[str], full: Sequence[str]
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Names beside a column of labels, and names alone; both the full ones if that is unclear."""
+    less = [{k: v for k, v in s.items() if k not in HOW_MUCH} for s in every]
+    short = told_apart(names, less)
+    pairs = [f"{name}, {words}" for name, words in zip(short, labels, strict=True)]
+    if len(set(pairs)) < len(pairs):
+        return full, full
+    alone = [p if short.count(n) > 1 else n for n, p in zip(short, pairs, strict=True)]
+    return short, alone
 
 
 def _order(model: Model) -> tuple[bool, float, bool, bool, str]:
@@ -193,39 +233,3 @@ def _short(key: str, keys: Sequence[str]) -> str:
     words = key.split(".")
     alone = sum(k.split(".")[-1] == words[-1] for k in keys) == 1
     return words[-1] if alone and words[0] != "callbacks" else ".".join(words[-2:])
-
-
-def settings(run: Run) -> Settings:
-    """What of a configuration makes a difference to the result, the seed aside."""
-    chosen = "anchor_size" in str(run.environment.get("command", ""))
-    volatile = VOLATILE if chosen else (*VOLATILE, MEASURED)
-    flat = dict(_flat(run.config))
-    return {
-        key: value
-        for key, value in flat.items()
-        if not any(key == v or key.startswith(f"{v}.") for v in volatile)
-    }
-
-
-def model_name(run: Run) -> str:
-    """`mask_rcnn_pa` of `karyon.models.mask_rcnn_pa`."""
-    return str(run.get("model._target_", "unknown model")).rpartition(".")[2]
-
-
-def source_of(run: Run) -> str:
-    """The reader and its options in words, without where the files are."""
-    source = run.get("data.source") or {}
-    name = str(source.get("_target_", "unknown data")).rpartition(".")[2]
-    hidden = ("_target_", "root", "kumar_root")
-    options = [f"{k} {v}" for k, v in source.items() if k not in hidden and v is not None]
-    if name == "Folder":  # any images: only where they are says which
-        options.insert(0, Path(str(source.get("root", ""))).name)
-    return f"{name}: {', '.join(options)}" if options else name
-
-
-def _flat(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _flat(value, f"{prefix}{key}.")
-    else:
-        yield prefix[:-1], json.dumps(node, default=str)

@@ -18,7 +18,7 @@ from karyon.data.kumar import TEST, organ
 from karyon.report.collect import number
 from karyon.report.grouping import DataSet, Model
 from karyon.report.published import published
-from karyon.report.table import SPREAD, Column, Row, Spread, Table, Value, spread
+from karyon.report.table import SPREAD, Column, Row, Table, Value, spread
 
 METHODS = {"ours": "PA Mask R-CNN", "dist": "DIST", "cnn3": "CNN3"}
 KINDS = {"test": "fixed", "test_calibrated": "calibrated"}
@@ -240,7 +240,7 @@ def table4(data: DataSet) -> Table | None:
             continue
         scores = [model.scores(part, "aji") for part in KINDS]
         scores.append(model.scores("test", "aji", "per_image"))
-        count = Spread(model.nuclei, 0)
+        count = spread(model.nuclei, 0)
         cells = (model.title, model.annotation, count, *map(spread, scores), None)
         rows.append(Row(cells, model.key))
     own = len(rows) > len(published("table4"))

@@ -12,7 +12,7 @@ from karyon import __version__
 from karyon.report.charts import Chart
 from karyon.report.collect import Run
 from karyon.report.grouping import DataSet, Model
-from karyon.report.table import Column, Row, Spread, Table, Value, text_of, to_csv
+from karyon.report.table import Column, Row, Spread, Table, Value, shortened, text_of, to_csv
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """Nothing is fetched, whatever the page should ask for."""
@@ -35,7 +35,7 @@ def page(title: str, sections: Sequence[Section], notes: Sequence[str]) -> str:
     Args:
         title: Head line.
         sections: Data sets.
-        notes: What was left out, a line each.
+        notes: What was left out or has to be known, a line each.
     """
     policy = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
     return "\n".join(
@@ -48,7 +48,7 @@ def page(title: str, sections: Sequence[Section], notes: Sequence[str]) -> str:
             "<main>",
             *(line for section in sections for line in _section(section)),
             *_runs(sections),
-            *_left_out(notes),
+            *_notes(notes),
             f"</main>\n<script>\n{_own('page.js')}</script>\n</body>\n</html>\n",
         ]
     )
@@ -69,7 +69,7 @@ def _header(title: str, sections: Sequence[Section]) -> Iterator[str]:
         "of the papers, not ours.</p>"
     )
     links = [(section.data.key, section.data.title.split(":")[0]) for section in sections]
-    links += [("runs", "Runs and configurations"), ("left-out", "Left out")]
+    links += [("runs", "Runs and configurations"), ("notes", "Notes")]
     anchors = "\n".join(f'<a href="#{key}">{escape(words)}</a>' for key, words in links)
     yield f"<nav>\n{anchors}\n</nav>\n</header>"
 
@@ -90,11 +90,12 @@ def _section(section: Section) -> Iterator[str]:
             yield _figure(chart, "wide" if chart.path.stem.split("_")[1] == "labels" else "")
         yield "</div>"
     yield from _table(section.examples)
-    for model, charts in section.pictures:
-        if charts:
-            yield f"<details>\n<summary>Pictures: {escape(model.title)}</summary>"
-            yield from map(_figure, charts)
-            yield "</details>"
+    shown = [(model, charts) for model, charts in section.pictures if charts]
+    for i, (model, charts) in enumerate(shown):
+        yield f"<details{' open' if i == 0 else ''}>"
+        yield f"<summary>Pictures: {escape(model.title)}</summary>"
+        yield from map(_figure, charts)
+        yield "</details>"
     yield "</section>"
 
 
@@ -102,8 +103,9 @@ def _figure(chart: Chart, kind: str = "") -> str:
     media = "image/png" if chart.path.suffix == ".png" else "image/jpeg"
     data = base64.b64encode(chart.path.read_bytes()).decode()
     words = escape(chart.title)
+    hint = f' title="{escape(chart.full)}"' if chart.full else ""
     return (
-        f'<figure class="{kind}">\n<img alt="{words}" src="data:{media};base64,{data}">\n'
+        f'<figure class="{kind}"{hint}>\n<img alt="{words}" src="data:{media};base64,{data}">\n'
         f"<figcaption><b>{words}.</b> {escape(chart.note)}</figcaption>\n</figure>"
     )
 
@@ -148,7 +150,8 @@ def _row(columns: Sequence[Column], row: Row, text: Sequence[bool]) -> str:
 
 
 def _cell(column: Column, value: Value, words: bool, link: str | None) -> str:
-    shown = escape(text_of(value, column))
+    text = text_of(value, column)
+    shown = escape(shortened(text))
     if isinstance(value, Spread):
         shown = re.sub("( ± .*)", r"<small>\1</small>", shown)
     plain = value.mean if isinstance(value, Spread) else value
@@ -158,6 +161,7 @@ def _cell(column: Column, value: Value, words: bool, link: str | None) -> str:
             hint = f' title="{", ".join(f"{v:.{value.digits}f}" for v in value.values)}"'
         shown = f'<a href="#{link}"{hint}>{shown}</a>'
     sort = "" if plain is None else f' data-value="{escape(str(plain))}"'
+    sort += f' title="{escape(text)}"' if shortened(text) != text else ""
     return f"<td{_class(column, words)}{sort}>{shown}</td>"
 
 
@@ -171,7 +175,8 @@ def _runs(sections: Iterable[Section]) -> Iterator[str]:
     for section in sections:
         for model in section.data.models:
             yield f'<section id="{model.key}">\n<h3>{escape(model.title)}</h3>'
-            yield from (_run(f"{model.key}-run-{run.seed}", run) for run in model.runs)
+            for i, run in enumerate(model.runs, 1):
+                yield _run(f"{model.key}-run-{i}", run)
             yield "</section>"
     yield "</section>"
 
@@ -187,12 +192,12 @@ def _run(key: str, run: Run) -> str:
     return f'<details class="run" id="{escape(key)}">\n{summary}\n{text}\n</details>'
 
 
-def _left_out(notes: Sequence[str]) -> Iterator[str]:
-    yield '<section id="left-out">\n<h2>Left out</h2>'
+def _notes(notes: Sequence[str]) -> Iterator[str]:
+    yield '<section id="notes">\n<h2>Notes</h2>'
     if notes:
         yield "<ul>\n" + "\n".join(f"<li>{escape(note)}</li>" for note in notes) + "\n</ul>"
     else:
-        yield "<p>Nothing: every run is finished and complete.</p>"
+        yield "<p>None: every run is finished and complete, and no limit cut what a net found.</p>"
     yield "</section>"
 
 

@@ -13,7 +13,7 @@ from karyon.atomic import replacing
 from karyon.report.charts import Chart
 from karyon.report.collect import Run, number
 from karyon.report.grouping import DataSet, Model
-from karyon.report.table import Column, Row, Table
+from karyon.report.table import Column, Row, Table, shortened
 
 WIDTH = 1200
 """Pixels that a picture on the page has at most."""
@@ -25,6 +25,7 @@ FIGURES = {
     "overlays": "Images, kept labels, ground truth and prediction (Figs. 3 and 6)",
     "center_map": "Centre scores of a training image (Fig. 2)",
     "attention_map": "Where the labelled nuclei of a training image attend to (Fig. 1)",
+    "canonical_shape": "The canonical shape that was learned, its outline and a circle as large",
 }
 
 
@@ -116,19 +117,17 @@ def pictures(data: DataSet, folder: Path, notes: list[str]) -> list[tuple[Model,
     """
     found = []
     for model in data.models:
-        jobs = [(e.picture, _caption(e)) for e in examples(model)]
+        jobs = [(e.picture, _caption(e), str(e.row["image"])) for e in examples(model)]
+        first = model.runs[0]
         jobs += [
-            (
-                model.runs[0].folder / "figures" / f"{name}.png",
-                f"{words}, seed {model.runs[0].seed}",
-            )
+            (first.folder / "figures" / f"{name}.png", f"{words}, seed {first.seed}", "")
             for name, words in FIGURES.items()
         ]
         charts = []
-        for source, words in jobs:
+        for source, words, full in jobs:
             target = folder / f"{model.key}_{source.stem}.jpg"
             if source.is_file() and _shrink(source, target, notes):
-                charts.append(Chart(target, words, ""))
+                charts.append(Chart(target, words, "", full))
         found.append((model, charts))
     return found
 
@@ -136,7 +135,8 @@ def pictures(data: DataSet, folder: Path, notes: list[str]) -> list[tuple[Model,
 def _caption(example: Example) -> str:
     row = example.row
     scores = f"mAP {row['map']:.3f}, AJI {row['aji']:.3f}"
-    return f"{example.rank.capitalize()}: {row['image']}, {scores}, seed {example.run.seed}"
+    image = shortened(str(row["image"]))
+    return f"{example.rank.capitalize()}: {image}, {scores}, seed {example.run.seed}"
 
 
 def _shrink(source: Path, target: Path, notes: list[str]) -> bool:

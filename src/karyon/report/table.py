@@ -67,6 +67,7 @@ class Column:
         published: Whether its figures are a paper's, not ours.
         digits: Decimals of plain numbers in print.
         folds: Whether it is said once below, in print, if all rows have the same.
+        unprinted: Whether it is in the CSV file alone.
     """
 
     name: str
@@ -74,15 +75,24 @@ class Column:
     published: bool = False
     digits: int = 3
     folds: bool = False
+    unprinted: bool = False
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row, with the place on the page that tells of the runs behind it."""
+    """A row.
+
+    Attributes:
+        cells: One for each column.
+        link: The place on the page that tells of the runs behind it.
+        summary: Whether it sums up the others.
+        mark: Stands behind the first cell in print; a note below tells what it means.
+    """
 
     cells: tuple[Value, ...]
     link: str | None = None
     summary: bool = False
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,11 +127,23 @@ class Table:
         return self._only([i for i in places if any(r.cells[i] is not None for r in self.rows)])
 
     def in_print(self) -> "Table":
-        """The table with the columns that say the same in every row told below it."""
+        """The table as it is printed.
+
+        What is for the CSV file alone is left out, marks are behind the first cells, and columns
+        that say the same in every row are told below.
+        """
+        marked = tuple(
+            replace(row, cells=(f"{row.cells[0]}{row.mark}", *row.cells[1:])) if row.mark else row
+            for row in self.rows
+        )
+        printed = [i for i, column in enumerate(self.columns) if not column.unprinted]
+        return replace(self, rows=marked)._only(printed)._folded()
+
+    def _folded(self) -> "Table":
         same = {
             i: text_of(self.rows[0].cells[i], column)
             for i, column in enumerate(self.columns)
-            if column.folds and len({row.cells[i] for row in self.rows}) == 1
+            if column.folds and self.rows and len({row.cells[i] for row in self.rows}) == 1
         }
         if not same:
             return self
@@ -143,6 +165,15 @@ def text_of(value: Value, column: Column) -> str:
     if value is None:
         return ""
     return f"{value:.{column.digits}f}" if isinstance(value, float) else str(value)
+
+
+def shortened(text: str) -> str:
+    """A long word, such as a name that is a checksum, by its beginning.
+
+    >>> shortened("f113626a04125d97b27f21b45a0ce9a6"), shortened("TCGA-A7-A13F-01Z-00-DX1")
+    ('f113626a04…', 'TCGA-A7-A13F-01Z-00-DX1')
+    """
+    return f"{text[:10]}…" if len(text) > 30 and " " not in text else text
 
 
 def to_markdown(table: Table) -> str:

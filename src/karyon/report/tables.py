@@ -1,12 +1,21 @@
-"""Tables 1 and 2 of the partial-annotation papers from our runs, the papers' figures beside them.
+"""Table 1 of the partial-annotation papers from our runs, and the scores that it does not have.
 
-Feng et al., IEEE Access 2019, Tables 1 (scores) and 2 (size and speed); arXiv 1907.09738, Table I.
+Feng et al., IEEE Access 2019, Table 1; arXiv 1907.09738, Table I. The papers' figures stand beside
+ours. Table 1b is ours: F1 of nuclei, and of the foreground as a whole.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from karyon.report.collect import AVERAGES, METRICS, PARTS, Run, number
+from karyon.report.collect import (
+    AVERAGES,
+    METRICS,
+    MORE_METRICS,
+    PARTS,
+    Run,
+    caps_in_words,
+    number,
+)
 from karyon.report.grouping import DataSet, Model
 from karyon.report.published import figures_of, row_of
 from karyon.report.table import SPREAD, Column, Row, Spread, Table, Value, setting, spread
@@ -37,12 +46,11 @@ PAPER_SCORES = (
     ("ncs_arxiv", "NCS (arXiv)"),
     ("recall_arxiv", "recall (arXiv)"),
 )
-SPEED = (
-    ("seconds_per_step", "s a step"),
-    ("seconds_per_image", "s an image"),
-    ("peak_memory_mb", "peak memory, MB"),
+BINARY = (
+    "Foreground only: in training the net saw which pixels are nuclei, and at most their number, "
+    "but no outline of one."
 )
-PAPER_SPEED = (("parameters_millions", "parameters, millions"), *SPEED)
+CAPPED = "*"
 
 
 class View(NamedTuple):
@@ -54,6 +62,8 @@ class View(NamedTuple):
     headline: bool
     paper: bool
 
+
+HEADS = {"1": "Table 1. ", "1b": "Table 1b: foreground and F1. "}
 
 VIEWS = (
     View("last", "test", "pooled", True, True),
@@ -68,11 +78,19 @@ VIEWS = (
 
 def table1(data: DataSet) -> list[Table]:
     """Scores of every model: last and best checkpoint, three thresholds, both averages."""
-    tables = (_scores(data, view) for view in VIEWS)
+    tables = (_scores(data, view, "1", METRICS) for view in VIEWS)
     return [table for table in tables if table.rows]
 
 
-def _scores(data: DataSet, view: View) -> Table:
+def table1b(data: DataSet) -> list[Table]:
+    """The scores that the paper does not have, for the same views but the bound."""
+    views = [view._replace(paper=False) for view in VIEWS if view.part != "test_best_threshold"]
+    first = [view._replace(headline=i == 0) for i, view in enumerate(views)]
+    tables = (_scores(data, view, "1b", MORE_METRICS) for view in first)
+    return [table for table in tables if table.rows]
+
+
+def _scores(data: DataSet, view: View, name: str, metrics: Mapping[str, str]) -> Table:
     full = data.full()
     columns = [
         Column("model", "model"),
@@ -81,25 +99,32 @@ def _scores(data: DataSet, view: View) -> Table:
         Column("seeds", "seeds", folds=True),
         Column("score_threshold", "score threshold", digits=2, folds=True),
         Column("step", "step", folds=True),
-        *(Column(f"{m}_{view.average}", title) for m, title in METRICS.items()),
+        *(Column(f"{m}_{view.average}", title) for m, title in metrics.items()),
         Column("map_of_all_labels", "mAP / all labels"),
+        Column("limits_reached", "limits reached", unprinted=True),
         *_paper_columns(view.paper),
     ]
     rows = []
     for model in data.models:
-        figures = {m: _figures(data, model, view, m) for m in METRICS}
-        if not figures["map"]:
+        figures = {m: _figures(data, model, view, m) for m in metrics}
+        if not any(figures.values()):
             continue
-        cells: list[Value] = [model.title, model.annotation, setting(model.nuclei)]
-        cells += [len(figures["map"]), _threshold(model, view.part), _steps(data, model, view)]
+        cells: list[Value] = [model.brief or model.title, model.annotation, setting(model.nuclei)]
+        cells += [
+            max(map(len, figures.values())),
+            _threshold(model, view.part),
+            _steps(data, model, view),
+        ]
         cells += [spread(found) for found in figures.values()]
         whole = _figures(data, full, view, "map") if full else ()
-        cells.append(_ratio(figures["map"], whole))
+        cells.append(_ratio(figures.get("map", ()), whole))
+        capped = _capped(model, view)
+        cells.append(capped)
         cells += _paper_cells(data, model, view.paper)
-        rows.append(Row(tuple(cells), model.key))
+        rows.append(Row(tuple(cells), model.key, mark=CAPPED if capped else ""))
     return Table(
-        f"table1_{data.key}_{view.checkpoint}_{view.part}_{view.average}",
-        f"Table 1. {view.checkpoint.capitalize()} checkpoint, {PARTS[view.part]}, "
+        f"table{name}_{data.key}_{view.checkpoint}_{view.part}_{view.average}",
+        f"{HEADS[name]}{view.checkpoint.capitalize()} checkpoint, {PARTS[view.part]}, "
         f"{AVERAGES[view.average]}",
         tuple(columns),
         tuple(rows),
@@ -108,8 +133,20 @@ def _scores(data: DataSet, view: View) -> Table:
     ).without_empty_columns()
 
 
+def _capped(model: Model, view: View) -> str | None:
+    """Which limits cut what the runs of a model found, in words."""
+    found = ((run, run.capped(view.checkpoint)) for run in model.runs)
+    words = [f"seed {run.seed}: {caps_in_words(capped)}" for run, capped in found if capped]
+    return "; ".join(words) or None
+
+
 def _notes(data: DataSet, view: View) -> Iterator[str]:
     yield f"{KINDS[view.part]} {HOW[view.average]} {SPREAD}"
+    for model in data.models:
+        if capped := _capped(model, view):
+            yield f"{CAPPED} {model.title}: a limit cut what was found ({capped})."
+    if any(model.is_binary for model in data.models):
+        yield BINARY
     if view.checkpoint == "best":
         yield BEST.format(where=" (on the test images)" if data.tested_on_validation else "")
     if view.paper and any(row_of(model, data.source) for model in data.models):
@@ -119,21 +156,22 @@ def _notes(data: DataSet, view: View) -> Iterator[str]:
 def _figures(data: DataSet, model: Model, view: View, metric: str) -> tuple[float, ...]:
     if view.checkpoint == "last":
         return model.scores(view.part, metric, view.average)
-    found = (_best(data, run, view.part, f"{metric}_{view.average}") for run in model.runs)
+    found = (_best(data, run, view.part, metric, view.average) for run in model.runs)
     return tuple(value for _, value in filter(None, found))
 
 
 def _steps(data: DataSet, model: Model, view: View) -> Value:
     if view.checkpoint == "last":
         return setting(number(run.summary.get("steps")) or 0.0 for run in model.runs)
-    found = (_best(data, run, view.part, f"map_{view.average}") for run in model.runs)
+    found = (_best(data, run, view.part, "map", view.average) for run in model.runs)
     return setting(step for step, _ in filter(None, found))
 
 
-def _best(data: DataSet, run: Run, part: str, column: str) -> tuple[float, float] | None:
+def _best(
+    data: DataSet, run: Run, part: str, metric: str, average: str
+) -> tuple[float, float] | None:
     """Step and figure of the best checkpoint: as tested, else as validated on the same images."""
     tested = run.summary.get("best_checkpoint")
-    metric, _, average = column.partition("_")
     if isinstance(tested, dict):
         own = Run(run.folder, tested, {}, "", {}).score(part, metric, average)
         return None if own is None else (number(tested.get("step")) or 0.0, own)
@@ -141,7 +179,7 @@ def _best(data: DataSet, run: Run, part: str, column: str) -> tuple[float, float
     if part != "test" or not curve or not data.tested_on_validation:
         return None
     step = max(curve, key=lambda point: point[1])[0]
-    found = dict(run.curve(f"val/{column}")).get(step)
+    found = dict(run.curve(f"val/{metric}_{average}")).get(step)
     return None if found is None else (step, found)
 
 
@@ -170,70 +208,3 @@ def _paper_cells(data: DataSet, model: Model, wanted: bool) -> list[Value]:
     count = figures.get("annotations")
     cells: list[Value] = [row, None if count is None else int(count)]
     return cells + [figures.get(name) for name, _ in PAPER_SCORES[1:]]
-
-
-def table2(data: DataSet) -> Table:
-    """Parameters, seconds and memory, as far as the runs recorded them."""
-    columns = (
-        Column("model", "model"),
-        Column("parameters_millions", "parameters, millions", digits=2),
-        *(Column(name, title) for name, title in SPEED),
-        Column("seconds_per_step_all", "s a step, validation included"),
-        Column("device", "device"),
-        Column("measured_by", "measured"),
-        Column("row", "row", True),
-        *(Column(name, title, True, _digits(name)) for name, title in PAPER_SPEED),
-    )
-    rows = [Row(tuple(_speed_cells(data, model)), model.key) for model in data.models]
-    return Table(
-        f"table2_{data.key}",
-        "Table 2. Size and speed",
-        columns,
-        tuple(rows),
-        (
-            SPREAD,
-            "Each run was measured in its own process, on a machine that other work may have "
-            "shared, unless the last column of ours says bench (all models in one process order): "
-            "compare with care. Memory is what the GPU allocated, or the resident set on a CPU. "
-            "The paper's: four V100, 8 images a step.",
-        ),
-    ).without_empty_columns()
-
-
-def _speed_cells(data: DataSet, model: Model) -> Iterator[Value]:
-    yield model.title
-    counts = [number(run.summary.get("parameters")) for run in model.runs]
-    yield setting([count / 1e6 for count in counts if count is not None], 2)
-    for name, _ in SPEED:
-        yield _over(model, lambda run, name=name: number(_speed(run).get(name)), _digits(name))  # type: ignore[misc]
-    yield _over(model, _whole_step, 3)
-    for name in ("device", "measured_by"):
-        yield _joined(str(_speed(run)[name]) for run in model.runs if name in _speed(run))
-    row = row_of(model, data.source)
-    figures = figures_of("table2", row)
-    yield row if figures else None
-    for name, _ in PAPER_SPEED:
-        yield figures.get(name)
-
-
-def _speed(run: Run) -> dict[str, object]:
-    found = run.summary.get("speed")
-    return found if isinstance(found, dict) else {}
-
-
-def _whole_step(run: Run) -> float | None:
-    seconds, steps = number(run.summary.get("train_seconds")), number(run.summary.get("steps"))
-    return seconds / steps if seconds is not None and steps else None
-
-
-def _digits(name: str) -> int:
-    return 0 if name.endswith("_mb") else 3 if "second" in name else 1
-
-
-def _over(model: Model, read: Callable[[Run], float | None], digits: int) -> Value:
-    found = [read(run) for run in model.runs]
-    return spread([value for value in found if value is not None], digits)
-
-
-def _joined(words: Iterator[str]) -> str | None:
-    return " / ".join(dict.fromkeys(words)) or None
