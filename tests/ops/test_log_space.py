@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from karyon.ops.log_space import LOG_MAX, log1mexp, log_bce, smooth_dice
+from karyon.ops.log_space import LOG_MAX, log1mexp, log_bce, scaled_logit, smooth_dice
 
 
 def exact(a):
@@ -59,3 +59,19 @@ def test_dice_by_hand():
 
 def test_dice_of_nothing_on_nothing_is_0():
     assert smooth_dice(torch.full((4, 4), -200.0), torch.zeros(4, 4)).item() == 0
+
+
+@pytest.mark.parametrize("factor", [0.99, 0.5, 0.05])
+def test_scaled_logit_equals_float64(factor):
+    z = torch.linspace(-30, 30, 121)
+    p = factor * z.double().sigmoid()
+    rest = (1 - factor) * z.double().sigmoid() + (-z.double()).sigmoid()  # 1 - p, no cancelling
+    found = scaled_logit(z, factor)
+    torch.testing.assert_close(found.double(), (p / rest).log(), rtol=3e-6, atol=3e-6)
+
+
+def test_gradient_of_scaled_logit_is_finite():
+    z = torch.tensor([-100.0, 0.0, 100.0], requires_grad=True)
+    scaled_logit(z, 0.2).sum().backward()
+    # d/dz log(c / (1 - c + e^-z)) = e^-z / (1 - c + e^-z)
+    assert z.grad.tolist() == pytest.approx([1, 1 / 1.8, 0], abs=1e-6)

@@ -190,6 +190,10 @@ class LabelMapRoIHeads(RoIHeads):
         rows = zip(*found, masks, strict=True)
         return [dict(zip(("boxes", "scores", "labels", "masks"), r, strict=True)) for r in rows], {}
 
+    def to_label(self, logits: Tensor) -> Tensor:
+        """Logits of what the labels tell apart, from those of the classes: the same."""
+        return logits
+
     def _classify(
         self, features: dict[str, Tensor], boxes: list[Tensor], shapes: Sizes
     ) -> tuple[Tensor, Tensor]:
@@ -210,7 +214,7 @@ class LabelMapRoIHeads(RoIHeads):
         sampled = self.select_training_samples(proposals, targets)
         boxes, matched, labels, regression = sampled
         logits, deltas = self._classify(features, boxes, shapes)
-        classifier, box_reg = fastrcnn_loss(logits, deltas, labels, regression)
+        classifier, box_reg = fastrcnn_loss(self.to_label(logits), deltas, labels, regression)
         positive = [(label > 0).nonzero()[:, 0] for label in labels]
         boxes = [b[p] for b, p in zip(boxes, positive, strict=True)]
         matched = [m[p] for m, p in zip(matched, positive, strict=True)]

@@ -29,6 +29,18 @@ def log1mexp(a: Tensor) -> Tensor:
     return torch.where(near, (-torch.expm1(close)).log(), torch.log1p(-far.exp()))
 
 
+def scaled_logit(logit: Tensor, factor: float) -> Tensor:
+    """Logit of a probability times a factor, from the probability's logit.
+
+    Args:
+        logit: Any shape, any float type; the result is `float32`.
+        factor: In (0, 1); 1 would change nothing.
+    """
+    # c / (1 + e^-z) over its complement is c / (1 - c + e^-z).
+    z = logit.float()
+    return math.log(factor) - torch.logaddexp(z.new_tensor(math.log1p(-factor)), -z)
+
+
 def log_bce(log_p: Tensor, target: Tensor) -> Tensor:
     """Binary cross entropy of each element, `-(y log p + (1 - y) log(1 - p))`.
 
