@@ -2,6 +2,7 @@
 
 import os
 import signal
+from datetime import timedelta
 
 import pytest
 import pytorch_lightning as pl
@@ -18,7 +19,7 @@ from karyon.data.synthetic import Synthetic
 from karyon.data.transforms import light
 from karyon.models import resnet_fpn
 from karyon.ops.normalize import Percentile
-from karyon.processes import Place, place, trainer
+from karyon.processes import BetweenSteps, Place, place, trainer
 from karyon.types import UserError
 
 pytestmark = [
@@ -210,15 +211,43 @@ def test_a_batch_that_does_not_divide_is_refused_with_what_would():
     )
 
 
-def test_every_process_keeps_the_same_labels():
-    kept = []
-    for rank in (0, 1):
-        module = data(seed=3)
-        module.annotation = type(module.annotation)(0.5, seed=7)
-        module.train_set.annotation = module.annotation
-        module.trainer = Share(rank, 2, 1)
-        kept.append([target["boxes"].tolist() for target in module.kept_targets()])
-    assert kept[0] == kept[1] and any(kept[0])
+class Rank:
+    """One of two processes before a training, as far as the labels are concerned."""
+
+    world_size = 2
+
+    def __init__(self, fraction, annotation_seed):
+        self.datamodule = data()
+        annotation = type(self.datamodule.annotation)(fraction, seed=annotation_seed)
+        self.datamodule.train_set.annotation = annotation
+
+
+def meet(rank, file, seeds, fractions):
+    """Runs in a process of its own; ends with 0 if the labels are the same, with 3 if not."""
+    torch.distributed.init_process_group(
+        "gloo", f"file://{file}", timedelta(minutes=5), 2, rank=rank
+    )
+    try:
+        BetweenSteps().setup(Rank(fractions[rank], seeds[rank]), None, "fit")
+    except UserError as error:
+        os._exit(3 if "process 2 of 2 keeps other labels than the first" in str(error) else 4)
+    os._exit(0)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "fractions", "status"),
+    [((7, 7), (0.5, 0.5), 0), ((7, 8), (0.5, 0.5), 3), ((7, 7), (0.5, 0.6), 3)],
+)
+def test_every_process_keeps_the_same_labels(seeds, fractions, status, tmp_path):
+    """All of them refuse: none waits for another."""
+    context = torch.multiprocessing.get_context("spawn")
+    file = str(tmp_path / "meeting")
+    both = [context.Process(target=meet, args=(r, file, seeds, fractions)) for r in (0, 1)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(300)
+    assert [process.exitcode for process in both] == [status] * 2
 
 
 TORCHRUN = {

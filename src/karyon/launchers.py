@@ -48,7 +48,12 @@ class Local:
 
     def __init__(self, sweep: Sweep, jobs: int | None = None):
         self.sweep, self.devices = sweep, visible_devices()
-        self.jobs = jobs or max(len(self.devices), 1)
+        self.jobs = jobs or self.default_jobs(sweep)
+
+    @staticmethod
+    def default_jobs(sweep: Sweep) -> int:
+        """Runs at a time if nobody says how many."""
+        return max(len(visible_devices()), 1)
 
     def start(self, run: SweepRun, place: int) -> "Process":
         """Start a run."""
@@ -71,19 +76,29 @@ def visible_devices() -> list[str]:
 
 
 class Process:
-    """A run as a process in a session of its own, so that Ctrl-C reaches it through us alone."""
+    """A run as a process in a session of its own, so that Ctrl-C reaches it through us alone.
+
+    Raises:
+        UserError: If its log cannot be written, or it cannot be started.
+    """
+
+    id, lasting = None, False
 
     def __init__(self, command: Sequence[str], log: Path, environment: dict[str, str]):
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as file:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
+        make_folder_of(log)
+        try:
+            with log.open("ab") as file:
+                self.process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            what = error.filename or command[0]
+            raise UserError(f"{what}: cannot start a run ({error.strerror})") from error
 
     def poll(self) -> int | None:
         """Exit status, None as long as it runs."""
@@ -104,10 +119,26 @@ class Process:
         self.process.wait()
 
 
+def make_folder_of(log: Path) -> None:
+    """Make the folder of a log.
+
+    Raises:
+        UserError: If it cannot be made.
+    """
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{log.parent}: cannot make this folder ({error.strerror}); move what is in its place, "
+            "or set folder=DIR"
+        ) from error
+
+
 class Submitit:
     """Jobs of a SLURM cluster through `submitit`; `cluster=local` tries it without one.
 
-    A job that is preempted or reaches its time limit is queued again and goes on.
+    A job that is preempted or reaches its time limit is queued again and goes on. What an earlier
+    process has handed to SLURM and is still there is waited for, not handed over again.
 
     Args:
         sweep: The sweep; its folder has to be on a file system that all nodes see.
@@ -128,17 +159,38 @@ class Submitit:
             raise UserError(
                 "launcher=submitit needs submitit; install it with pip install 'karyon[slurm]'"
             ) from error
-        self.sweep, self.jobs = sweep, jobs or len(sweep.runs)
+        self.sweep, self.jobs = sweep, jobs or self.default_jobs(sweep)
+        self.slurm = cluster == "slurm"
         try:
             self.executor = submitit.AutoExecutor(sweep.folder / "submitit", cluster=cluster)
             self.executor.update_parameters(**parameters)
         except Exception as error:  # RuntimeError, NameError, TypeError: whatever it dislikes
             raise UserError(f"launcher=submitit: {' '.join(str(error).split())}") from error
 
+    @staticmethod
+    def default_jobs(sweep: Sweep) -> int:
+        """All, the queue sees to the rest."""
+        return max(len(sweep.runs), 1)
+
+    def has(self, run: SweepRun) -> bool:
+        """Whether a run is in the queue of a cluster, as this or an earlier process left it."""
+        if not self.slurm or run.job is None:
+            return False
+        ask = ["squeue", "--noheader", "--format=%T", f"--jobs={run.job}"]
+        try:
+            said = subprocess.run(ask, capture_output=True, text=True, check=False)
+        except OSError:
+            return False
+        return said.returncode == 0 and bool(said.stdout.strip())
+
     def start(self, run: SweepRun, place: int) -> "Submitted":
-        """Hand a run to the queue."""
+        """Hand a run to the queue, unless it is there."""
+        if self.has(run):
+            from submitit import SlurmJob
+
+            return Submitted(SlurmJob(self.executor.folder, str(run.job)))
         log = self.sweep.log(run).absolute()
-        log.parent.mkdir(parents=True, exist_ok=True)
+        make_folder_of(log)
         job = Requeued(command_of(self.sweep, run), str(log))
         try:
             return Submitted(self.executor.submit(job))
@@ -190,8 +242,10 @@ class Requeued:
 class Submitted:
     """A run in the queue."""
 
+    lasting = True
+
     def __init__(self, job: Any):
-        self.job = job
+        self.job, self.id = job, str(job.job_id)
 
     def poll(self) -> int | None:
         """Exit status, None as long as it waits or runs."""

@@ -22,6 +22,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.distributed import TCPStore
 
+from karyon.runs import checksum
 from karyon.types import UserError
 from karyon.watch import watch_others, watch_parent, watch_started
 
@@ -66,11 +67,7 @@ def place() -> Place:
 
 
 def agree(text: str | None) -> str:
-    """What the first process says, in every process that a launcher has started.
-
-    Args:
-        text: What this process says; only the first has to.
-    """
+    """The `text` of the first process, in every process that a launcher has started."""
     here = place()
     if here.world == 1:
         return text or ""
@@ -180,9 +177,8 @@ def _environment(here: Place) -> list[Any]:
     """Lightning's view of who started the processes, where its own guess would be wrong."""
     if here.by == "srun":
         return [SLURMEnvironment(auto_requeue=False)]  # scripts/slurm_ddp.sh queues the job again
-    return (
-        [LightningEnvironment()] if here.by != "torchrun" and "SLURM_NTASKS" in os.environ else []
-    )
+    alone = here.by != "torchrun" and "SLURM_NTASKS" in os.environ
+    return [LightningEnvironment()] if alone else []
 
 
 def _check(made: pl.Trainer, here: Place, sync_batchnorm: bool) -> None:
@@ -193,9 +189,7 @@ def _check(made: pl.Trainer, here: Place, sync_batchnorm: bool) -> None:
             "add trainer=ddp, and leave trainer.devices=auto"
         )
     if sync_batchnorm and made.strategy.root_device.type == "cpu":
-        raise UserError(
-            "trainer.sync_batchnorm=true needs GPUs, torch has it for nothing else; leave it out"
-        )
+        raise UserError("trainer.sync_batchnorm=true needs GPUs, torch has no other; leave it out")
 
 
 class Together(DDPStrategy):
@@ -229,16 +223,17 @@ class BetweenSteps(Callback):
         self._told, self._step = False, -1
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Every process needs an image, or it would not come to where the scores are added."""
+        """Each needs an image, to come to where scores are added, and the labels of the others."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         use = {"fit": "val", "test": "test"}.get(stage)
         if trainer.world_size > 1 and use and data is not None:
-            count = len(data.ids(use))
-            if count < trainer.world_size:
+            if (count := len(data.ids(use))) < trainer.world_size:
                 raise UserError(
                     f"split {data.splits[use]!r} has too few images ({count}) for "
                     f"{trainer.world_size} processes; use trainer.devices={count} at most"
                 )
+            if stage == "fit":
+                same_labels(checksum((i, data.train_set.partial(i)[1:]) for i in data.ids("train")))
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -282,6 +277,17 @@ class BetweenSteps(Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The same after the last step."""
         same_buffers(pl_module)
+
+
+def same_labels(own: str) -> None:
+    """Raise a `UserError` in every process if the checksum of one is not that of the first."""
+    every = [own] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(every, own)
+    if other := [rank for rank, found in enumerate(every, 1) if found != every[0]]:
+        raise UserError(
+            f"process {other[0]} of {len(every)} keeps other labels than the first; give all the "
+            "same data, seed and version of karyon"
+        )
 
 
 def same_buffers(module: torch.nn.Module) -> None:

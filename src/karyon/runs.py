@@ -6,17 +6,18 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from karyon.atomic import replacing
-from karyon.types import UserError
+from karyon.types import Record, UserError
 
 try:
     import fcntl
@@ -127,8 +128,36 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
-def environment() -> dict[str, str | None]:
-    """Versions, machine, command and git commit, for the record."""
+def checksum(images: Iterable[tuple[str, Sequence[np.ndarray]]]) -> str:
+    """Digits that tell images from others: names, sizes, types and every pixel.
+
+    Args:
+        images: For each image its name and its arrays, say pixels and label map.
+    """
+    digest = hashlib.sha256()
+    for name, arrays in images:
+        digest.update(name.encode())
+        for array in arrays:
+            digest.update(f" {array.dtype} {array.shape} ".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
+
+
+def images_checksum(records: Iterable[Record]) -> str:
+    """`checksum` of images and all their labels, as a source reads them."""
+    return checksum((record.id, (record.image, record.labels)) for record in records)
+
+
+def environment(images: Iterable[Record] | None = None) -> dict[str, str | None]:
+    """Versions, machine, folders, command and git commit, for the record.
+
+    Args:
+        images: The training images; None leaves out their checksum.
+
+    Returns:
+        Text by name; `folder` is where the command ran, `data_root` the folder of the data sets
+        unless the configuration names another, both whole paths.
+    """
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -138,6 +167,10 @@ def environment() -> dict[str, str | None]:
     found["platform"] = platform.platform()
     found["threads"] = str(torch.get_num_threads())  # sums of floats depend on it
     found["gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    found["folder"] = os.getcwd()
+    found["data_root"] = os.path.abspath(os.environ.get("KARYON_DATA", "data"))
+    if images is not None:
+        found["images"] = images_checksum(images)
     found["command"] = " ".join(["karyon", *sys.argv[1:]])
     found["git"] = _git("rev-parse", "HEAD")
     if found["git"] and _git("status", "--porcelain", "--untracked-files=no"):

@@ -4,6 +4,7 @@ A sweep is a folder with its run folders, `logs/` and `sweep.json`, from which a
 interrupted goes on.
 """
 
+import json
 import os
 import re
 import signal
@@ -33,6 +34,8 @@ class SweepRun:
         steps: Length of its training.
         status: `waiting`, `running`, `done` or `failed`.
         folder: Its run folder, once there is one.
+        failed: Whether it failed when it was tried last; it waits for another try.
+        job: What a queue calls it while it is there.
     """
 
     number: int
@@ -43,6 +46,8 @@ class SweepRun:
     steps: int
     status: str = WAITING
     folder: str | None = None
+    failed: bool = False
+    job: str | None = None
 
     def title(self) -> str:
         """A short name for people."""
@@ -67,15 +72,27 @@ class Sweep:
 
     def refresh(self) -> None:
         """Look at the run folders: what is finished is done, what failed waits again."""
+        known = self._known()
         for run in self.runs:
+            before = known.get(run.mark, {})
+            run.failed = before.get("status") == FAILED or before.get("failed") is True
+            run.job = before.get("job")
             found = find_run(self.folder, run.name, run.mark)
             run.folder = None if found is None else str(found)
             if found is None:
                 run.status = WAITING
             elif is_finished(found):
-                run.status = DONE
+                run.status, run.failed, run.job = DONE, False, None
             else:
                 run.status = RUNNING if is_held(found) else WAITING
+
+    def _known(self) -> dict[str, dict[str, Any]]:
+        """Runs by fingerprint as `sweep.json` has them; none if it is missing or damaged."""
+        try:
+            content = json.loads((self.folder / "sweep.json").read_text(encoding="utf-8"))
+            return {run["mark"]: run for run in content["runs"]}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
 
     def log(self, run: SweepRun) -> Path:
         """Where a run's output goes."""
@@ -92,7 +109,15 @@ class Sweep:
 
 
 class Job(Protocol):
-    """A run that was started."""
+    """A run that was started.
+
+    Attributes:
+        id: What a queue calls it; None if there is none.
+        lasting: Whether it goes on without this process, in a queue.
+    """
+
+    id: str | None
+    lasting: bool
 
     def poll(self) -> int | None:
         """Exit status, None as long as it runs."""
@@ -102,6 +127,10 @@ class Job(Protocol):
 
     def kill(self) -> None:
         """End it."""
+
+
+class HungUp(KeyboardInterrupt):
+    """The terminal is closed."""
 
 
 Start = Callable[[SweepRun, int], Job]
@@ -118,7 +147,8 @@ def work(
 ) -> None:
     """Do what is waiting, several runs at a time; a failed run does not stop the others.
 
-    On Ctrl-C, SIGTERM or a closed terminal the running ones are asked to end and wait again.
+    On Ctrl-C, SIGTERM or a closed terminal the running ones are asked to end and wait again; a
+    closed terminal leaves alone what is in a queue.
 
     Args:
         sweep: The plan; its `sweep.json` is kept up to date.
@@ -135,8 +165,10 @@ def work(
     places = list(range(jobs))[::-1]
     running: dict[int, tuple[SweepRun, Job, int]] = {}
 
-    def change(run: SweepRun, status: str) -> None:
-        run.status = status
+    def change(run: SweepRun, status: str, job: Job | None = None) -> None:
+        run.status, run.job = status, None if job is None else job.id
+        if status != WAITING:
+            run.failed = status == FAILED
         found = find_run(sweep.folder, run.name, run.mark)
         run.folder = None if found is None else str(found)
         sweep.save()
@@ -147,8 +179,9 @@ def work(
             while waiting or running:
                 while waiting and places:
                     run, place = waiting.pop(0), places.pop()
-                    running[run.number] = run, start(run, place), place
-                    change(run, RUNNING)
+                    job = start(run, place)
+                    running[run.number] = run, job, place
+                    change(run, RUNNING, job)
                 time.sleep(every)
                 for run, job, place in list(running.values()):
                     status = job.poll()
@@ -157,6 +190,9 @@ def work(
                         places.append(place)
                         change(run, DONE if status == 0 else FAILED)
                 tell(None)
+        except HungUp:
+            running = {key: known for key, known in running.items() if not known[1].lasting}
+            raise
         finally:
             with patiently():
                 _end([job for _, job, _ in running.values()], patience)
@@ -177,10 +213,10 @@ def _end(jobs: Sequence[Job], patience: float) -> None:
 
 @contextmanager
 def as_interrupts() -> Iterator[None]:
-    """SIGTERM and a closed terminal do what Ctrl-C does."""
+    """SIGTERM does what Ctrl-C does, and a closed terminal raises `HungUp`."""
 
     def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
+        raise HungUp if number == getattr(signal, "SIGHUP", None) else KeyboardInterrupt
 
     with _handling(interrupt, "SIGTERM", "SIGHUP"):
         yield

@@ -80,3 +80,14 @@ def test_what_is_no_option_is_told_in_one_line(
 ) -> None:
     assert told in said(capsys, *command, word, "-o", str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["per_image.csv", "thresholds.csv", "summary.json"])
+def test_a_folder_in_the_place_of_a_result_is_one_line(
+    name: str, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).mkdir()
+    assert main([*command, "-o", str(tmp_path)]) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith(f"karyon: {tmp_path / name}: cannot write (Is a directory)")
+    assert not list(tmp_path.glob(".*"))  # nothing half-written

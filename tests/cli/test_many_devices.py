@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from runs_support import SMALL
 
+import karyon
 from karyon.cli.main import main
 from karyon.cli.predict import share
 from karyon.types import UserError
@@ -151,12 +152,13 @@ def test_a_run_of_two_processes_outlives_the_death_of_each(tmp_path: Path) -> No
     assert last == pytest.approx(scores["test"]["aji"]["pooled"], abs=1e-6) and last > 0
     checkpoint = run / "checkpoints" / "last.ckpt"
     one, two = tmp_path / "one", tmp_path / "two"
-    evaluate = ["evaluate", f"checkpoint={checkpoint}", "score_threshold=0.0"]
+    evaluate = ["evaluate", f"checkpoint={checkpoint}", "score_threshold=0.0", "coco=true"]
     assert main([*evaluate, f"output={one}", "trainer=cpu"]) == 0
     process = start(tmp_path, *evaluate, f"output={two}", *DDP, "trainer.devices=2")
     said, rest = process.communicate(timeout=LONG)
     assert process.returncode == 0, rest
     assert json.loads((one / "summary.json").read_text())["test"] == scores["test"]
+    assert json.loads((one / "summary.json").read_text())["coco"]["coco_max_detections"] > 0
     for name in ("summary.json", "per_image.csv", "thresholds.csv"):
         assert (one / name).read_text() == (two / name).read_text()
 
@@ -176,6 +178,45 @@ def test_torchrun_leaves_one_run(tmp_path: Path) -> None:
     assert (run / "summary.json").exists()
     assert done.stdout.splitlines() == [str(run)]
     assert done.stderr.count("step 1/1") == 1
+
+
+@linux
+def test_torchrun_ends_with_an_error_when_a_worker_dies(tmp_path: Path) -> None:
+    """Of the processes that torchrun started, the second is killed, and the checkpoint is whole."""
+    options = [*TRAIN, "steps=500", "val_every=2", "name=cut", f"runs={tmp_path}"]
+    process = subprocess.Popen(
+        ["sh", str(SCRIPTS / "torchrun.sh"), "train", *options],
+        env=environment(PROCESSES="2"),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(process, "step 2/500")
+    workers = sorted(children(process))
+    os.kill(workers[-1], signal.SIGKILL)
+    _, said = process.communicate(timeout=LONG)
+    assert process.returncode != 0 and all(gone(worker) for worker in workers)
+    # torchrun itself ends with an exception; in none is a line of karyon.
+    assert f'File "{Path(karyon.__file__).parent}' not in said, said
+    assert said.count("Traceback (most recent call last)") <= 1, said
+    assert any(line.startswith("karyon: ") for line in said.splitlines()), said
+    assert step_of(tmp_path) >= 1
+    (run,) = (tmp_path / "cut").iterdir()
+    assert not (run / "summary.json").exists()
+
+
+@linux
+def test_processes_with_other_labels_do_not_train_together(tmp_path: Path) -> None:
+    """The second process, as the environment has it, draws with another seed."""
+    seed = "data.annotation_seed=${oc.env:LOCAL_RANK,0}"
+    options = [*TRAIN, seed, "trainer.devices=2", "steps=2", f"runs={tmp_path}"]
+    process = start(tmp_path, "train", *options)
+    _, said = process.communicate(timeout=LONG)
+    assert process.returncode == 2, said
+    lines = [line for line in said.splitlines() if line.startswith("karyon: ")]
+    assert len(lines) == 1 and "process 2 of 2 keeps other labels than the first" in lines[0], said
+    assert "Traceback" not in said and not list(tmp_path.rglob("*.ckpt"))
 
 
 SRUN = """#!/bin/sh

@@ -2,14 +2,27 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
+from omegaconf import OmegaConf
 from runs_support import SMALL
 
 from karyon.cli.main import main
-from karyon.cli.reproduce import compare, targets_of_package
+from karyon.cli.reproduce import (
+    as_many_threads,
+    compare,
+    stored_config,
+    targets_of_package,
+    where_they_were,
+)
+from karyon.cli.train import build_data
+from karyon.runs import images_checksum
+from karyon.types import Record
 
 THIN = ["data.annotation_fraction=0.5", "seed=4", "model.box_head=32", "model.mask_head=[16,16]"]
 
@@ -19,6 +32,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     assert main(["train", *SMALL, *THIN, f"runs={folder}", "name=a/b"]) == 0
     (summary,) = folder.rglob("summary.json")
+    record = summary.with_name("environment.json")
+    data = build_data(stored_config(summary.parent))
+    images = images_checksum(data.record(name) for name in data.ids("train"))
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"images": images}))
     return summary.parent
 
 
@@ -37,21 +54,87 @@ def test_the_same_comes_out(run, capsys):
     assert (again / "metrics.csv").read_text() == (run / "metrics.csv").read_text()
 
 
+def change(file: Path, how: Callable[[dict], object]) -> None:
+    """Change what a JSON file says."""
+    content = json.loads(file.read_text())
+    how(content)
+    file.write_text(json.dumps(content))
+
+
+def test_the_stored_labels_are_kept_whatever_is_drawn_now(run, copy, capsys):
+    """A version that had kept the other half of an image: its labels are trained on, and said."""
+    images = json.loads((copy / "manifest.json").read_text())["images"]
+    name, kept = next((n, e["ids"]) for n, e in images.items() if len(e["ids"]) > 1)
+    change(copy / "manifest.json", lambda content: content["images"][name].update(ids=kept[:1]))
+    assert main(["reproduce", str(copy)]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith(f"kept labels: in 1 images, {name!r} for one, others would be drawn")
+    assert not [line for line in said[1:] if line.startswith(("kept", "annotation_fraction"))]
+    assert any(line.startswith("labelled_nuclei: ") for line in said)
+    again = json.loads((Path(said[-1]) / "manifest.json").read_text())
+    assert again["images"] == {**images, name: {"ids": kept[:1]}}
+
+
+def test_other_images_and_old_records_are_said(copy, capsys):
+    """An old run has no checksum; one of other pixels differs, though all scores are equal."""
+    change(copy / "environment.json", lambda content: content.update(images="0" * 16))
+    assert main(["reproduce", str(copy)]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("training images: the images differ")
+    assert said[1] == "kept labels and scores are equal"
+    for key in ("images", "folder", "data_root", "threads"):
+        change(copy / "environment.json", lambda content, key=key: content.pop(key))
+    assert main(["reproduce", str(copy)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert "training images: not compared, the run has no checksum of them" in said
+
+
+def test_the_checksum_sees_every_pixel_and_label():
+    image, labels = np.zeros((4, 6, 3), np.uint8), np.zeros((4, 6), np.int32)
+    other = image.copy()
+    other[3, 5, 2] = 1
+    every = [("a", image, labels), ("b", image, labels), ("a", other, labels)]
+    every += [("a", image, labels + 1), ("a", image.reshape(6, 4, 3), labels)]
+    every += [("a", image.astype(np.int8), labels)]
+    found = {images_checksum([Record(*one)]) for one in every}
+    assert len(found) == len(every)
+    assert images_checksum([Record("a", image[:, ::-1], labels)]) in found  # the same pixels
+
+
+def test_on_the_cpu_the_threads_are_those_of_the_run():
+    config, now = OmegaConf.create({"trainer": {"accelerator": "cpu"}}), torch.get_num_threads()
+    for stored, expected in (("3", 3), ("0", now), (None, now), ("many", now)):
+        with as_many_threads(config, {"threads": stored}):
+            assert torch.get_num_threads() == expected
+        assert torch.get_num_threads() == now
+
+
+def test_data_are_looked_for_where_they_were(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    before = {"folder": str(tmp_path), "data_root": str(tmp_path)}
+    text = {"data_root": "${oc.env:KARYON_DATA,data}", "data": {"source": {"root": "mine"}}}
+    monkeypatch.delenv("KARYON_DATA", raising=False)
+    config = OmegaConf.create(text)
+    with where_they_were(config, before):
+        assert config.data_root == str(tmp_path)
+        assert config.data.source.root == str(tmp_path / "mine")
+    assert config.data_root == "data"
+    gone = OmegaConf.create(text)
+    with where_they_were(gone, {"folder": "/gone", "data_root": "/gone"}):
+        assert (gone.data_root, gone.data.source.root) == ("data", "mine")
+    monkeypatch.setenv("KARYON_DATA", "elsewhere")
+    with where_they_were(gone, before):
+        assert gone.data_root == "elsewhere"
+
+
 def test_differences_are_listed(copy, capsys):
-    """As if it had been made by another version, with other labels and a higher mAP."""
-    for name, change in (
-        ("environment.json", lambda content: content.update(torch="1.0")),
-        ("manifest.json", lambda content: next(iter(content["images"].values())).update(ids=[99])),
-        ("summary.json", lambda content: content["test"]["map"].update(pooled=0.75)),
-    ):
-        content = json.loads((copy / name).read_text())
-        change(content)
-        (copy / name).write_text(json.dumps(content))
+    """As if it had been made by another version, with a higher mAP."""
+    change(copy / "environment.json", lambda content: content.update(torch="1.0"))
+    change(copy / "summary.json", lambda content: content["test"]["map"].update(pooled=0.75))
     (copy / "checkpoints" / "last.ckpt").unlink()
     assert main(["reproduce", str(copy), "--runs", str(copy.parent / "new")]) == 1
     said = capsys.readouterr().out
     assert "torch: 1.0 then, " in said
-    assert "kept labels: different in 1 images" in said
     assert "test/map/pooled: 0.75 then, " in said
     assert "weights: not compared" in said
     assert list((copy.parent / "new").rglob("summary.json"))
@@ -75,6 +158,7 @@ def test_a_stranger_s_configuration_runs_nothing(copy, tmp_path, capsys):
         ("config.yaml", "- 1\n"),
         ("config.yaml", "\x00\x01"),
         ("config.yaml", "model: ${nothing.here"),
+        ("manifest.json", None),
         ("summary.json", None),
         ("summary.json", "{"),
         ("environment.json", "[]"),

@@ -11,13 +11,25 @@ import pytest
 from runs_support import SMALL, earlier_run, interrupt_when
 
 import karyon.conf
-from karyon.cli.config import compose
+from karyon.cli.config import build, compose
 from karyon.cli.main import main
 from karyon.cli.plan import expand, plan
 from karyon.cli.resume import mark_of, prepare
+from karyon.cli.sweep import refuse_running, tell_capped
 from karyon.launchers import Local, Process, Requeued, Submitit, command_of, quoted
 from karyon.runs import holding
-from karyon.sweeps import DONE, FAILED, RUNNING, WAITING, Sweep, SweepRun, steps_done, tail, work
+from karyon.sweeps import (
+    DONE,
+    FAILED,
+    RUNNING,
+    WAITING,
+    HungUp,
+    Sweep,
+    SweepRun,
+    steps_done,
+    tail,
+    work,
+)
 from karyon.types import UserError
 
 CONF = Path(next(iter(karyon.conf.__path__)))
@@ -71,6 +83,39 @@ def test_a_plan_judges_by_the_last_run_of_that_kind(tmp_path, capsys):
     assert all("unknown" in line for line in plan_of(capsys, *given, "model=mask_rcnn"))
 
 
+def test_without_jobs_a_plan_takes_the_launcher_s_own(tmp_path, capsys, monkeypatch):
+    """Two GPUs: two at a time. A queue: all at a time, as long as one of them: 12.5 min."""
+    earlier_run(tmp_path, capsys)
+    given = ["train", "-m", f"runs={tmp_path}", "seed=0,1,2,3", "--plan"]
+    monkeypatch.setattr("karyon.launchers.visible_devices", lambda: ["0", "1"])
+    assert main(given) == 0
+    assert "about 25 min with jobs=2" in capsys.readouterr().out
+    assert main([*given, "launcher=submitit"]) == 0
+    assert "about 12 min with jobs=4" in capsys.readouterr().out
+    assert main([*given, "launcher=submitit", "jobs=400"]) == 0
+    assert "about 12 min with jobs=400" in capsys.readouterr().out
+
+
+def test_a_plan_shows_what_failed(tmp_path, capsys):
+    """And after a try that was interrupted it still does."""
+    folder = tmp_path / "s"
+    given = ["-m", f"runs={tmp_path}", f"folder={folder}", "seed=0,1", "--plan"]
+    settings = compose("multirun", [f"folder={folder}"])
+    made = plan(settings, None, [f"runs={tmp_path}", "seed=0,1"])
+    work(made.sweep, lambda run, _: python(made.sweep, run, f"exit({run.number - 1})"), 1)
+    made.sweep.runs[0].status = WAITING  # it left no summary, so it is not done
+    for _ in range(2):
+        assert main(["train", *given]) == 0
+        said = capsys.readouterr().out
+        table = [line.split()[1] for line in said.splitlines() if "synthetic_mask" in line]
+        assert table == ["waiting", "failed"]
+        log = folder / "logs" / "002.log"
+        assert f"run 2 failed, will be tried again; see {log}" in said
+        made.sweep.refresh()
+        made.sweep.save()
+        assert [run.status for run in made.sweep.runs] == [WAITING, WAITING]
+
+
 @pytest.mark.parametrize("name", sorted(p.stem for p in (CONF / "sweep").glob("*.yaml")))
 def test_every_named_sweep_composes(name, tmp_path, capsys):
     assert len(plan_of(capsys, f"sweep={name}", f"runs={tmp_path}")) > 1
@@ -89,15 +134,43 @@ def test_a_run_knows_its_own_folder_again():
 def test_the_ablation_trains_each_variant_once(tmp_path, capsys):
     lines = plan_of(capsys, "sweep=ablation", f"runs={tmp_path}", "name=x")
     names = [line.split()[4] for line in lines]
-    # The default already attends on P2, suppresses in both, has no warm-up and threshold 0.5.
+    # The default already attends on P2, suppresses in both, has no warm-up, threshold 0.5 and
+    # label frequency 0.5.
     assert names == [
         f"x_{variant}"
         for variant in (
             "reference", "attention_none", "attention_all", "suppress_none", "suppress_rpn",
             "suppress_roi", "propose_never", "warmup_short", "warmup_long", "threshold_30",
             "threshold_70", "threshold_95",
+            "label_frequency_30", "label_frequency_70", "label_frequency_1",
         )
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("preset", "levels"),
+    [("compact", ["p2", "p3", "p4"]), ("resnet50", ["c4", "c5", "p2", "p3", "p4", "p5"])],
+)
+def test_the_ablation_fits_preset_and_length(preset, levels, tmp_path, capsys):
+    """A tenth and a half of 1000 steps; all levels that the body has."""
+    given = ["sweep=ablation", f"preset={preset}", "steps=1000", "name=x", f"runs={tmp_path}"]
+    found = {line.split()[4]: line for line in plan_of(capsys, *given)}
+    assert "callbacks.warmup.steps=100" in found["x_warmup_short"]
+    assert "callbacks.warmup.steps=500" in found["x_warmup_long"]
+    config = compose("train", [f"preset={preset}"])
+    assert config.attention_levels == levels
+    # Whichever of the two is the preset's own is the reference, and is not trained twice.
+    expected = {"compact": "attention_all", "resnet50": "attention_p2"}[preset]
+    assert {name for name in found if "attention_p" in name or "attention_a" in name} == {
+        f"x_{expected}"
+    }
+    if preset == "compact":
+        assert found["x_attention_all"].endswith("attention=[p2,p3,p4]")
+    # There is a body with them, and none with more.
+    body = compose("train", [f"preset={preset}", f"attention=[{','.join(levels)}]"]).model.backbone
+    build(body)
+    with pytest.raises(UserError, match="p9"):
+        build(body, attention=[*levels, "p9"])
 
 
 @pytest.mark.parametrize(
@@ -275,6 +348,45 @@ def test_a_sweep_does_not_start_beside_itself(tmp_path, capsys):
         pass
 
 
+def test_a_file_in_the_place_of_the_logs_is_one_line(tmp_path, capsys):
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    (folder / "logs").touch()
+    assert main(["train", "-m", *TINY, "seed=0,1", f"folder={folder}"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]  # after the number of runs
+    assert (
+        line.startswith("karyon: ")
+        and f"{folder / 'logs'}: cannot make this folder" in line
+        and "folder=DIR" in line
+    )
+
+
+def test_a_run_that_cannot_be_started_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"no_such_program: cannot start a run"):
+        Process([str(tmp_path / "no_such_program")], tmp_path / "logs" / "a.log", {})
+    (tmp_path / "a.log").mkdir()
+    with pytest.raises(UserError, match=r"a\.log: cannot start a run \(Is a directory\)"):
+        Process([sys.executable], tmp_path / "a.log", {})
+
+
+def test_limits_that_cut_are_told_at_the_end(tmp_path, capsys):
+    sweep = small_sweep(tmp_path, 4)
+    summaries = [
+        {"capped": {"a=1": 2}, "best_checkpoint": {"capped": {"a=1": 3, "b=4": 1}}},
+        {"best_checkpoint": {}},
+        {"capped": {"c=9": 1}},
+    ]
+    for run, summary in zip(sweep.runs, summaries, strict=False):
+        run.status, run.folder = DONE, str(tmp_path / str(run.number))
+        Path(run.folder).mkdir()
+        (Path(run.folder) / "summary.json").write_text(json.dumps(summary))
+    sweep.runs[2].status = FAILED
+    tell_capped(sweep)
+    assert capsys.readouterr().err.splitlines() == [
+        "karyon: warning: a limit cut what was found: seed=0: a=1 in 3 images, b=4 in 1 images"
+    ]
+
+
 def test_submitit_is_an_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(UserError, match=r"pip install 'karyon\[slurm\]'"):
@@ -315,6 +427,95 @@ def test_a_preempted_job_is_queued_again(cluster, tmp_path):
     children = Path(f"/proc/{job._process.pid}/task/{job._process.pid}/children").read_text()
     os.kill(int(children.split()[0]), signal.SIGUSR2)  # what SLURM sends before it takes the node
     assert job.result() == 0 and (tmp_path / "file").exists()
+
+
+def test_a_sweep_goes_through_the_queue_from_the_command_line(tmp_path, capsys):
+    pytest.importorskip("submitit", reason="needs the slurm extra")
+    folder = tmp_path / "sweep"
+    queue = ["launcher=submitit", "launcher.cluster=local", "launcher.gpus_per_node=0"]
+    tiny = [*TINY, "steps=1", "val_every=1", "data.source.n_test=1", "name=once"]
+    command = ["train", "-m", *tiny, *queue, "launcher.timeout_min=5", "seed=0,1"]
+    assert main([*command, f"folder={folder}"]) == 0, capsys.readouterr().err
+    stored = json.loads((folder / "sweep.json").read_text())["runs"]
+    assert [(run["status"], run["job"], run["failed"]) for run in stored] == [
+        ("done", None, False)
+    ] * 2
+    assert len(list((folder / "once").glob("*/summary.json"))) == 2
+    assert len(list((folder / "submitit").glob("*_submitted.pkl"))) == 2
+
+
+def hang_up(sweep, launcher, when):
+    """Work until `when` says so, then the terminal is closed."""
+
+    def tell(run):
+        if when():
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    with pytest.raises(HungUp):
+        work(sweep, launcher.start, launcher.jobs, tell, every=0.05, patience=1)
+
+
+def test_a_closed_terminal_leaves_the_queue_alone(cluster, monkeypatch):
+    """Both jobs go on to their end."""
+    sweep = cluster.sweep
+
+    def command(sweep, run):
+        code = "import time; print('up', flush=True); time.sleep(1.5);" + finish(sweep, run)
+        return [sys.executable, "-c", code]
+
+    monkeypatch.setattr("karyon.launchers.command_of", command)
+    jobs, start = [], cluster.start
+    cluster.start = lambda run, place: jobs.append(start(run, place)) or jobs[-1]
+    hang_up(sweep, cluster, lambda: all("up" in tail(sweep.log(run)) for run in sweep.runs))
+    stored = json.loads((sweep.folder / "sweep.json").read_text())["runs"]
+    assert [run["status"] for run in stored] == ["running"] * 2 and stored[0]["job"]
+    while any(job.poll() is None for job in jobs):  # asked in the place of a new terminal
+        time.sleep(0.1)
+    sweep.refresh()
+    assert [(run.status, run.job) for run in sweep.runs] == [(DONE, None)] * 2
+
+
+SBATCH = """#!/bin/sh
+echo "$@" >> "$QUEUE/submitted"
+id=$(wc -l < "$QUEUE/submitted" | tr -d ' ')
+echo "Submitted batch job $id"
+touch "$QUEUE/job$id"
+"""
+SQUEUE = """#!/bin/sh
+for word; do case $word in --jobs=*) id=${word#--jobs=};; esac; done
+test -e "$QUEUE/job$id" && echo PENDING
+"""
+
+
+def test_what_is_in_the_queue_is_not_submitted_twice(tmp_path, monkeypatch):
+    """A cluster whose jobs wait for ever; the second one is cancelled between two drivers."""
+    pytest.importorskip("submitit", reason="needs the slurm extra")
+    (tmp_path / "bin").mkdir()
+    empty = "#!/bin/sh\n"
+    for name, text in {"sbatch": SBATCH, "squeue": SQUEUE, "sacct": empty, "srun": empty}.items():
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("QUEUE", str(tmp_path))
+    submitted = lambda: len((tmp_path / "submitted").read_text().splitlines())  # noqa: E731
+    jobs = []
+    for _ in range(2):
+        sweep = small_sweep(tmp_path / "sweep", 2)
+        sweep.refresh()
+        launcher = Submitit(sweep, gpus_per_node=0, timeout_min=2)
+        hang_up(sweep, launcher, lambda sweep=sweep: sweep.count(RUNNING) == 2)
+        jobs.append([run.job for run in sweep.runs])
+        (tmp_path / "job2").unlink(missing_ok=True)
+        assert [launcher.has(run) for run in sweep.runs] == [True, len(jobs) == 2]
+    assert jobs == [["1", "2"], ["1", "3"]] and submitted() == 3
+
+    # A run of the queue that is at work is taken over; one of another process is in the way.
+    sweep.runs[0].status = RUNNING
+    refuse_running(sweep, launcher)
+    assert sweep.runs[0].status == WAITING
+    sweep.runs[0].status, sweep.runs[0].job = RUNNING, None
+    with pytest.raises(UserError, match="is at work"):
+        refuse_running(sweep, launcher)
 
 
 def test_the_command_of_a_run_repeats_its_configuration(tmp_path):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torchvision.models.detection.rpn import RegionProposalNetwork
 
 from karyon.ops.labels import at_threshold
 
@@ -29,14 +30,43 @@ def proposals_of(net, size, share, caps_area):
 def test_proposals_that_look_like_nuclei_pass_the_caps(make_net):
     caps = {"training": 40, "testing": 40}
     net = make_net(rpn={"pre_nms_top_n": caps, "post_nms_top_n": caps}).eval()
-    # Torchvision's fixed cap; then no likely anchor; then a fifth of 768 + 192 + 48 + 12.
-    assert proposals_of(net, 64, 0.2, None) == (40, {})
-    assert proposals_of(net, 64, 0.0, 1.0) == (40, {})
+    # A fifth of 768 + 192 + 48 + 12 is likely; torchvision's fixed caps cut both before and after
+    # suppression, and say so. No likely anchor: what they cut is background.
+    both = {"pre_nms_top_n=40": 1, "post_nms_top_n=40": 1}
+    assert proposals_of(net, 64, 0.2, None) == (40, both)
+    assert proposals_of(net, 64, 0.0, None) == proposals_of(net, 64, 0.0, 1.0) == (40, {})
     found, capped = proposals_of(net, 64, 0.2, 64 * 64 / 4)
     assert found == 154 + 38 + 10 + 2 and capped == {}  # of level 1 up to 4 x 40 anchors
     # For images of 64 x 64 px the cap of 40 anchors a level is the limit, and it says so.
     found, capped = proposals_of(net, 64, 0.2, 64 * 64)
     assert found == 40 + 38 + 10 + 2 and capped == {"pre_nms_top_n=40": 1}
+
+
+def test_a_cap_after_suppression_is_counted_alone(make_net):
+    """154 likely anchors at most in a level, 204 in all: only the second cap binds."""
+    caps = {"training": 40, "testing": 160}
+    net = make_net(rpn={"pre_nms_top_n": caps, "post_nms_top_n": caps}).eval()
+    assert proposals_of(net, 64, 0.2, None) == (160, {"post_nms_top_n=160": 1})
+    net.rpn._post_nms_top_n["testing"] = 204
+    assert proposals_of(net, 64, 0.2, None) == (204, {})
+
+
+def test_in_training_and_at_inference_the_fixed_caps_are_torchvision_s(make_net):
+    caps = {"training": 50, "testing": 30}
+    net = make_net(rpn={"pre_nms_top_n": caps, "post_nms_top_n": caps})
+    net.rpn.caps_area = None
+    levels = [768, 192, 48, 12]
+    corner = torch.rand(2, 1020, 2) * 50
+    boxes = torch.cat([corner, corner + 4 + torch.rand(2, 1020, 2) * 10], 2)
+    inputs = boxes, torch.randn(2040, 1) * 3, [(64, 64), (64, 64)], levels
+    for mode in (True, False):
+        net.train(mode)
+        found = net.rpn.filter_proposals(*inputs)
+        expected = RegionProposalNetwork.filter_proposals(net.rpn, *inputs)
+        for ours, theirs in zip(found, expected, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+        assert bool(net.capped) is not mode  # in training a cut is no loss
+        assert {len(b) for b in found[0]} == {caps["training" if mode else "testing"]}
 
 
 def test_a_cap_that_cuts_is_counted(make_net):

@@ -43,6 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"karyon: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # nobody reads on, as after `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where what is left goes at the end
+        return 1
+    except OSError as error:  # that no part of karyon expected
+        if os.environ.get("KARYON_TRACEBACK"):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"karyon: {where}{error.strerror or error}; check file and disk", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("karyon: interrupted", file=sys.stderr)
         return 130

@@ -1,6 +1,7 @@
 """`karyon metrics`: what the numbers in tables and logs mean."""
 
 import difflib
+import re
 from collections.abc import Sequence
 
 from rich import box
@@ -17,6 +18,7 @@ HELP = """usage: karyon metrics [NAME ...]
   karyon metrics map aji             their cards: formula, matching rule, averages, edge cases
   karyon metrics val/map_per_image   names of columns and keys will do
   karyon metrics all                 every card
+  karyon metrics all --markdown      the same as Markdown, as in docs/metrics.md
 """
 
 
@@ -25,12 +27,19 @@ def main(arguments: Sequence[str]) -> int:
     if any(a in ("-h", "--help") for a in arguments):
         print(HELP)
         return 0
+    names = [a for a in arguments if not a.startswith("-")]
+    unknown = set(arguments) - {*names, "--markdown"}
+    if unknown:
+        raise UserError(f"metrics has no option {unknown.pop()}; it has --markdown")
+    chosen = cards() if names in ([], ["all"]) else [_find(name) for name in names]
+    if "--markdown" in arguments:
+        print(markdown(chosen), end="")
+        return 0
     console = Console(highlight=False)
-    if not arguments:
+    if not names:
         console.print(_overview())
         print("\nkaryon metrics NAME prints the card of a metric, karyon metrics all every card.")
         return 0
-    chosen = cards() if list(arguments) == ["all"] else [_find(name) for name in arguments]
     for card in chosen:
         console.print(_printed(card))
     return 0
@@ -65,10 +74,44 @@ def _printed(card: Card) -> Table:
     )
     table.add_column(no_wrap=True)
     table.add_column()
+    for name, value in _rows(card).items():
+        table.add_row(Text(name, "dim"), Text(value))
+    return table
+
+
+def _rows(card: Card) -> dict[str, str]:
+    """What a card says, by heading."""
     rows = {"what": card.title, "formula": card.formula, "more": card.notes}
     rows |= {name.lower(): value for name, value in card.fields.items()}
     rows["function"] = card.function
-    for name, value in rows.items():
-        if value:
-            table.add_row(Text(name, "dim"), Text(value))
-    return table
+    return {name: value for name, value in rows.items() if value}
+
+
+def markdown(chosen: Sequence[Card]) -> str:
+    """Cards as a page of Markdown."""
+    head = (
+        "# Metrics\n\n"
+        "What every number means, as `karyon metrics NAME` prints it. In logs and tables a name "
+        "may end in\n`_pooled` or `_per_image`. Made from the docstrings of what computes them, "
+        "by\n`karyon metrics all --markdown > docs/metrics.md`.\n"
+    )
+    return "\n".join([head, *map(_section, chosen)])
+
+
+def _section(card: Card) -> str:
+    """A card as a heading, its paragraphs, its formula as it is, and a list of the rest."""
+    rows = _rows(card)
+    parts = [f"## {', '.join(card.names)}", _escaped(rows.pop("what"))]
+    if formula := rows.pop("formula", ""):
+        parts.append(f"```text\n{formula}\n```")
+    if more := rows.pop("more", ""):
+        parts.append(_escaped(more))
+    function = rows.pop("function")
+    items = [f"- **{name}**: {_escaped(value)}" for name, value in rows.items()]
+    parts.append("\n".join([*items, f"- **function**: `{function}`"]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _escaped(text: str) -> str:
+    """Prose in which nothing is markup to Markdown."""
+    return re.sub(r"([\\`*_<>|\[\]])", r"\\\1", text)

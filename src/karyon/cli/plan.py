@@ -1,5 +1,6 @@
 """What the runs of a sweep are, and what they will take."""
 
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from karyon.runs import fingerprint
 from karyon.sweeps import DONE, FAILED, Sweep, SweepRun
 from karyon.types import UserError
 
+_WORDS = re.compile(r"(?P<key>[^=]+)=(?:steps/(?P<parts>[1-9]\d*)|attention_levels)")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -43,7 +46,7 @@ class Plan:
         return self.costs.get(kind) or self.costs.get(kind[:-1])
 
     def total(self, jobs: int | None) -> str:
-        """Time and space for what is left, in words."""
+        """Time and space for what is left, in words, with so many runs at a time."""
         left = [run for run in self.sweep.runs if run.status not in (DONE, FAILED)]
         if not left:
             return "nothing left to do"
@@ -51,11 +54,12 @@ class Plan:
         if None in costs:
             return "time unknown: no such net was trained yet"
         pairs = [(cost, run) for cost, run in zip(costs, left, strict=True) if cost is not None]
-        seconds = sum(cost.seconds_per_step * run.steps for cost, run in pairs)
+        each = [cost.seconds_per_step * run.steps for cost, run in pairs]
+        seconds = max(sum(each) / (jobs or 1), *each)  # none takes less because others run too
         space = size(sum(cost.size for cost, _ in pairs))
         free = size(shutil.disk_usage(_existing(self.sweep.folder)).free)
         at_a_time = f" with jobs={jobs}" if (jobs or 1) > 1 else ""
-        return f"about {duration(seconds / (jobs or 1))}{at_a_time}, {space} of {free} free"
+        return f"about {duration(seconds)}{at_a_time}, {space} of {free} free"
 
 
 def _existing(folder: Path) -> Path:
@@ -111,7 +115,25 @@ def _combinations(
     variants = named.get("variants") or {"": []}
     for variant, own in variants.items():
         for chosen in expand([*named.get("grid", []), *own, *overrides]):
-            yield variant, chosen
+            yield variant, _worked_out(chosen)
+
+
+def _worked_out(chosen: list[str]) -> list[str]:
+    """Overrides in which `steps/10` and `attention_levels` are what the others make of them."""
+    words = {part: found for part in chosen if (found := _WORDS.fullmatch(part))}
+    if not words:
+        return chosen
+    config = compose("train", [part for part in chosen if part not in words])
+    return [_said(words[part], config) if part in words else part for part in chosen]
+
+
+def _said(found: re.Match[str], config: DictConfig) -> str:
+    if found["parts"]:
+        return f"{found['key']}={max(1, int(config.steps) // int(found['parts']))}"
+    levels = config.get("attention_levels")
+    if levels is None:
+        raise UserError("the preset names no attention_levels; use preset=compact or another")
+    return f"{found['key']}=[{','.join(levels)}]"
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:

@@ -3,7 +3,9 @@
 import argparse
 import json
 import math
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,16 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from karyon.cli.train import train
+from karyon.cli.train import build_data, train
+from karyon.data import NucleiData
 from karyon.models.weights import read_file
-from karyon.runs import environment
-from karyon.types import UserError
+from karyon.runs import environment, images_checksum
+from karyon.types import Record, UserError
 
 NOT_RESULTS = ("train_seconds", "speed")
+NOT_VERSIONS = ("command", "folder", "data_root", "images")
+AS_STORED = {"annotation_fraction": 1.0, "exemplars": None, "crop_fraction": None}
+"""Nothing is drawn: a manifest says which labels are kept."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -27,8 +33,10 @@ def main(arguments: Sequence[str]) -> int:
         "karyon reproduce",
         description="Train again what a run folder describes, in a new folder beside it, and "
         "compare kept labels, weights and every score.",
-        epilog="exit status: 0 all equal (within the tolerance), 1 not, 2 the run is unusable. "
-        "On the CPU with the same versions and threads everything repeats exactly.",
+        epilog="The labels are those of the run's manifest.json, whatever would be drawn now, and "
+        "on the CPU there are as many threads as then, so that with the same versions everything "
+        "repeats exactly. Data are looked for in KARYON_DATA, else where they were. "
+        "Exit status: 0 all equal (within the tolerance), 1 not, 2 the run is unusable.",
     )
     parser.add_argument("run", type=Path, help="a finished run folder")
     parser.add_argument("--runs", help="where the new run goes (default: where the old one is)")
@@ -39,19 +47,117 @@ def main(arguments: Sequence[str]) -> int:
     run: Path = options.run.resolve()
     config = stored_config(run)
     scores, labels = _json(run / "summary.json"), _json(run / "manifest.json")
-    for line in version_changes(_json(run / "environment.json"), dict(environment())):
-        print(line)
-    with open_dict(config):
+    before = _json(run / "environment.json")
+    with (
+        open_dict(config),
+        _readable(run),
+        as_many_threads(config, before),
+        where_they_were(config, before),
+    ):
         config.runs = options.runs or str(run.parents[len(Path(config.name).parts)])
-        if config.data.manifest is not None:  # that file may be gone, this one says the same
-            config.data.manifest = str(run / "manifest.json")
-    again = train(config)
+        for line in version_changes(before, dict(environment())):
+            print(line)
+        other = same_data(config, run, before, labels)
+        again = train(config)
     differences = list(label_changes(labels, _json(again / "manifest.json")))
-    differences += compare(scores, _json(again / "summary.json"), options.tolerance)
+    results = _json(again / "summary.json")
+    if config.data.manifest is not None:
+        results |= {key: scores.get(key) for key in AS_STORED}
+    differences += compare(scores, results, options.tolerance)
     print("\n".join(differences) or "kept labels and scores are equal")
     print(f"weights: {_weights(run, again)}")
     print(again)
-    return 1 if differences else 0
+    return 1 if differences or other else 0
+
+
+def same_data(
+    config: DictConfig, run: Path, before: Mapping[str, Any], labels: Mapping[str, Any]
+) -> bool:
+    """Have the stored labels kept, and say which images or labels are others now.
+
+    Where the same labels would be drawn again, the configuration stays as it is.
+
+    Returns:
+        Whether the images differ.
+    """
+    stored = {"manifest": str(run / "manifest.json")}
+    if config.data.get("manifest") is not None:  # that file may be gone, this one says the same
+        config.data.update(stored)
+    data = build_data(config)
+    drawn = list(draw_changes(labels, data))
+    if drawn:
+        config.data.update(AS_STORED | stored)
+    differ = before.get("images") not in (None, images_checksum(_records(data)))
+    if differ:
+        print("training images: the images differ from those of the run, or their labels do")
+    elif "images" not in before:
+        print("training images: not compared, the run has no checksum of them")
+    print("".join(f"{line}\n" for line in drawn), end="")
+    return differ
+
+
+def _records(data: NucleiData) -> Iterator[Record]:
+    return (data.record(name) for name in data.ids("train"))
+
+
+@contextmanager
+def _readable(run: Path) -> Iterator[None]:
+    """One line for what the configuration of another version lacks."""
+    try:
+        yield
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{run / 'config.yaml'}: {reason}; use the version in environment.json"
+        ) from error
+
+
+@contextmanager
+def as_many_threads(config: DictConfig, before: Mapping[str, Any]) -> Iterator[None]:
+    """On the CPU, have as many threads meanwhile as the run had: sums of floats depend on it."""
+    now, threads = torch.get_num_threads(), str(before.get("threads", ""))
+    on_gpu = torch.cuda.is_available() and config.trainer.get("accelerator") != "cpu"
+    if threads.isdecimal() and int(threads) > 0 and not on_gpu:
+        torch.set_num_threads(int(threads))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(now)
+
+
+@contextmanager
+def where_they_were(config: DictConfig, before: Mapping[str, Any]) -> Iterator[None]:
+    """Look for the data where the run found them, unless `KARYON_DATA` says where they are.
+
+    A record of an older version does not say where that was; nothing is changed then.
+    """
+    folder, root = before.get("folder"), before.get("data_root")
+    for node in (config, config.data.source):  # what was given relative to the folder of then
+        key = "data_root" if node is config else "root"
+        own = node._get_node(key) if key in node else None
+        if folder and own is not None and not own._is_interpolation() and not own._is_missing():
+            there = Path(folder, str(node[key]))
+            node[key] = str(there) if there.exists() else node[key]
+    if root is None or "KARYON_DATA" in os.environ or not Path(root).is_dir():
+        yield
+        return
+    os.environ["KARYON_DATA"] = root
+    try:
+        yield
+    finally:
+        del os.environ["KARYON_DATA"]
+
+
+def draw_changes(old: Mapping[str, Any], data: NucleiData) -> Iterator[str]:
+    """A line if other labels would be kept now; those of the manifest are used then."""
+    drawn = {record.id: list(data.annotation.choose(record)) for record in _records(data)}
+    stored = {name: next(iter(entry.values())) for name, entry in old.get("images", {}).items()}
+    names = [name for name in stored | drawn if stored.get(name) != drawn.get(name)]
+    if names:
+        yield (
+            f"kept labels: in {len(names)} images, {names[0]!r} for one, others would be drawn "
+            "now; those of manifest.json are used"
+        )
 
 
 def stored_config(run: Path) -> DictConfig:
@@ -98,7 +204,7 @@ def _targets(node: Any) -> Iterator[str]:
 def version_changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     """A line for each version that has changed; they explain differences, and are none."""
     for name in old | new:
-        if name != "command" and old.get(name) != new.get(name):
+        if name not in NOT_VERSIONS and old.get(name) != new.get(name):
             yield f"{name}: {old.get(name)} then, {new.get(name)} now"
 
 

@@ -1,12 +1,14 @@
 """`karyon train -m`: many runs, from lists of values and named sweeps."""
 
+import json
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from hydra.utils import get_class
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -67,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     settings = request.settings
     made = plan(settings, request.names.get("sweep"), request.rest, request.command)
     if request.plan:
-        print_plan(made, settings.jobs)
+        print_plan(made, jobs_of(settings, made.sweep))
         return 0
     return run_sweep(made, settings)
 
@@ -93,6 +95,12 @@ def read(arguments: Sequence[str]) -> Request:
     return Request(settings, {pair[0]: pair[1] for pair in pairs}, rest, command, "--plan" in flags)
 
 
+def jobs_of(settings: DictConfig, sweep: Sweep) -> int:
+    """Runs at a time: as asked for, else what the launcher does by itself."""
+    launcher: Any = get_class(settings.launcher._target_)
+    return settings.jobs or launcher.default_jobs(sweep)
+
+
 def print_plan(made: Plan, jobs: int | None) -> None:
     """A table of the runs, with time and size where they are known."""
     sweep = made.sweep
@@ -104,9 +112,13 @@ def print_plan(made: Plan, jobs: int | None) -> None:
         time = "unknown" if cost is None else duration(cost.seconds_per_step * run.steps)
         space = "unknown" if cost is None else size(cost.size)
         what = " ".join([run.name, *run.changes])
+        status = FAILED if run.failed and run.status == WAITING else run.status
         cells = (time, space) if todo else ("", "")
-        print(f"{run.number:>4}  {run.status:<8} {cells[0]:>10} {cells[1]:>8}  {what}")
+        print(f"{run.number:>4}  {status:<8} {cells[0]:>10} {cells[1]:>8}  {what}")
     print(f"\n{len(sweep.runs)} runs, {sweep.count(DONE)} done; {made.total(jobs)}")
+    for run in sweep.runs:
+        if run.failed and run.status == WAITING:
+            print(f"run {run.number} failed, will be tried again; see {sweep.log(run)}")
     left = [made.cost(run) for run in sweep.runs if run.status != DONE]
     for source in sorted({cost.run for cost in left if cost is not None}):
         print(f"judged by {source}")
@@ -117,9 +129,9 @@ def run_sweep(made: Plan, settings: DictConfig) -> int:
     sweep = made.sweep
     with at_work_in(sweep.folder):
         sweep.refresh()
-        refuse_running(sweep)
-        sweep.save()
         launcher = build(settings.launcher, _partial_=True)(sweep, settings.jobs)
+        refuse_running(sweep, launcher)
+        sweep.save()
         done = f"{sweep.count(DONE)} of {len(sweep.runs)} runs are done"
         todo = f"{launcher.jobs} at a time; {made.total(launcher.jobs)}"
         print(f"{sweep.folder}: {done}, {todo}", file=sys.stderr)
@@ -128,6 +140,7 @@ def run_sweep(made: Plan, settings: DictConfig) -> int:
     failed = [run for run in sweep.runs if run.status == FAILED]
     for run in failed:
         tell_failed(sweep, run)
+    tell_capped(sweep)
     print(sweep.folder)
     return 1 if failed else 0
 
@@ -149,10 +162,16 @@ def at_work_in(folder: Path) -> Iterator[None]:
         yield
 
 
-def refuse_running(sweep: Sweep) -> None:
-    """Raise a `UserError` if a run is at work that a sweep which was killed has started."""
+def refuse_running(sweep: Sweep, launcher: Any = None) -> None:
+    """Raise a `UserError` if a run is at work that a sweep which was killed has started.
+
+    One that is in the queue of the launcher waits for it: it is taken over, not started.
+    """
+    has: Any = getattr(launcher, "has", lambda run: False)
     for run in sweep.runs:
-        if run.status == RUNNING:
+        if run.status == RUNNING and has(run):
+            run.status = WAITING
+        elif run.status == RUNNING:
             raise UserError(f"{run.folder}: a process is at work in it; wait for it, or end it")
 
 
@@ -160,6 +179,32 @@ def tell_failed(sweep: Sweep, run: SweepRun) -> None:
     """Print which run failed, and the last lines of its log."""
     log = sweep.log(run)
     print(f"\nfailed: {run.title()}, see {log}\n{tail(log)}", file=sys.stderr)
+
+
+def tell_capped(sweep: Sweep) -> None:
+    """Print in which finished runs a limit cut what was found."""
+    for run in sweep.runs:
+        reached = capped_in(Path(run.folder)) if run.status == DONE and run.folder else {}
+        if reached:
+            told = ", ".join(f"{name} in {count} images" for name, count in reached.items())
+            print(
+                f"karyon: warning: a limit cut what was found: {run.title()}: {told}",
+                file=sys.stderr,
+            )
+
+
+def capped_in(run: Path) -> dict[str, int]:
+    """Images in which each limit was reached, in the test of a run's last or best weights."""
+    try:
+        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    best = summary.get("best_checkpoint") or {}
+    reached: dict[str, int] = {}
+    for part in (summary, best):
+        for name, count in (part.get("capped") or {}).items():
+            reached[name] = max(count, reached.get(name, 0))
+    return reached
 
 
 class Display:

@@ -51,6 +51,10 @@ class GridRPN(RegionProposalNetwork):
         caps_area: Pixels of the image that the caps at inference are meant for; a larger image
             may have as many times more anchors before suppression. None for torchvision's fixed
             caps.
+
+    Attributes:
+        capped: Images at inference in which a cap cut anchors with an objectness above 0.5, by
+            cap. What is below is background to the RPN, and training draws a sample anyway.
     """
 
     box_coder: BoxCoder
@@ -81,9 +85,9 @@ class GridRPN(RegionProposalNetwork):
         image_shapes: list[tuple[int, int]],
         num_anchors_per_level: list[int],
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Torchvision's; at inference with caps that spare what looks like nuclei."""
+        """Torchvision's; at inference with caps that spare or count what looks like nuclei."""
         inputs = (proposals, objectness, image_shapes, num_anchors_per_level)
-        if self.training or self.caps_area is None:
+        if self.training:
             return super().filter_proposals(*inputs)
         levels = objectness.detach().reshape(len(image_shapes), -1).split(num_anchors_per_level, 1)
         likely = torch.stack([(level > 0).sum(1) for level in levels], 1).tolist()
@@ -94,12 +98,17 @@ class GridRPN(RegionProposalNetwork):
         count_capped(self.capped, name, [max(image) > limit for image in likely])
         boxes, scores = super().filter_proposals(*inputs)
         self._before = None
-        counts = [
-            max(self.post_nms_top_n(), n)
-            for n in torch.stack([(s > 0.5).sum() for s in scores]).tolist()
-        ]
+        counts = self._kept(torch.stack([(s > 0.5).sum() for s in scores]).tolist())
         kept = [b[:n] for b, n in zip(boxes, counts, strict=True)]
         return kept, [s[:n] for s, n in zip(scores, counts, strict=True)]
+
+    def _kept(self, likely: list[int]) -> list[int]:
+        """Proposals of each image that stay, of which so many look like nuclei."""
+        cap = self.post_nms_top_n()
+        if self.caps_area is not None:
+            return [max(cap, n) for n in likely]
+        count_capped(self.capped, f"post_nms_top_n={cap}", [n > cap for n in likely])
+        return [cap] * len(likely)
 
     def pre_nms_top_n(self) -> int:
         """Anchors of each level before suppression."""

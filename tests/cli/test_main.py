@@ -1,0 +1,49 @@
+"""The last net: what the system refuses is one line, wherever it happens."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from runs_support import said
+
+import karyon.cli.metrics
+from karyon.cli.main import main
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch) -> OSError:
+    """A verb that meets an error which nothing inside expects."""
+    error = PermissionError(13, "Permission denied", "a/b.csv")
+
+    def verb(arguments: object) -> int:
+        raise error
+
+    monkeypatch.setattr(karyon.cli.metrics, "main", verb)
+    return error
+
+
+def test_what_the_system_refuses_is_one_line(
+    refused: OSError, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert said(capsys, "metrics") == "karyon: a/b.csv: Permission denied; check file and disk"
+    refused.filename = None
+    assert said(capsys, "metrics") == "karyon: Permission denied; check file and disk"
+    monkeypatch.setenv("KARYON_TRACEBACK", "1")
+    with pytest.raises(PermissionError):
+        main(["metrics"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a pipe")
+def test_a_reader_that_goes_is_no_error() -> None:
+    """As `karyon metrics all | head -0`: the pipe is closed before anything is written."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "karyon", "metrics", "all"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    with process.stderr as errors:
+        assert errors.read() == b""
+    assert process.wait() in (0, 1)
