@@ -132,3 +132,13 @@ def test_a_real_net_can_be_calibrated(make_net, make_batch):
     pairs = [(image, t["label_map"]) for image, t in zip(images, targets, strict=True)]
     for pa in (False, True):
         assert 0 < calibrate(make_net(pa=pa).eval(), pairs) <= 0.5
+
+
+def test_scores_of_a_net_that_knows_of_unlabelled_nuclei_are_taken_as_they_are(make_net):
+    kept = squares((0, 0))
+    net = Fixed(prediction(kept, 0.6))
+    assert calibrate(net, [(IMAGE, kept)]) == pytest.approx(0.3)
+    net.knows_unlabelled = True
+    assert calibrate(net, [(IMAGE, kept)]) == 0.5
+    assert make_net(pa=True, label_frequency=0.5).knows_unlabelled
+    assert not make_net(pa=True, label_frequency=1.0).knows_unlabelled

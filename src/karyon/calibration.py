@@ -9,6 +9,8 @@ Its ranking is right and its scale is not. `c` is the mean score of nuclei, and 
 Labelled nuclei were positives in training and score higher than others, so nuclei that nobody
 labelled have to be in the sample too: those that a net finds by another part than its classifier
 (the centre head of partial-annotation Mask R-CNN, which left them out of the negatives).
+
+A net whose loss knows of unlabelled nuclei learns `p` itself: there is nothing to scale.
 """
 
 from collections.abc import Iterable
@@ -67,12 +69,15 @@ def calibrate(net: nn.Module, images: Iterable[tuple[Tensor, Tensor]]) -> float:
     """The threshold `c/2` from training images with their kept labels.
 
     Args:
-        net: A net in eval mode; if it has `found_boxes(image)`, those count as nuclei too.
+        net: A net in eval mode; if it has `found_boxes(image)`, those count as nuclei too. If its
+            `knows_unlabelled` is true, its scores are taken as they are.
         images: `(3, H, W)` images and `(H, W)` label maps of the labelled nuclei.
 
     Returns:
         A score in (0, 0.5]; 0.5 if nothing is labelled or found.
     """
+    if getattr(net, "knows_unlabelled", False):
+        return 0.5
     device = next(net.parameters()).device
     find = getattr(net, "found_boxes", None)
     scores: list[float] = []

@@ -30,6 +30,11 @@ from karyon.types import UserError
 class PartialMaskRCNN(MaskRCNN):
     """MaskRCNN whose centre head can be trained or looked at by itself."""
 
+    @property
+    def knows_unlabelled(self) -> bool:
+        """Whether scores are those of nuclei, not of labelled nuclei (`label_frequency`)."""
+        return self.roi_heads.label_frequency < 1
+
     def _first_level(self, images: list[Tensor], targets: Any) -> tuple[ImageList, Any, Tensor]:
         batch, targets = self.transform(images, targets)
         return batch, targets, self.backbone(batch.tensors)["0"]
