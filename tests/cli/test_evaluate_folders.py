@@ -374,3 +374,19 @@ def test_metrics_prints_cards(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["metrics", "--help"]) == 0
     assert main(["metrics", "mapp"]) == 2
     assert "'map'" in capsys.readouterr().err
+
+
+def test_predict_tells_a_limit_that_was_reached(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / "image.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)).save(image)
+    command = [
+        "predict",
+        str(run / "checkpoints" / "last.ckpt"),
+        str(image),
+        "-o",
+        str(tmp_path / "o"),
+    ]
+    assert main([*command, "--score-threshold", "0.05", "model.roi.detections_per_img=1"]) == 0
+    assert "detections_per_img=1 in 1 of 1 images" in capsys.readouterr().err

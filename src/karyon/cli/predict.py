@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from karyon.atomic import replacing
+from karyon.cli.caps import caps_reached, warn_of_caps
 from karyon.cli.checkpoint import Trained, load
 from karyon.data.images import read_image
 from karyon.export import draw_contours, to_display, write_label_tiff
@@ -81,6 +82,7 @@ def main(arguments: Sequence[str]) -> int:
     for image in track(images, "outlining", console=console, disable=not console.is_terminal):
         count = predict_file(trained, image, outputs[image], threshold)
         console.print(f"{image}: {count} nuclei", highlight=False)
+    warn_of_caps(caps_reached(trained.net), len(images))
     print(options.output)
     return 0
 
