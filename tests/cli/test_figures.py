@@ -195,3 +195,14 @@ def test_overlays_of_the_extremes_are_where_a_report_looks(pa: Path, trained: Tr
     found = examples(Model("k", "t", "f", (run,)))
     assert [example.rank for example in found] == ["best", "worst"]
     assert all(example.picture.is_file() for example in found)
+
+
+def test_a_limit_that_cuts_is_told_and_options_of_the_net_are_taken(
+    pa: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["figures", str(pa), str(image), "--only", "overlay", "model.roi.score_thresh=0.0"]
+    assert main([*given, "-o", str(tmp_path / "all")]) == 0
+    assert "detections_per_img" not in capsys.readouterr().err
+    cut = "model.roi.detections_per_img=1"
+    assert main([*given, "-o", str(tmp_path / "one"), cut]) == 0
+    assert "a limit cut what was found: detections_per_img=1 in 1 of 1" in capsys.readouterr().err

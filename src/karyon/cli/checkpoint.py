@@ -3,12 +3,15 @@
 import copy
 import difflib
 import inspect
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.utils import get_object
 from torch import nn
 
@@ -76,6 +79,31 @@ def load(path: str | Path, options: Mapping[str, Any] | None = None) -> Trained:
     threshold = stored.get("calibrated_threshold")
     net.eval().to(memory_format=torch.channels_last)
     return Trained(net, build(config["normalize"]), 0.5 if threshold is None else threshold, config)
+
+
+def model_options(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Take the options of a trained net out of a command line.
+
+    Returns:
+        Values by dotted key, of the words `model.KEY=VALUE` that are no file; the other words.
+
+    Raises:
+        UserError: If a value cannot be read, or is a list of values to be tried.
+    """
+    options: dict[str, Any] = {}
+    others: list[str] = []
+    for word in words:
+        if not re.match(r"model\.[^/]+=", word) or Path(word).exists():
+            others.append(word)
+            continue
+        try:
+            override = OverridesParser.create().parse_override(word)
+        except HydraException as error:
+            raise UserError(f"{word!r} is not an override; write model.KEY=VALUE") from error
+        if override.is_sweep_override():
+            raise UserError(f"{word!r} is a list of values; give one, and run again for each")
+        options[override.key_or_group.removeprefix("model.")] = override.value()
+    return options, others
 
 
 def changed(model: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

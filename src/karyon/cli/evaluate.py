@@ -8,13 +8,11 @@ from types import MappingProxyType
 from typing import Any
 
 import pytorch_lightning as pl
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
 from karyon.cli.caps import caps_reached, forget_caps, warn_of_caps
-from karyon.cli.checkpoint import load
+from karyon.cli.checkpoint import load, model_options
 from karyon.cli.config import build, compose
 from karyon.cli.resume import is_main
 from karyon.cli.score import score_folders
@@ -60,22 +58,14 @@ def main(arguments: Sequence[str]) -> int:
     if any(word.split("=")[0] in ("pred", "gt") for word in words):
         return score_folders(words)
     quiet()
-    changes = [word for word in words if word.startswith("model.")]
-    config = compose("evaluate", [word for word in words if word not in changes])
+    changes, words = model_options(words)
+    for word in words:
+        if word.startswith("model."):
+            raise UserError(f"{word!r} is not an override; write model.KEY=VALUE")
+    config = compose("evaluate", words)
     if OmegaConf.is_missing(config, "checkpoint"):
         raise UserError("evaluate needs checkpoint=FILE, or pred=FOLDER gt=FOLDER")
-    return score_checkpoint(config, dict(_model_option(word) for word in changes))
-
-
-def _model_option(word: str) -> tuple[str, Any]:
-    """Key and value of `model.KEY=VALUE`, read as every other override is."""
-    try:
-        override = OverridesParser.create().parse_override(word)
-    except HydraException as error:
-        raise UserError(f"{word!r} is not an override; write model.KEY=VALUE") from error
-    if override.is_sweep_override():
-        raise UserError(f"{word!r} is a list of values; evaluate once for each")
-    return override.key_or_group.removeprefix("model."), override.value()
+    return score_checkpoint(config, changes)
 
 
 def _long_output(arguments: Sequence[str]) -> list[str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from karyon.cli.checkpoint import Trained, load
+from karyon.cli.caps import caps_reached, warn_of_caps
+from karyon.cli.checkpoint import Trained, load, model_options
 from karyon.cli.config import build
 from karyon.cli.predict import add_net_options, choose_device, find_images
 from karyon.data import Folder
@@ -26,6 +27,7 @@ An image is a file, a folder of files, or the id of a training or test image of 
   ID_centers.png    centre target, centre scores and found boxes (Fig. 2)
   ID_attention.png  where the labelled nuclei attend to (Fig. 1)
 Labels of a file are looked for beside it (a.png and a_labels.tif, images/ and labels/, ...).
+model.KEY=VALUE changes an option of the net that has no weights, as in karyon evaluate.
 """
 
 ABOVE = ("images", "image", "imgs", "img", "raw", "train", "val", "test")
@@ -48,8 +50,9 @@ def main(arguments: Sequence[str]) -> int:
         "--only", action="append", choices=KINDS, help="one of the three; may be given again"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace earlier pictures")
-    options = parser.parse_args(arguments)
-    trained = load(options.checkpoint)
+    changes, words = model_options(arguments)
+    options = parser.parse_args(words)
+    trained = load(options.checkpoint, changes)
     subjects = find_subjects(options.images, trained)
     kinds = options.only or KINDS
     check_free(subjects, kinds, options.output, options.overwrite)
@@ -61,6 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         lacks |= dict.fromkeys(lines)
     for line in lacks:
         print(line, file=sys.stderr)
+    warn_of_caps(caps_reached(trained.net), len(subjects))
     print(options.output)
     return 0
 

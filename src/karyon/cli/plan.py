@@ -45,7 +45,7 @@ class Plan:
         kind = self.kinds[run.number]
         return self.costs.get(kind) or self.costs.get(kind[:-1])
 
-    def total(self, jobs: int | None) -> str:
+    def total(self, jobs: int) -> str:
         """Time and space for what is left, in words, with so many runs at a time."""
         left = [run for run in self.sweep.runs if run.status not in (DONE, FAILED)]
         if not left:
@@ -55,10 +55,10 @@ class Plan:
             return "time unknown: no such net was trained yet"
         pairs = [(cost, run) for cost, run in zip(costs, left, strict=True) if cost is not None]
         each = [cost.seconds_per_step * run.steps for cost, run in pairs]
-        seconds = max(sum(each) / (jobs or 1), *each)  # none takes less because others run too
+        seconds = max(sum(each) / jobs, *each)  # none takes less because others run too
         space = size(sum(cost.size for cost, _ in pairs))
         free = size(shutil.disk_usage(_existing(self.sweep.folder)).free)
-        at_a_time = f" with jobs={jobs}" if (jobs or 1) > 1 else ""
+        at_a_time = f" with jobs={jobs}" if jobs > 1 else ""
         return f"about {duration(seconds)}{at_a_time}, {space} of {free} free"
 
 

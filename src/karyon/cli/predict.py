@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
 from karyon.atomic import replacing
 from karyon.cli.caps import caps_reached, warn_of_caps
-from karyon.cli.checkpoint import Trained, load
+from karyon.cli.checkpoint import Trained, load, model_options
 from karyon.data.images import read_image
 from karyon.export import draw_contours, to_display, write_label_tiff
 from karyon.ops.labels import at_threshold
@@ -85,31 +83,6 @@ def main(arguments: Sequence[str]) -> int:
     warn_of_caps(caps_reached(trained.net), len(images))
     print(options.output)
     return 0
-
-
-def model_options(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Take the options of the net out of a command line.
-
-    Returns:
-        Values by dotted key, of the words `model.KEY=VALUE` that are no file; the other words.
-
-    Raises:
-        UserError: If a value cannot be read, or is a list of values to be tried.
-    """
-    options: dict[str, Any] = {}
-    others: list[str] = []
-    for word in words:
-        if not re.match(r"model\.[^/]+=", word) or Path(word).exists():
-            others.append(word)
-            continue
-        try:
-            override = OverridesParser.create().parse_override(word)
-        except HydraException as error:
-            raise UserError(f"{word!r} is not an override; write model.KEY=VALUE") from error
-        if override.is_sweep_override():
-            raise UserError(f"{word!r} is a list of values; predict once for each")
-        options[override.key_or_group.removeprefix("model.")] = override.value()
-    return options, others
 
 
 def add_net_options(parser: argparse.ArgumentParser) -> None:

@@ -19,7 +19,7 @@ from karyon.cli.train import build_data, train
 from karyon.data import NucleiData
 from karyon.models.weights import read_file
 from karyon.runs import environment, images_checksum
-from karyon.types import Record, UserError
+from karyon.types import UserError
 
 NOT_RESULTS = ("train_seconds", "speed")
 NOT_VERSIONS = ("command", "folder", "data_root", "images")
@@ -87,17 +87,13 @@ def same_data(
     drawn = list(draw_changes(labels, data))
     if drawn:
         config.data.update(AS_STORED | stored)
-    differ = before.get("images") not in (None, images_checksum(_records(data)))
+    differ = before.get("images") not in (None, images_checksum(data.training_records()))
     if differ:
         print("training images: the images differ from those of the run, or their labels do")
     elif "images" not in before:
         print("training images: not compared, the run has no checksum of them")
     print("".join(f"{line}\n" for line in drawn), end="")
     return differ
-
-
-def _records(data: NucleiData) -> Iterator[Record]:
-    return (data.record(name) for name in data.ids("train"))
 
 
 @contextmanager
@@ -150,7 +146,7 @@ def where_they_were(config: DictConfig, before: Mapping[str, Any]) -> Iterator[N
 
 def draw_changes(old: Mapping[str, Any], data: NucleiData) -> Iterator[str]:
     """A line if other labels would be kept now; those of the manifest are used then."""
-    drawn = {record.id: list(data.annotation.choose(record)) for record in _records(data)}
+    drawn = {record.id: list(data.annotation.choose(record)) for record in data.training_records()}
     stored = {name: next(iter(entry.values())) for name, entry in old.get("images", {}).items()}
     names = [name for name in stored | drawn if stored.get(name) != drawn.get(name)]
     if names:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from karyon.atomic import replacing
 from karyon.cli.config import build
-from karyon.cli.sweep import Display, at_work_in, read, refuse_running, tell_failed
+from karyon.cli.sweep import Display, at_work_in, jobs_of, read, refuse_running, tell_failed
 from karyon.cli.trials import SearchPlan, plan_search
 from karyon.report.collect import number, read_rows
 from karyon.search import Trials, need_optuna
@@ -50,12 +50,12 @@ def main(arguments: Sequence[str]) -> int:
     need_optuna()
     made = plan_search(request)
     if request.plan:
-        print_plan(made, request.settings.jobs)
+        print_plan(made, jobs_of(request.settings, made.sweep))
         return 0
     return run_search(made, request.settings)
 
 
-def print_plan(made: SearchPlan, jobs: int | None) -> None:
+def print_plan(made: SearchPlan, jobs: int) -> None:
     """The space, the trials that there are, time and size where they are known."""
     sweep = made.sweep
     print(f"{sweep.folder}\n")

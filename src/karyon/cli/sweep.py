@@ -101,7 +101,7 @@ def jobs_of(settings: DictConfig, sweep: Sweep) -> int:
     return settings.jobs or launcher.default_jobs(sweep)
 
 
-def print_plan(made: Plan, jobs: int | None) -> None:
+def print_plan(made: Plan, jobs: int) -> None:
     """A table of the runs, with time and size where they are known."""
     sweep = made.sweep
     print(f"{sweep.folder}\n")

@@ -146,7 +146,7 @@ def write_record(config: DictConfig, run: Path, data: NucleiData, loaded: str) -
     for part in (run / "checkpoints").glob(".*"):  # of a process that was killed while saving
         part.unlink()
     write_text(run / "config.yaml", OmegaConf.to_yaml(config))
-    write_json(run / "environment.json", environment())
+    write_json(run / "environment.json", environment(data.training_records()))
     labelled = data.write_manifest(run / "manifest.json")
     print(f"{run}: {labelled} labelled nuclei; {loaded}", file=sys.stderr)
 

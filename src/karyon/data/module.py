@@ -222,6 +222,10 @@ class NucleiData(pl.LightningDataModule):
         """The record as the source reads it, for pictures."""
         return self.source.read(image_id)
 
+    def training_records(self) -> Iterator[Record]:
+        """The training images with all their labels, one at a time."""
+        return (self.record(image_id) for image_id in self.train_set.ids)
+
     def median_box_size(self, min_size: int | None = None) -> list[float]:
         """Median width and height of the kept training boxes, in pixels of the net's input.
 
