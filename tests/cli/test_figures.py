@@ -201,7 +201,8 @@ def test_a_limit_that_cuts_is_told_and_options_of_the_net_are_taken(
     pa: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ["figures", str(pa), str(image), "--only", "overlay", "model.roi.score_thresh=0.0"]
-    assert main([*given, "-o", str(tmp_path / "all")]) == 0
+    wide = "model.roi.detections_per_img=1000"
+    assert main([*given, "-o", str(tmp_path / "all"), wide]) == 0
     assert "detections_per_img" not in capsys.readouterr().err
     cut = "model.roi.detections_per_img=1"
     assert main([*given, "-o", str(tmp_path / "one"), cut]) == 0

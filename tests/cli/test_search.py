@@ -170,6 +170,14 @@ def test_a_plan_judges_by_the_last_run_of_that_kind(tmp_path, capsys):
     assert "about 25 min with jobs=2" in said and f"judged by {earlier}" in said
 
 
+def test_without_jobs_a_plan_takes_the_launcher_s_own(tmp_path, capsys, monkeypatch):
+    earlier_run(tmp_path, capsys)
+    monkeypatch.setattr("karyon.launchers.visible_devices", lambda: ["0", "1"])
+    given = ["search=pa", f"runs={tmp_path}", "search.trials=4", "--plan"]
+    assert main(["train", *given]) == 0
+    assert "about 25 min with jobs=2" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
