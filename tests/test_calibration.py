@@ -140,5 +140,5 @@ def test_scores_of_a_net_that_knows_of_unlabelled_nuclei_are_taken_as_they_are(m
     assert calibrate(net, [(IMAGE, kept)]) == pytest.approx(0.3)
     net.knows_unlabelled = True
     assert calibrate(net, [(IMAGE, kept)]) == 0.5
-    assert make_net(pa=True, label_frequency=0.5).knows_unlabelled
-    assert not make_net(pa=True, label_frequency=1.0).knows_unlabelled
+    assert make_net(pa=True, missed_ratio=0.2).knows_unlabelled
+    assert not make_net(pa=True, missed_ratio=0.0).knows_unlabelled

@@ -142,7 +142,7 @@ def test_the_ablation_trains_each_variant_once(tmp_path, capsys):
             "reference", "attention_none", "attention_all", "suppress_none", "suppress_rpn",
             "suppress_roi", "propose_never", "warmup_short", "warmup_long", "threshold_30",
             "threshold_70", "threshold_95",
-            "label_frequency_30", "label_frequency_70", "label_frequency_1",
+            "missed_0", "missed_10", "missed_40",
         )
     ]  # fmt: skip
 

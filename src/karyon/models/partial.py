@@ -32,8 +32,8 @@ class PartialMaskRCNN(MaskRCNN):
 
     @property
     def knows_unlabelled(self) -> bool:
-        """Whether scores are those of nuclei, not of labelled nuclei (`label_frequency`)."""
-        return self.roi_heads.label_frequency < 1
+        """Whether scores are those of nuclei, not of labelled nuclei (`missed_ratio`)."""
+        return self.roi_heads.missed_ratio > 0
 
     def _first_level(self, images: list[Tensor], targets: Any) -> tuple[ImageList, Any, Tensor]:
         batch, targets = self.transform(images, targets)
@@ -105,7 +105,7 @@ def mask_rcnn_pa(
     suppress_rpn: bool = True,
     suppress_roi: bool = True,
     propose_test: bool = True,
-    label_frequency: float = 1.0,
+    missed_ratio: float = 0.0,
     **options: Any,
 ) -> MaskRCNN:
     """Mask R-CNN with the partial-annotation module.
@@ -117,23 +117,23 @@ def mask_rcnn_pa(
         suppress_rpn: Leave anchors near found boxes out of the RPN's negatives.
         suppress_roi: Leave proposals near found boxes out of the RoI heads' negatives.
         propose_test: Found boxes join the proposals at inference.
-        label_frequency: Probability `c` that a nucleus which RPN or RoI heads sample is labelled,
-            in (0, 1]. A sample is labelled with `c p`, `p` being the probability that it is a
-            nucleus (Elkan and Noto, KDD 2008). Below 1 the loss is that of `c p`: a nucleus that
-            nobody labelled or found costs at most `-log(1 - c)` and does not teach otherwise.
+        missed_ratio: Nuclei that the centre head misses, for each unlabelled one it finds, at
+            least 0. Above 0 the losses of RPN and RoI classifier know that a negative may be such
+            a nucleus (`karyon.models.unlabelled`); at 0, and where nothing is found, they are
+            torchvision's.
         **options: See `karyon.models.mask_rcnn.build`.
 
     Raises:
-        UserError: If the frequency is outside (0, 1].
+        UserError: If the ratio is negative.
     """
-    if not 0 < label_frequency <= 1:
+    if not 0 <= missed_ratio < math.inf:
         raise UserError(
-            f"model.label_frequency={label_frequency} must be above 0 and at most 1; 1 takes every "
-            "nucleus that is neither labelled nor found for background"
+            f"model.missed_ratio={missed_ratio} must be 0 or more; 0 takes every nucleus that is "
+            "neither labelled nor found for background"
         )
     with aside():
         head = CenterHead(backbone.out_channels, **center)
-    frequency = {"label_frequency": label_frequency}
+    missed = {"missed_ratio": missed_ratio}
     return build(
         backbone,
         **options,
@@ -142,10 +142,10 @@ def mask_rcnn_pa(
         rpn_head_class=TrunkRPNHead,
         roi_class=PartialRoIHeads,
         rpn_options={
-            **frequency,
+            **missed,
             "center": head,
             "suppress": suppress_rpn,
             "propose": propose_test,
         },
-        roi_options={**frequency, "suppress": suppress_roi, "final_score": final_score},
+        roi_options={**missed, "suppress": suppress_roi, "final_score": final_score},
     )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from karyon.models.label_maps import Detections, LabelMapRoIHeads, Sizes
+from karyon.models.unlabelled import label_frequency
 from karyon.ops.log_space import scaled_logit
 from karyon.ops.matching import overlaps
 from karyon.types import IGNORE, one_of
@@ -23,8 +24,7 @@ class PartialRoIHeads(LabelMapRoIHeads):
         final_score: Score of a found box at inference: `"override"` (code: 1, here just below
             and ordered by the centre score), `"rcnn"` (its classifier's), `"center"` (centre
             score) or `"max"` (the larger of the last two).
-        label_frequency: Probability that a nucleus among the sampled proposals is labelled, in
-            (0, 1]; 1 for torchvision's loss.
+        missed_ratio: See `karyon.models.unlabelled`; 0 for torchvision's loss.
     """
 
     def __init__(
@@ -32,11 +32,12 @@ class PartialRoIHeads(LabelMapRoIHeads):
         *args: Any,
         suppress: bool = True,
         final_score: str = "rcnn",
-        label_frequency: float = 1.0,
+        missed_ratio: float = 0.0,
         **kw: Any,
     ):
         super().__init__(*args, **kw)
-        self.label_frequency = label_frequency
+        self.missed_ratio = missed_ratio
+        self.label_frequency = 1.0  # of this batch
         one_of("model.final_score", final_score, ("rcnn", "override", "center", "max"))
         self.suppress = suppress
         self.final_score = final_score
@@ -46,6 +47,8 @@ class PartialRoIHeads(LabelMapRoIHeads):
         self, proposals: list[Tensor], targets: list[dict[str, Tensor]] | None
     ) -> Any:
         """Sample as torchvision does, found boxes being candidates unless suppression is off."""
+        if targets is not None:
+            self.label_frequency = label_frequency(targets, self.missed_ratio)
         if targets is not None and not self.suppress:
             targets = [
                 {**t, **{key: t[key][t["labels"] >= 0] for key in ("boxes", "labels")}}

@@ -14,6 +14,7 @@ from torchvision.models.detection.rpn import RPNHead
 
 from karyon.models.center_head import CenterHead
 from karyon.models.rpn import GridRPN
+from karyon.models.unlabelled import label_frequency
 from karyon.ops.log_space import scaled_logit
 from karyon.types import IGNORE
 
@@ -33,7 +34,7 @@ class PartialRPN(GridRPN):
         center: The centre head.
         suppress: Leave anchors near found boxes out of the negatives.
         propose: Add found boxes to the proposals at inference.
-        label_frequency: See `karyon.ops.log_space.scaled_logit`; 1 for torchvision's loss.
+        missed_ratio: See `karyon.models.unlabelled`; 0 for torchvision's loss.
     """
 
     def __init__(
@@ -42,14 +43,15 @@ class PartialRPN(GridRPN):
         center: CenterHead,
         suppress: bool = True,
         propose: bool = True,
-        label_frequency: float = 1.0,
+        missed_ratio: float = 0.0,
         **kw: Any,
     ):
         super().__init__(*args, **kw)
         self.center_head = center
         self.suppress = suppress
         self.propose = propose
-        self.label_frequency = label_frequency
+        self.missed_ratio = missed_ratio
+        self.label_frequency = 1.0  # of this batch
         self.counts: dict[str, Tensor] = {}
 
     def forward(
@@ -78,7 +80,11 @@ class PartialRPN(GridRPN):
             boxes, labels = target["boxes"], target["labels"]
             target["boxes"] = torch.cat([boxes, rows[:, :4].to(boxes)])
             target["labels"] = torch.cat([labels, labels.new_full((len(rows),), IGNORE)])
-        self.counts = {"found_boxes": logits.new_tensor(sum(len(rows) for rows in found))}
+        self.label_frequency = label_frequency(targets, self.missed_ratio)
+        self.counts = {
+            "found_boxes": logits.new_tensor(sum(len(rows) for rows in found)),
+            "label_frequency": logits.new_tensor(self.label_frequency),
+        }
         proposals, losses = super().forward(images, trunk, targets)
         return proposals, {**losses, **center_losses}
 
