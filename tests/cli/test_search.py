@@ -162,7 +162,7 @@ def test_a_plan_says_what_is_searched_and_starts_nothing(name, tmp_path, capsys)
 
 
 def test_a_plan_judges_by_the_last_run_of_that_kind(tmp_path, capsys):
-    """4 trials of 300 steps at 2.5 s, two at a time: 25 minutes."""
+    """4 trials of 600 steps at 1.25 s, two at a time: 25 minutes."""
     earlier = earlier_run(tmp_path, capsys)
     given = ["search=pa", f"runs={tmp_path}", "search.trials=4", "jobs=2", "--plan"]
     assert main(["train", *given]) == 0

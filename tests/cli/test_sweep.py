@@ -71,7 +71,7 @@ def test_a_plan_starts_nothing(tmp_path, capsys):
 
 
 def test_a_plan_judges_by_the_last_run_of_that_kind(tmp_path, capsys):
-    """300 steps of 2.5 s in the earlier run: 12.5 min; two at a time: 50 min for four, not 50."""
+    """600 steps of 1.25 s in the earlier run: 12.5 min; two at a time: 50 min for four, not 50."""
     earlier = earlier_run(tmp_path, capsys)
     (earlier / "weights").write_bytes(bytes(3_000_000))
     given = ["-m", f"runs={tmp_path}", "seed=0,1,2,3", "jobs=2"]
