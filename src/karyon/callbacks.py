@@ -37,6 +37,11 @@ class WarmupPhase(Callback):
             raise UserError(f"callbacks.warmup.mode={mode} is unknown; use zero or skip")
         self.steps, self.losses, self.mode = steps, tuple(losses), mode
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse a net without a centre head: none of its losses would act."""
+        if self.losses == CENTER_LOSSES and not hasattr(pl_module.net, "center_losses"):
+            raise UserError("callbacks=warmup is for model=mask_rcnn_pa; use callbacks=default")
+
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from karyon.data.module import Batch
+from karyon.data.sets import Batch
 from karyon.metrics import InstanceScores, per_image_scores
 from karyon.ops.labels import at_threshold
 from karyon.types import Prediction, UserError

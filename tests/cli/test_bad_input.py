@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from runs_support import SMALL, data_root, said
+
+from karyon.cli.main import main
+from karyon.data import BBBC038
 
 
 @pytest.mark.parametrize(
@@ -41,6 +45,18 @@ from runs_support import SMALL, data_root, said
             ["train", "model=deeplabv3", "model.backbone.name=resnet50", "weights=coco"],
             ["weights=coco", "Mask R-CNN's, not for model deeplabv3", "weights=imagenet"],
         ),
+        (["train", "seed=abc"], ["seed=abc", "not a number"]),
+        (["train", "seed=-1"], ["seed=-1", "0 to 2^32"]),
+        (["train", "data.batch_size=0"], ["data.batch_size=0", "1 or more"]),
+        (["train", "augment.crop=0"], ["augment.crop=0", "null"]),
+        (["train", "optim.optimizer.lr=abc"], ["optim.optimizer.lr=abc", "not a number"]),
+        (["train", "model.center.threshold=1.5"], ["model.center.threshold=1.5", "0 to 1"]),
+        (["train", "model.missed_ratio=-1"], ["model.missed_ratio=-1", "0 or more"]),
+        (["train", "model.anchor_sizes=[[8]]"], ["model.anchor_sizes=[[8]]", "3 levels"]),
+        (["train", "resume=/nowhere.ckpt"], ["/nowhere.ckpt", "resume=auto"]),
+        (["train", "data.splits.val=foo"], ["'foo'", "data.splits.val"]),
+        (["train", "data=kumar", "data.source.root=x", "data.source.nuclei=3"], ["data.source"]),
+        (["report"], ["runs", "karyon report --help"]),
         (["evaluate", "checkpoint=/nowhere.ckpt"], ["/nowhere.ckpt"]),
         (["evaluate"], ["checkpoint="]),
         (["predict", "/nowhere.ckpt", "/no/image.png", "-o", "x"], ["/no/image.png"]),
@@ -105,15 +121,52 @@ def test_a_foreign_checkpoint_is_told_apart(
     assert "text.ckpt" in said(capsys, "evaluate", f"checkpoint={tmp_path / 'text.ckpt'}")
 
 
+@pytest.mark.parametrize("name", ["a0", "LAST"])
 def test_a_truncated_image_of_the_data_set_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Whether it is a training image or, the last of all, one of evaluation."""
     root = data_root(tmp_path / "data")
-    image = root / "bbbc038" / "a0" / "images" / "a0.png"
+    source = BBBC038(str(root / "bbbc038"))
+    name = source.splits()["test"][-1] if name == "LAST" else name
+    assert name in source.splits()["test" if name != "a0" else "train"]
+    image = root / "bbbc038" / name / "images" / f"{name}.png"
     image.write_bytes(image.read_bytes()[:100])
     small = [o for o in SMALL if "source" not in o]
     line = said(
         capsys, "train", "data=bbbc038", f"data_root={root}", f"runs={tmp_path / 'runs'}", *small
     )
-    assert "a0.png" in line
+    assert f"{name}.png" in line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_of_results_is_not_made_for_a_checkpoint_that_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / "a.png"
+    Image.new("L", (8, 8)).save(image)
+    (tmp_path / "text.ckpt").write_text("hello")
+    out = tmp_path / "out"
+    assert "text.ckpt" in said(
+        capsys, "predict", str(tmp_path / "text.ckpt"), str(image), "-o", str(out)
+    )
+    assert not out.exists()
+
+
+def test_a_checkpoint_of_another_version_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = {"_target_": "karyon.models.mask_rcnn_pa", "an_old_option": 1}
+    model["backbone"] = {"_target_": "karyon.models.compact_fpn"}
+    path = checkpoint(tmp_path / "old.ckpt", model)
+    line = said(capsys, "evaluate", f"checkpoint={path}")
+    assert "old.ckpt: of another version of karyon" in line
+
+
+def test_what_is_refused_when_training_begins_leaves_no_run_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["train", "model=mask_rcnn", "callbacks=warmup", *SMALL, f"runs={tmp_path / 'runs'}"]
+    assert main(given) == 2
+    assert "callbacks=warmup is for model=mask_rcnn_pa" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()

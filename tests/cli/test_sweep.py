@@ -96,6 +96,11 @@ def test_without_jobs_a_plan_takes_the_launcher_s_own(tmp_path, capsys, monkeypa
     assert "about 12 min with jobs=400" in capsys.readouterr().out
 
 
+def test_a_name_may_be_a_number(tmp_path, capsys):
+    lines = plan_of(capsys, "-m", f"runs={tmp_path}", "name=3,4")
+    assert [line.split()[4] for line in lines] == ["3", "4"]
+
+
 def test_a_plan_shows_what_failed(tmp_path, capsys):
     """And after a try that was interrupted it still does."""
     folder = tmp_path / "s"
@@ -187,6 +192,17 @@ def test_the_ablation_fits_preset_and_length(preset, levels, tmp_path, capsys):
         (["sweep=ablatio"], ["ablatio", "ablation"]),
         (["sweep=ablation", "model=mask_rcnn"], ["model.suppress_rpn"]),
         (["seed=0,1"], ["seed=0,1", "-m"]),
+        (["-m", "seed=0,1", "hydra.sweep.dir=x"], ["hydra.sweep.dir=x", "runs="]),
+        (["-m", "model=null"], ["model=null", "mask_rcnn_pa"]),
+        (["sweep=null"], ["sweep=null", "ablation, annotation_fraction, seeds"]),
+        (["sweep=nope"], ["'nope'; there is ablation, annotation_fraction, seeds"]),
+        (["-m", "~model"], ["model is empty"]),
+        (["-m", "data.source=null"], ["data.source is empty"]),
+        (["-m", "steps=abc"], ["steps=abc", "not a number"]),
+        (["-m", "steps=0"], ["steps=0", "1 or more"]),
+        (["-m", "optim.optimizer.lr=x"], ["optim.optimizer.lr=x", "not a number"]),
+        (["-m", "model.suppress_rpn=3"], ["neither true nor false"]),
+        (["-m", "steps=-5"], ["steps=-5", "1 or more"]),
     ],
     ids=lambda value: " ".join(value),
 )
@@ -316,7 +332,9 @@ def test_an_interrupted_sweep_goes_on_and_tells_what_failed(tmp_path, capsys):
     said = capsys.readouterr()
     assert said.out.splitlines()[-1] == str(folder)
     assert "failed: data.annotation_fraction=7" in said.err
-    assert said.err.strip().splitlines()[-1].startswith("karyon: fraction=7")  # of its log
+    assert (
+        said.err.strip().splitlines()[-1].startswith("karyon: data.annotation_fraction=7")
+    )  # of its log
     plan = json.loads((folder / "sweep.json").read_text())
     assert [run["status"] for run in plan["runs"]] == ["done", "failed"]
     assert plan["runs"][0]["folder"] == str(cut)

@@ -4,8 +4,10 @@ A net keeps a dict `capped`: the name of a limit (`detections_per_img=1000`) and
 images in which it was reached. It is cleared before a test and read after it.
 """
 
+import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -34,3 +36,17 @@ def warn_of_caps(reached: Mapping[str, int], images: int) -> None:
     if reached:
         told = ", ".join(f"{name} in {count} of {images} images" for name, count in reached.items())
         print(f"karyon: warning: a limit cut what was found: {told}; raise it", file=sys.stderr)
+
+
+def capped_in(run: Path) -> dict[str, int]:
+    """Images in which each limit was reached, in the test of a run's last or best weights."""
+    try:
+        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    best = summary.get("best_checkpoint") or {}
+    reached: dict[str, int] = {}
+    for part in (summary, best):
+        for name, count in (part.get("capped") or {}).items():
+            reached[name] = max(count, reached.get(name, 0))
+    return reached

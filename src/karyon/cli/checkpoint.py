@@ -18,7 +18,7 @@ from torch import nn
 import karyon.data
 import karyon.models
 from karyon.cli.config import build
-from karyon.data.module import Normalize
+from karyon.data.sets import Normalize
 from karyon.models.weights import load_weights, read_file
 from karyon.types import UserError
 
@@ -74,7 +74,14 @@ def load(path: str | Path, options: Mapping[str, Any] | None = None) -> Trained:
     if options:
         config = {**config, "model": changed(config["model"], options)}
         _check_targets(config, path)
-    net = build(config["model"])
+    try:
+        net = build(config["model"])
+    except UserError as error:
+        if options:
+            raise
+        raise UserError(
+            f"{path}: of another version of karyon ({error}); use that version, or train again"
+        ) from error
     load_weights(net, str(path), "", complete=True)
     threshold = stored.get("calibrated_threshold")
     net.eval().to(memory_format=torch.channels_last)

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import hydra
@@ -25,6 +26,11 @@ def gpu_precision() -> str:
     return "bf16-mixed" if has else "32-true"
 
 
+_COMPOSITION = (
+    *(ConfigCompositionException, OmegaConfBaseException, HydraException),
+    *(ValueError, AttributeError, AssertionError),  # of Hydra, for instance for model=null
+)
+
 OmegaConf.register_new_resolver("gpu_precision", gpu_precision, replace=True)
 
 
@@ -32,18 +38,27 @@ def compose(name: str, overrides: Sequence[str]) -> DictConfig:
     """Compose `conf/<name>.yaml` with `key=value` and `group=choice` overrides.
 
     Raises:
-        UserError: For an unknown key, group or choice, with the nearest that exists.
+        UserError: For an unknown key, group or choice, with the nearest that exists; for Hydra's
+            own keys, which have no effect here.
     """
+    for word in overrides:
+        if word.lstrip("+~").startswith(("hydra.", "hydra/")):
+            raise UserError(
+                f"{word!r}: karyon has its own run folders; use runs=, name=, folder=, launcher="
+            )
     with hydra.initialize_config_module("karyon.conf", version_base="1.3"):
         try:
-            return hydra.compose(name, list(overrides))
+            config = hydra.compose(name, list(overrides))
+            default = _default(name, *_of_groups(overrides))
         except OverrideParseException as error:
             raise UserError(
                 f"{error.override!r} is not an override; write key=value or group=choice, "
                 "quoting what the shell would change"
             ) from error
-        except (ConfigCompositionException, OmegaConfBaseException, HydraException) as error:
+        except _COMPOSITION as error:
             raise UserError(_explain(name, overrides, error)) from error
+    _check_types(config, default, overrides)
+    return config
 
 
 def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
@@ -51,18 +66,64 @@ def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
     missing = re.search(r"Could not find '([\w./-]+)'", text)
     if missing:
         group, _, choice = missing.group(1).rpartition("/")
-        there = re.findall(r"^\t(\S+)", text, re.MULTILINE) or _choices(group)
+        there = _choices(group) or re.findall(r"^\t(\S+)", text, re.MULTILINE)
         return f"there is no {group} {choice!r}; {_nearest(choice, there)}"
     for override in sorted(overrides, key=len, reverse=True):  # the longest is the nearest
         key = override.lstrip("+~").split("=")[0].split("@")[0]
         if key and key in text:
             if "Ambiguous value" in text:
                 return f"{override!r} is a list of values; karyon train -m trains a run for each"
-            keys = [*_keys(hydra.compose(name)), *_groups()]
+            keys = [*_keys(_default(name, *_of_groups(overrides))), *_groups()]
             if key in keys:
                 return f"{override!r}: there is no key {key!r} with the model and groups chosen"
             return f"{override!r}: there is no key {key!r}; {_nearest(key, keys)}"
+    for override in overrides:
+        group, _, choice = override.partition("=")
+        if choice == "null" and _choices(group):
+            return f"{override!r}: a choice is needed; {_nearest(choice, _choices(group))}"
     return text.splitlines()[0]
+
+
+def _of_groups(overrides: Sequence[str]) -> list[str]:
+    """The overrides that choose of a group: `data=kumar`, not `data.workers=2`."""
+    pairs = [(override, *override.partition("=")[::2]) for override in overrides]
+    return [whole for whole, group, choice in pairs if choice in _choices(group)]
+
+
+@lru_cache
+def _default(name: str, *groups: str) -> DictConfig:
+    """What these choices of groups stand for, to be read only."""
+    return hydra.compose(name, list(groups))
+
+
+def _check_types(config: DictConfig, default: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse words where a number or a yes or no stands by default.
+
+    Raises:
+        UserError: For the first such override.
+    """
+    keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    for key in (key for key in keys if not key.startswith("trainer.")):  # devices=auto
+        old, new = (_plain_value(node, key) for node in (default, config))
+        if old is None or new is None or isinstance(new, list | dict):
+            continue
+        if isinstance(old, bool) and not isinstance(new, bool):
+            raise UserError(f"{key}={new} is neither true nor false; the default is {old}")
+        if (
+            isinstance(old, int | float)
+            and isinstance(new, str | bool)
+            and type(old) is not type(new)
+        ):
+            raise UserError(f"{key}={new} is not a number; the default is {old}")
+
+
+def _plain_value(node: DictConfig, key: str) -> Any:
+    """What stands at a key, None where it is a reference or there is nothing."""
+    try:
+        found = OmegaConf.select(node, key, throw_on_resolution_failure=False)
+    except OmegaConfBaseException:
+        return None
+    return OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
 
 
 def _nearest(word: str, choices: Sequence[str]) -> str:
@@ -131,5 +192,5 @@ def plain(node: Any) -> Any:
 def _user_error(error: BaseException | None) -> UserError | None:
     """The `UserError` that another exception was raised from, if any."""
     while error is not None and not isinstance(error, UserError):
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
     return error

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from karyon.cli.config import build, compose
+from karyon.cli.parser import Parser
 from karyon.data.annotation import Annotation, Window
 from karyon.data.downloads import PUBLISHED, download
 from karyon.data.prepare import prepare
@@ -256,16 +257,11 @@ def _watch(items: Sequence[Any], title: str) -> Iterable[Any]:
     return track(items, title, console=console, disable=not console.is_terminal, transient=True)
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     """Options of one verb, names and `key=value` in any order; one line if they are wrong."""
 
     def __init__(self, verb: str, description: str, *examples: str):
-        super().__init__(
-            f"karyon data {verb}",
-            description=description,
-            epilog="\n  ".join(("examples:", *examples)),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        super().__init__(f"karyon data {verb}", description, "\n  ".join(("examples:", *examples)))
         self.add_argument("words", nargs="*", metavar="NAME or key=value", help=", ".join(known()))
 
     def parse(self, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str], list[str]]:
@@ -279,7 +275,3 @@ class _Parser(argparse.ArgumentParser):
         if len(names) != 1:
             self.error(f"{len(names)} data sets named; name one of {', '.join(known())}")
         return names[0]
-
-    def error(self, message: str) -> Any:
-        """Raise a UserError instead of printing the usage."""
-        raise UserError(f"{message}; see {self.prog} --help")

@@ -1,6 +1,5 @@
 """`karyon demo`: partial annotation against no module, on drawn nuclei, start to finish."""
 
-import argparse
 import csv
 import sys
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from typing import Any
 
 from karyon.cli.checkpoint import load
 from karyon.cli.config import compose
+from karyon.cli.parser import Parser
 from karyon.cli.train import build_data, train
 from karyon.comparison import markdown_table, read_curve, read_summary
 from karyon.data.module import NucleiData
@@ -23,7 +23,7 @@ MODELS = {"PA Mask R-CNN": "mask_rcnn_pa", "Mask R-CNN": "mask_rcnn"}
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point of the verb."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "karyon demo",
         description="Draw nuclei, keep a quarter of the labels, train the partial-annotation "
         "model and the same model without its module from the same weights, score both.",

@@ -27,7 +27,7 @@ HELP = """usage: karyon evaluate checkpoint=FILE [data=NAME] [key=value ...]
        karyon evaluate pred=FOLDER gt=FOLDER [masks=components] [-o FOLDER]
 
 A checkpoint on the test images of a data set:
-  karyon evaluate checkpoint=runs/demo/pa/checkpoints/best.ckpt
+  karyon evaluate checkpoint=runs/NAME/ID/checkpoints/best.ckpt
   karyon evaluate checkpoint=last.ckpt data=kumar -o scores
   karyon evaluate checkpoint=last.ckpt coco=true
   karyon evaluate checkpoint=last.ckpt model.roi.nms_thresh=0.3 -o nms

@@ -1,6 +1,5 @@
 """`karyon figures`: the paper's figures of a trained net on images or on those of its run."""
 
-import argparse
 import difflib
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ import numpy as np
 from karyon.cli.caps import caps_reached, warn_of_caps
 from karyon.cli.checkpoint import Trained, load, model_options
 from karyon.cli.config import build
+from karyon.cli.parser import Parser
 from karyon.cli.predict import add_net_options, choose_device, find_images
 from karyon.data import Folder
 from karyon.data.images import read_image
@@ -19,7 +19,7 @@ from karyon.report.drawing import KINDS, Subject, draw_subject
 from karyon.types import UserError
 
 EXAMPLES = """examples:
-  karyon figures runs/demo/pa/checkpoints/last.ckpt my_images/a.tif -o figures
+  karyon figures runs/NAME/ID/checkpoints/last.ckpt my_images/a.tif -o figures
   karyon figures last.ckpt TCGA-E2-A1B5-01Z-00-DX1 -o figures
 
 An image is a file, a folder of files, or the id of a training or test image of the run. For each:
@@ -36,11 +36,10 @@ ABOVE = ("images", "image", "imgs", "img", "raw", "train", "val", "test")
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point of the verb."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "karyon figures",
         description="Draw what a trained net sees, in the layout of the paper's figures.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("checkpoint", help="a .ckpt that karyon train wrote")
     parser.add_argument("images", nargs="+", help="files, folders, or ids of the run's images")

@@ -89,8 +89,8 @@ def plan(
     root = Path("runs")
     for variant, chosen in _combinations(named, overrides):
         config = compose("train", chosen)
-        refuse_ddp(config)
         prepare(config)
+        refuse_ddp(config)
         if (same := mark_of(config)) in seen:
             continue  # a variant that changes nothing here
         seen.add(same)

@@ -16,7 +16,9 @@ from rich.progress import track
 from karyon.atomic import replacing
 from karyon.cli.caps import caps_reached, warn_of_caps
 from karyon.cli.checkpoint import Trained, load, model_options
+from karyon.cli.parser import Parser
 from karyon.data.images import read_image
+from karyon.data.pairing import is_annotation
 from karyon.export import draw_contours, to_display, write_label_tiff
 from karyon.ops.labels import at_threshold
 from karyon.previews import predict_one
@@ -26,7 +28,7 @@ from karyon.types import Prediction, UserError
 SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"}
 
 EXAMPLES = """examples:
-  karyon predict runs/demo/pa/checkpoints/last.ckpt slide.tif -o out
+  karyon predict runs/NAME/ID/checkpoints/last.ckpt slide.tif -o out
   karyon predict last.ckpt images/ more/*.png -o out --score-threshold 0.3
   karyon predict last.ckpt slides/ -o out --share 2/4    the second of four processes
   karyon predict last.ckpt a.tif -o out model.grid=32    another option of the net than in training
@@ -50,11 +52,10 @@ SHAPE_COLUMNS = (
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point of the verb."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "karyon predict",
         description="Outline the nuclei in images.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("checkpoint", help="a .ckpt that karyon train wrote")
     parser.add_argument("images", nargs="+", help="image files, or folders of them")
@@ -71,11 +72,13 @@ def main(arguments: Sequence[str]) -> int:
     images = share(every, options.share)
     outputs = plan(every, images, options.output, options.overwrite)
     trained = load(options.checkpoint, changes)
+    device = choose_device(options.device)
+    make_folder(options.output)
     threshold = trained.threshold if options.score_threshold is None else options.score_threshold
     only_above: Any = getattr(trained.net, "only_above", None)
     if only_above is not None:  # spares the masks that would be dropped afterwards
         only_above(threshold)
-    trained.net.to(choose_device(options.device))
+    trained.net.to(device)
     console = Console(stderr=True)
     for image in track(images, "outlining", console=console, disable=not console.is_terminal):
         count = predict_file(trained, image, outputs[image], threshold)
@@ -102,6 +105,9 @@ def _score(text: str) -> float:
 def find_images(arguments: Iterable[str]) -> list[Path]:
     """Image files among files and folders, sorted inside each folder.
 
+    Of a folder with `images/` those are meant; labels and pictures that lie beside images
+    (`a_masks.png`, `a_overlay.png`) are left out.
+
     Raises:
         UserError: If a path is missing, or a folder holds no image.
     """
@@ -109,7 +115,9 @@ def find_images(arguments: Iterable[str]) -> list[Path]:
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            folder = path / "images" if (path / "images").is_dir() else path
+            inside = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+            inside = [p for p in inside if not is_annotation(p.stem)]
             if not inside:
                 raise UserError(f"{path}: no image in this folder; give TIFF, PNG, JPEG or BMP")
             found += inside
@@ -164,11 +172,19 @@ def plan(
         done = _label_file(output)
         if image in mine and done.exists() and not overwrite:
             raise UserError(f"{done}: is there already; choose another -o, or add --overwrite")
+    return outputs
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of the results.
+
+    Raises:
+        UserError: If that cannot be done.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot make this folder ({error.strerror})") from error
-    return outputs
 
 
 def _label_file(output: Path) -> Path:
@@ -202,7 +218,8 @@ def predict_file(trained: Trained, image: Path, output: Path, threshold: float) 
     labels = at_threshold(prediction, threshold).numpy()  # best first, so the kept ones are 1..N
     write_label_tiff(_label_file(output), labels)
     contours = draw_contours(to_display(pixels), labels)
-    Image.fromarray(contours).save(output.with_name(output.name + "_overlay.png"))
+    with replacing(output.with_name(output.name + "_overlay.png")) as part:
+        Image.fromarray(contours).save(part, format="png")
     write_nuclei(output.with_name(output.name + "_nuclei.csv"), prediction, labels)
     return int(labels.max(initial=0))
 

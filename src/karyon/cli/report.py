@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from karyon.cli.parser import Parser
 from karyon.report import write_report
 from karyon.report.find import find_runs
 from karyon.report.grouping import group
@@ -31,11 +32,10 @@ Without it Table 2 has what each run noted while it ran.
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point of the verb."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "karyon report",
         description="Tables and curves of finished runs in the layout of the papers.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("runs", nargs="+", help="run folders, or folders that hold some")
     parser.add_argument("-o", "--output", required=True, type=Path, help="folder for the report")

@@ -1,6 +1,5 @@
 """`karyon reproduce`: do a run again from its folder, and say what came out differently."""
 
-import argparse
 import json
 import math
 import os
@@ -15,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from karyon.cli.parser import Parser
 from karyon.cli.train import build_data, train
 from karyon.data import NucleiData
 from karyon.models.weights import read_file
@@ -29,7 +29,7 @@ AS_STORED = {"annotation_fraction": 1.0, "exemplars": None, "crop_fraction": Non
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point of the verb; returns 1 if the results differ."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "karyon reproduce",
         description="Train again what a run folder describes, in a new folder beside it, and "
         "compare kept labels, weights and every score.",
@@ -98,9 +98,15 @@ def same_data(
 
 @contextmanager
 def _readable(run: Path) -> Iterator[None]:
-    """One line for what the configuration of another version lacks."""
+    """One line for what the configuration of another version lacks, or has too much."""
     try:
         yield
+    except UserError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise UserError(
+            f"{run / 'config.yaml'}: {error}; use the version in environment.json"
+        ) from error
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         raise UserError(

@@ -1,9 +1,10 @@
 """Which folder a training works in, and where it goes on if it was cut."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -20,10 +21,22 @@ def prepare(config: DictConfig) -> str | None:
 
     Returns:
         What was asked for as `resume`.
+
+    Raises:
+        UserError: If a part is missing, or the number of steps is none.
     """
+    for key in ("data.source._target_", "model._target_", "optim", "trainer", "runs"):
+        if OmegaConf.select(config, key) is None:
+            part = key.removesuffix("._target_")
+            raise UserError(f"{part} is empty; write {part}=..., see karyon train --cfg")
+    steps = config.trainer.max_steps
+    if not isinstance(steps, int) or steps < 1:
+        raise UserError(f"steps={steps} is not a number of steps; give 1 or more")
+    if not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
+        raise UserError(f"seed={config.seed} is no seed; give a whole number from 0 to 2^32 - 1")
     with open_dict(config):
         parts = (config.data.source._target_, config.model._target_)
-        config.name = config.name or "_".join(p.split(".")[-1].lower() for p in parts)
+        config.name = str(config.name or "_".join(p.split(".")[-1].lower() for p in parts))
         resume = config.resume
         config.resume = None if resume == "auto" else resume
     return resume
@@ -68,6 +81,20 @@ def cut_short(run: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def unless_refused(run: Path, new: bool, task: SegmentationTask) -> Iterator[None]:
+    """Leave no new run folder behind if what was asked for is refused before a step is done."""
+    try:
+        yield
+    except UserError:
+        if new and is_main() and task.global_step == 0:
+            shutil.rmtree(run, ignore_errors=True)
+            with suppress(OSError):  # there are other runs
+                run.parent.rmdir()
+                run.parent.parent.rmdir()
+        raise
+
+
 def resumable(resume: str | None, run: Path, task: SegmentationTask) -> str | None:
     """The checkpoint to go on from, after a look into it; None to start from step 0.
 
@@ -84,6 +111,18 @@ def resumable(resume: str | None, run: Path, task: SegmentationTask) -> str | No
         resume = str(last) if last.exists() else None
     if resume is None:
         return None
+    step = check_resumed(resume, task)
+    if is_main():
+        print(f"{run}: goes on from {resume}, step {step}", file=sys.stderr)
+    return resume
+
+
+def check_resumed(resume: str, task: SegmentationTask) -> int:
+    """Look into a checkpoint to go on from; returns the steps done.
+
+    Raises:
+        UserError: If it is missing, damaged or of another net.
+    """
     if not Path(resume).is_file():
         raise UserError(f"resume={resume}: no such checkpoint; write resume=auto or a .ckpt file")
     content = read_file(Path(resume))
@@ -92,9 +131,7 @@ def resumable(resume: str | None, run: Path, task: SegmentationTask) -> str | No
     own = {key: value.shape for key, value in task.state_dict().items()}
     if own != {key: value.shape for key, value in content["state_dict"].items()}:
         raise UserError(f"resume={resume}: of another net; give the options it was trained with")
-    if is_main():
-        print(f"{run}: goes on from {resume}, step {content['global_step']}", file=sys.stderr)
-    return resume
+    return int(content["global_step"])
 
 
 def is_main() -> bool:

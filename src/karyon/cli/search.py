@@ -11,7 +11,15 @@ from omegaconf import DictConfig
 
 from karyon.atomic import replacing
 from karyon.cli.config import build
-from karyon.cli.sweep import Display, at_work_in, jobs_of, read, refuse_running, tell_failed
+from karyon.cli.sweep import (
+    Display,
+    at_work_in,
+    jobs_of,
+    read,
+    refuse_running,
+    tell_capped,
+    tell_failed,
+)
 from karyon.cli.trials import SearchPlan, plan_search
 from karyon.report.collect import number, read_rows
 from karyon.search import Trials, need_optuna
@@ -94,6 +102,7 @@ def run_search(made: SearchPlan, settings: DictConfig) -> int:
                 work(sweep, search.start, launcher.jobs, search.tell)
                 made.add_missing()  # in the place of failed ones
         write_trials(made, trials)
+    tell_capped(sweep)
     best = trials.best()
     assert best is not None  # or there were a trial to do
     value = f"{made.settings['metric']} {best.value:.4f}"

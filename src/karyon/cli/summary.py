@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from karyon.atomic import replacing
 from karyon.calibration import calibrate
 from karyon.callbacks import tell_wandb
-from karyon.cli.caps import caps_reached, forget_caps, warn_of_caps
+from karyon.cli.caps import capped_in, caps_reached, forget_caps, warn_of_caps
 from karyon.cli.resume import is_main
 from karyon.data import NucleiData
 from karyon.models.weights import read_file
@@ -77,7 +77,7 @@ def finish(
         "annotation_fraction": config.data.annotation_fraction,
         "exemplars": config.data.exemplars,
         "crop_fraction": config.data.crop_fraction,
-        "labelled_nuclei": sum(int(t["labels"].numel()) for t in data.kept_targets()),
+        "labelled_nuclei": data.labelled_nuclei(),
         "steps": int(trainer.global_step),
         "parameters": sum(p.numel() for p in task.net.parameters()),
         **facts(task.net),
@@ -89,7 +89,7 @@ def finish(
     write_results(run, data, task, last)
     tell_wandb(trainer.loggers, summary)
     write_json(run / "summary.json", summary)  # last: it says that the run is finished
-    warn_of_caps(last.capped, len({row["image"] for row in last.rows}))
+    warn_of_caps(capped_in(run), len({row["image"] for row in last.rows}))
 
 
 def facts(net: Any) -> dict[str, float | None]:

@@ -1,6 +1,5 @@
 """`karyon train -m`: many runs, from lists of values and named sweeps."""
 
-import json
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from karyon.cli.caps import capped_in
 from karyon.cli.config import build, compose
 from karyon.cli.costs import duration, size
 from karyon.cli.plan import Plan, plan
@@ -191,20 +191,6 @@ def tell_capped(sweep: Sweep) -> None:
                 f"karyon: warning: a limit cut what was found: {run.title()}: {told}",
                 file=sys.stderr,
             )
-
-
-def capped_in(run: Path) -> dict[str, int]:
-    """Images in which each limit was reached, in the test of a run's last or best weights."""
-    try:
-        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    best = summary.get("best_checkpoint") or {}
-    reached: dict[str, int] = {}
-    for part in (summary, best):
-        for name, count in (part.get("capped") or {}).items():
-            reached[name] = max(count, reached.get(name, 0))
-    return reached
 
 
 class Display:

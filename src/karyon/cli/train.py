@@ -13,10 +13,20 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from karyon.cli.config import build, compose, plain
-from karyon.cli.resume import cut_short, is_main, mark_of, prepare, resumable, run_folder
+from karyon.cli.resume import (
+    check_resumed,
+    cut_short,
+    is_main,
+    mark_of,
+    prepare,
+    resumable,
+    run_folder,
+    unless_refused,
+)
 from karyon.cli.summary import finish
 from karyon.data import NucleiData
 from karyon.models.weights import load_weights
+from karyon.processes import place
 from karyon.runs import environment, find_run, holding, is_finished, write_json, write_text
 from karyon.task import SegmentationTask
 from karyon.types import UserError
@@ -112,9 +122,14 @@ def train(config: DictConfig) -> Path:
         rescale_rpn=config.rescale_rpn,
     )
     task = build_task(config, net)
+    if resume not in (None, "auto"):
+        check_resumed(resume, task)
+    data.labelled_nuclei()
+    here = place()
+    data.preload(here.rank, here.world)
     run = run_folder(config, mark, earlier)
     OmegaConf.register_new_resolver("run_dir", lambda: str(run), replace=True)
-    with holding(run, is_main()), cut_short(run):
+    with unless_refused(run, earlier is None, task), holding(run, is_main()), cut_short(run):
         if is_main():
             write_record(config, run, data, report.summary())
         fit(config, run, data, task, resume)
@@ -148,6 +163,8 @@ def write_record(config: DictConfig, run: Path, data: NucleiData, loaded: str) -
     write_text(run / "config.yaml", OmegaConf.to_yaml(config))
     write_json(run / "environment.json", environment(data.training_records()))
     labelled = data.write_manifest(run / "manifest.json")
+    for problem in data.source.problems() if hasattr(data.source, "problems") else ():
+        print(f"karyon: warning: {problem}", file=sys.stderr)
     print(f"{run}: {labelled} labelled nuclei; {loaded}", file=sys.stderr)
 
 

@@ -256,6 +256,7 @@ def _uniform(*key: object) -> float:
 def _check_share(name: str, value: object) -> None:
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if not is_number or not 0 < float(value) <= 1:  # type: ignore[arg-type]
+        name = {"fraction": "data.annotation_fraction"}.get(name, f"data.{name}")
         raise UserError(f"{name}={value} is not a share; give a number above 0 and at most 1")
 
 

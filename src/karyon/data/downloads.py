@@ -152,7 +152,7 @@ def download(
     try:
         if not _is_here(path, known):
             if address is None:
-                raise UserError(f"{instructions(name, folder)}; or give url=... of a copy")
+                raise UserError(f"{instructions(name, folder)}; or give --url of a copy")
             _fetch(address, path, known, progress)
         digest = pooch.file_hash(str(path))
     except BaseException:
@@ -206,7 +206,7 @@ def _check(file: Path, url: str, known: str | None) -> None:
         if found.lower() != known.split(":")[-1].lower():
             raise UserError(
                 f"{url}: {algorithm} {found}, expected {known.split(':')[-1]}; nothing was kept, "
-                f"try again or, if you trust the file, give checksum={UNKNOWN}"
+                f"try again or, if you trust the file, give --checksum {UNKNOWN}"
             )
     if not zipfile.is_zipfile(file):
         raise UserError(f"{url}: what came is not a complete .zip; nothing was kept, try again")

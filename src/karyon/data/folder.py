@@ -162,7 +162,8 @@ class Folder:
         pairs, orphans = pair(names, where, **folders)
         if not pairs:
             raise UserError(
-                f"{where}: no images (.png, .tif, .jpg, .bmp); check the path, or say images=..."
+                f"{where}: no images (.png, .tif, .jpg, .bmp); check the path, or set "
+                "data.source.images=FOLDER"
             )
         if json or all(one.labels is None for one in pairs):
             jsons = [json] if json else self._tree.names({".json"})

@@ -11,6 +11,7 @@ refused, for which plane shows the nuclei cannot be guessed.
 """
 
 import io
+import logging
 import struct
 import zlib
 from pathlib import Path
@@ -23,6 +24,8 @@ from scipy import ndimage
 
 from karyon.atomic import replacing
 from karyon.types import UserError
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it finds wrong is raised as well
 
 MAX_PIXELS = 400_000_000
 """Images that claim more pixels (height times width) are refused before decoding."""
@@ -119,7 +122,8 @@ def check_instances(labels: np.ndarray, where: str) -> None:
     if count > 1:
         raise UserError(
             f"{where}: {count} separate regions share the one label {highest}, a binary mask where "
-            "a label map is needed; give each nucleus its own id or set masks=components"
+            "a label map is needed; give each nucleus its own id or, if they are its pieces, set "
+            "data.source.masks=components (masks=components in karyon evaluate)"
         )
 
 

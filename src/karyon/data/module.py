@@ -1,115 +1,21 @@
 """One LightningDataModule for every data set: partial labels in training, all in evaluation."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from functools import cached_property
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from karyon.data.annotation import Annotation, write_manifest
 from karyon.data.cache import Prepared
-from karyon.data.paste import Exemplar, exemplars, paste
-from karyon.data.targets import supervised, to_target, to_tensor
+from karyon.data.sets import Draws, Normalize, PartialSet, WholeSet, collate
+from karyon.data.targets import to_target
 from karyon.data.transforms import Augment, check_hidden
 from karyon.types import Record, Source, Target, UserError
-
-Normalize = Callable[[np.ndarray], np.ndarray]
-Batch = tuple[list[Tensor], list[Any], list[str]]
-
-
-class PartialSet(Dataset[tuple[Tensor, Any, str]]):
-    """Training images of which only the kept labels are visible.
-
-    Items are numbered by *draw*: draw `d` shows image `d mod n` of the `d // n`-th shuffle with
-    the augmentation of seed `(seed, d)`, so that neither workers, processes nor a restart
-    change what is seen.
-    """
-
-    def __init__(
-        self,
-        source: Source,
-        ids: Sequence[str],
-        annotation: Annotation,
-        normalize: Normalize,
-        augment: Augment,
-        seed: int,
-        pasted: int = 0,
-        supervision: str = "instances",
-    ):
-        self.supervision, self.to_target = supervision, supervised(supervision)
-        self.source, self.ids, self.annotation = source, list(ids), annotation
-        self.normalize, self.augment, self.seed = normalize, augment, seed
-        self.pasted = pasted
-        self._cache: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-
-    def partial(self, image_id: str) -> tuple[np.ndarray, np.ndarray]:
-        """Normalised image `(h, w, 3)` and its label map with the kept nuclei alone."""
-        if image_id not in self._cache:
-            record = self.source.read(image_id)
-            # Normalised before a crop is cut, so that crop and whole image look the same.
-            record = replace(record, image=self.normalize(record.image))
-            image, labels, kept = self.annotation.apply(record)
-            self._cache[image_id] = image, np.where(np.isin(labels, kept), labels, 0)
-        return self._cache[image_id]
-
-    @cached_property
-    def exemplars(self) -> list[Exemplar]:
-        """All labelled nuclei of the training images."""
-        return exemplars(self.partial(image_id) for image_id in self.ids)
-
-    def __getitem__(self, draw: int) -> tuple[Tensor, Any, str]:
-        shuffle, place = divmod(draw, len(self.ids))
-        order = np.random.default_rng([self.seed, shuffle]).permutation(len(self.ids))
-        image_id = self.ids[order[place]]
-        seed = np.random.SeedSequence([self.seed, 1, draw]).generate_state(1)[0]
-        image, labels = self.augment(*self.partial(image_id), int(seed))
-        if self.pasted:
-            rng = np.random.default_rng([self.seed, 2, draw])
-            image, labels = paste(image, labels, self.exemplars, self.pasted, rng)
-        return to_tensor(image), self.to_target(labels), image_id
-
-
-class WholeSet(Dataset[tuple[Tensor, Tensor, str]]):
-    """Evaluation images with all labels, or training images with the kept ones."""
-
-    def __init__(self, ids: Sequence[str], read: Callable[[str], tuple[np.ndarray, np.ndarray]]):
-        self.ids, self.read = list(ids), read
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, str]:
-        image, labels = self.read(self.ids[index])
-        return to_tensor(image), torch.from_numpy(labels), self.ids[index]
-
-
-class Draws(Sampler[int]):
-    """One process's share of the draw numbers `0 .. stop - 1`: `rank, rank + world, ...`.
-
-    Args:
-        stop: Draws of the whole training, over all processes.
-        done: Draws that a resumed run has seen; they are left out, but count in the length,
-            because the trainer goes on counting where it stopped.
-        rank: Number of the process.
-        world: Number of processes, a divisor of `done`.
-    """
-
-    def __init__(self, stop: int, done: int = 0, rank: int = 0, world: int = 1):
-        self.numbers = range(rank, stop, world)
-        self.done = done // world
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.numbers[self.done :])
-
-    def __len__(self) -> int:
-        return len(self.numbers)
 
 
 def free_workers() -> int:
@@ -130,12 +36,6 @@ def _not_shared(batch_size: int, world: int, parts: int) -> str:
         f"data.batch_size={batch_size} cannot be shared by {pieces}; use a multiple of "
         f"{world * parts}, or processes times accumulate equal to {fits}"
     )
-
-
-def collate(items: Sequence[tuple[Any, Any, str]]) -> Batch:
-    """Images differ in size, so a batch is lists."""
-    images, targets, ids = zip(*items, strict=True)
-    return list(images), list(targets), list(ids)
 
 
 class NucleiData(pl.LightningDataModule):
@@ -189,6 +89,8 @@ class NucleiData(pl.LightningDataModule):
         self.annotation = Annotation(
             annotation_fraction, exemplars, crop_fraction, annotation_seed, manifest
         )
+        if batch_size < 1:
+            raise UserError(f"data.batch_size={batch_size} is no number of images; give 1 or more")
         self.batch_size, self.steps = batch_size, steps
         self.workers = free_workers() if workers is None else workers
         self.splits = {"train": "train", "val": "test", "test": "test", **(splits or {})}
@@ -218,6 +120,16 @@ class NucleiData(pl.LightningDataModule):
             self._whole[image_id] = self.normalize(record.image), record.labels
         return self._whole[image_id]
 
+    def preload(self, rank: int = 0, world: int = 1) -> None:
+        """Read this process's share of the images of evaluation, so that none fails later.
+
+        Raises:
+            UserError: If one is damaged, or a split is missing.
+        """
+        for use in ("val", "test"):
+            for image_id in self.ids(use)[rank::world]:
+                self.whole(image_id)
+
     def record(self, image_id: str) -> Record:
         """The record as the source reads it, for pictures."""
         return self.source.read(image_id)
@@ -240,12 +152,22 @@ class NucleiData(pl.LightningDataModule):
             boxes, shape = target["boxes"], target["label_map"].shape
             scale = 1.0 if min_size is None else min_size / min(shape)
             sizes.append((boxes[:, 2:] - boxes[:, :2]) * scale)
+        self.labelled_nuclei()
         every = torch.cat(sizes)
-        if len(every) == 0:
+        return [float(side) for side in every.median(0).values]
+
+    def labelled_nuclei(self) -> int:
+        """Number of labelled nuclei in the training images.
+
+        Raises:
+            UserError: If there is none.
+        """
+        count = sum(len(target["boxes"]) for target in self.kept_targets())
+        if count == 0:
             raise UserError(
                 "no nucleus is labelled in the training images; label some, or check the data set"
             )
-        return [float(side) for side in every.median(0).values]
+        return count
 
     def kept_targets(self) -> Iterator[Target]:
         """Targets of the whole training images with the kept labels."""
@@ -255,7 +177,7 @@ class NucleiData(pl.LightningDataModule):
         """Write which labels were kept; returns the number of labelled nuclei."""
         choices = {i: self.annotation.choose(self.record(i)) for i in self.train_set.ids}
         write_manifest(path, choices, self.annotation.settings())
-        return sum(len(target["boxes"]) for target in self.kept_targets())
+        return self.labelled_nuclei()
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Draws from the current step on: this process's share of each batch, in its parts."""

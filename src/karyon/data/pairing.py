@@ -31,6 +31,11 @@ _OUTPUT_END = re.compile(r"(?i)_(cp_output|flows|overlay|outlines)$")
 """What tools write beside their results: pictures, neither images nor labels."""
 
 
+def is_annotation(stem: str) -> bool:
+    """Whether a file of this name is about an image beside it, and no image itself."""
+    return bool(LABEL_END.search(stem) or _OUTPUT_END.search(stem))
+
+
 @dataclass(frozen=True)
 class Pair:
     """An image and what holds its labels.

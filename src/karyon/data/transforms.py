@@ -35,6 +35,10 @@ class Augment:
         crop: int | None = None,
         focus: float = 1.0,
     ):
+        if crop is not None and crop < 1:
+            raise UserError(
+                f"augment.crop={crop} is no side; give pixels, or null for whole images"
+            )
         self.compose = A.Compose(list(transforms or []))
         self.crop = crop
         self.focus = focus

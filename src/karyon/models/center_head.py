@@ -14,7 +14,7 @@ from torchvision.ops import batched_nms
 
 from karyon.models.label_maps import Sizes
 from karyon.ops.centers import cell_anchors, center_target, peaks
-from karyon.types import IGNORE, one_of
+from karyon.types import IGNORE, UserError, one_of
 
 PADDING = -2
 """Label of a cell outside its image, which is not even unknown."""
@@ -90,6 +90,9 @@ class CenterHead(nn.Module):
             nn.init.normal_(layer.weight, std=0.01)
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
+        for name, value in (("threshold", threshold), ("test_threshold", test_threshold)):
+            if value is not None and not 0 <= value <= 1:
+                raise UserError(f"model.center.{name}={value} is no score; give 0 to 1")
         width, height = anchor_size
         self.anchor_size = (float(width), float(height))
         self.threshold = threshold

@@ -18,6 +18,7 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from karyon.models.label_maps import LabelMapRoIHeads, LabelMapTransform
 from karyon.models.rpn import GridAnchors, GridRPN
+from karyon.types import UserError
 
 RPN = {
     "fg_iou_thresh": 0.7,
@@ -92,6 +93,13 @@ def build(
     anchors = GridAnchors(
         tuple(tuple(level) for level in anchor_sizes), (tuple(anchor_ratios),) * len(anchor_sizes)
     )
+    extra = backbone.fpn.extra_blocks
+    levels = len(backbone.fpn.layer_blocks) + (getattr(extra, "pool", extra) is not None)
+    if len(anchor_sizes) != levels:
+        raise UserError(
+            f"model.anchor_sizes={[list(level) for level in anchor_sizes]}: {len(anchor_sizes)} "
+            f"lists for a pyramid of {levels} levels; give one list a level"
+        )
     channels = backbone.out_channels
     head = rpn_head_class(channels, anchors.num_anchors_per_location()[0])
     proposals = rpn_class(

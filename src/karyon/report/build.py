@@ -81,8 +81,10 @@ def _markdown(title: str, sections: Sequence[Section], notes: Sequence[str], fol
     lines = [f"# {title}", ""]
     for section in sections:
         lines += [f"## {section.data.title}", ""]
-        lines += [to_markdown(table) for table in section.tables if table.rows]
+        tables = [table for table in section.tables if table.rows]
+        lines += [to_markdown(table) for table in tables if table.headline]
         lines += [_image(chart, folder) for chart in section.charts]
+        lines += [to_markdown(table) for table in tables if not table.headline]
         lines += [to_markdown(section.examples)] if section.examples.rows else []
         for model, some in section.pictures:
             lines += [f"### Pictures: {model.title}", ""] if some else []
@@ -97,8 +99,10 @@ def _markdown(title: str, sections: Sequence[Section], notes: Sequence[str], fol
 
 
 def _image(chart: Chart, folder: Path) -> str:
-    words = f"{chart.title}. {chart.note}".strip()
-    return f"![{words}]({chart.path.relative_to(folder).as_posix()})\n\n*{words}*\n"
+    words, path = f"{chart.title}. {chart.note}".strip(), chart.path.relative_to(folder)
+    print_form = path.with_suffix(".pdf")
+    more = f" ([PDF]({print_form.as_posix()}))" if (folder / print_form).exists() else ""
+    return f"![{words}]({path.as_posix()})\n\n*{words}*{more}\n"
 
 
 def _runs_csv(sets: Sequence[DataSet]) -> str:

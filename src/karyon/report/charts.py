@@ -14,17 +14,20 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-from karyon.atomic import replacing
 from karyon.export import save_curves, save_threshold_curves
-from karyon.export.curves import COLORS, spread
+from karyon.export.curves import DASHES, Dash, fit_height, save_figure, spread, style
 from karyon.report.collect import METRICS, PARTS, Line
-from karyon.report.crossed import Curve, save_crossed_curves
+from karyon.report.crossed import Curve, Kinds, kinds_of, save_crossed_curves
 from karyon.report.grouping import DataSet, Model
 
 CURVES = 10
 """Most curves in a picture; the rest go to a further one."""
+
+CROSSED = 16
+"""Most curves in a picture that colour and dash tell apart."""
 
 MANY = 5
 """Fewest curves that are told by colour and dash instead of one colour each."""
@@ -47,7 +50,7 @@ def charts(data: DataSet, folder: Path, notes: list[str]) -> list[Chart]:
 
     Args:
         data: Models on the same images.
-        folder: For the PNG files.
+        folder: For the PNG files, and the same as PDF.
         notes: Takes a line on each picture that could not be drawn.
     """
     drawn = []
@@ -55,6 +58,7 @@ def charts(data: DataSet, folder: Path, notes: list[str]) -> list[Chart]:
         placed = chart._replace(path=folder / f"{data.key}_{chart.path}.png")
         try:
             draw(placed.path)
+            draw(placed.path.with_suffix(".pdf"))  # for papers
         except ValueError as error:
             notes.append(f"{data.title}: no picture {placed.path.name} ({error})")
         else:
@@ -72,25 +76,29 @@ def _iterations(data: DataSet) -> Iterator[Job]:
         lines = {
             m.title: [run.curve(f"val/{metric}_pooled") for run in m.runs] for m in data.models
         }
-        for end, some in _parts(lines):
+        for end, some, crossed, kinds in _parts(data, lines):
             head = name.capitalize() if name.islower() else name
             title = f"{head} against the iteration{end.replace('_', ' ')}"
-            crossed = _crossed(data, some)
             band = CROSSED_BAND if crossed else BAND
             chart = Chart(Path(f"fig4_{metric}{end}"), title, f"{images}, fixed threshold. {band}")
             if crossed:
-                labels = "training iteration", name
-                yield chart, partial(save_crossed_curves, curves=crossed, labels=labels)
+                words = "training iteration", name
+                yield chart, partial(save_crossed_curves, curves=crossed, words=words, kinds=kinds)
             else:
                 yield chart, partial(save_curves, runs=some, y_label=name)
 
 
 def _crossed(data: DataSet, lines: Mapping[str, Sequence[Line]]) -> list[Curve]:
-    """Curves by model and by labels, if there are many and several of both; else none."""
+    """Curves by model and by labels, if there are many and several of both; else none.
+
+    A model is told by its dash, so there must be one for each.
+    """
     shown = [model for model in data.models if model.title in lines]
     kinds = [(model.family, model.annotation) for model in shown]
     several = all(len(set(words)) > 1 for words in zip(*kinds, strict=True))
     if len(shown) < MANY or not several or len(set(kinds)) < len(kinds):
+        return []
+    if len({family for family, _ in kinds}) > len(DASHES):
         return []
     return [Curve(m.family, m.annotation, lines[m.title], calibrated_of(m)) for m in shown]
 
@@ -99,13 +107,12 @@ def _thresholds(data: DataSet) -> Iterator[Job]:
     lines = {m.title: [run.thresholds("map_pooled") for run in m.runs] for m in data.models}
     found = {m.title: calibrated_of(m) for m in data.models}
     chosen = {name: value for name, value in found.items() if value is not None}
-    for end, some in _parts(lines):
+    for end, some, crossed, kinds in _parts(data, lines):
         title = f"mAP against the score threshold{end.replace('_', ' ')}"
         note = "Test images, last checkpoint. Dots: the calibrated threshold."
-        crossed = _crossed(data, some)
-        labels = "score threshold (dots: calibrated without test labels)", "mAP"
+        words = "score threshold (dots: calibrated without test labels)", "mAP"
         draw = (
-            partial(save_crossed_curves, curves=crossed, labels=labels, fixed=0.5)
+            partial(save_crossed_curves, curves=crossed, words=words, kinds=kinds, fixed=0.5)
             if crossed
             else partial(save_threshold_curves, runs=some, chosen=chosen, y_label="mAP")
         )
@@ -120,15 +127,34 @@ def calibrated_of(model: Model) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _parts(every: Mapping[str, list[Line]]) -> Iterator[tuple[str, dict[str, Sequence[Line]]]]:
-    """Curves by title, a picture's worth at a time, each with the end of its file's name."""
+Part = tuple[str, dict[str, Sequence[Line]], list[Curve], Kinds]
+"""End of a file's name, curves by title, the same crossed (if they are), and all kinds."""
+
+
+def _parts(data: DataSet, every: Mapping[str, list[Line]]) -> Iterator[Part]:
+    """A picture's worth of curves at a time; a model's curves stay together where they cross."""
     full = {name: [line for line in lines if line] for name, lines in every.items()}
     names = [name for name, lines in full.items() if lines]
     if not any(len(line) > 1 for lines in full.values() for line in lines):
         return
-    for start in range(0, len(names), CURVES):
-        end = f"_part_{start // CURVES + 1}" if len(names) > CURVES else ""
-        yield end, {name: full[name] for name in names[start : start + CURVES]}
+    crossed = _crossed(data, {name: full[name] for name in names})
+    kinds = kinds_of(crossed)
+    shown = [model.title for model in data.models if model.title in names]
+    if crossed:
+        family = dict(zip(shown, (curve.model for curve in crossed), strict=True))
+        names = sorted(names, key=lambda name: kinds.models.index(family[name]))
+        groups = [[n for n in names if family[n] == model] for model in kinds.models]
+    else:
+        groups = [[name] for name in names]
+    parts: list[list[str]] = [[]]
+    for some in groups:
+        if parts[-1] and len(parts[-1]) + len(some) > (CROSSED if crossed else CURVES):
+            parts.append([])
+        parts[-1] += some
+    for i, part in enumerate(parts, start=1):
+        end = f"_part_{i}" if len(parts) > 1 else ""
+        own = [curve for curve, name in zip(crossed, shown, strict=False) if name in part]
+        yield end, {name: full[name] for name in part}, own, kinds
 
 
 def _labels(data: DataSet) -> Iterator[Job]:
@@ -146,10 +172,8 @@ def _labels(data: DataSet) -> Iterator[Job]:
 
 
 def save_label_curves(path: Path, panels: Mapping[str, "Panel"], words: str) -> None:
-    """Write `label_figure` as PNG."""
-    figure = label_figure(panels, words)
-    with replacing(path) as part:
-        figure.savefig(part, format="png", dpi=150)
+    """Write `label_figure` as PNG, SVG or PDF by the suffix."""
+    save_figure(path, label_figure(panels, words))
 
 
 def _fraction(model: Model) -> float | None:
@@ -194,10 +218,10 @@ def label_figure(panels: Mapping[str, Panel], words: str) -> Figure:
     FigureCanvasAgg(figure)
     every: list[Axes] = list(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0])
     names = sorted({name for panel in panels.values() for name in panel})
-    colors = {name: COLORS[i % len(COLORS)] for i, name in enumerate(names)}
+    styles = {name: style(i) for i, name in enumerate(names)}
     for axes, (title, panel) in zip(every, panels.items(), strict=True):
         for name, points in panel.items():
-            _draw_family(axes, points, colors[name])
+            _draw_family(axes, points, styles[name])
         axes.set(xscale="log", xlabel=f"{words} (log scale)")
         axes.set_title(title, loc="left", fontsize=11)
         places = sorted({x for points in panel.values() for x, _ in points})
@@ -206,8 +230,17 @@ def label_figure(panels: Mapping[str, Panel], words: str) -> Figure:
         axes.grid(axis="y", color="0.9", lw=0.8)
         axes.set_axisbelow(True)
     every[0].set_ylabel("mAP, mean over IoU 0.50:0.05:0.95")
-    every[0].set_ylim(bottom=0)
-    _name(every[-1], list(panels.values())[-1], colors)
+    values = [v for panel in panels.values() for points in panel.values() for _, v in points]
+    fit_height(every[0], min(map(min, values)), max(map(max, values)))
+    last = list(panels.values())[-1]
+    if len({points[-1][0] for points in last.values()}) == 1:
+        _name(every[-1], last, styles)
+    else:  # lines from names to curves that end early would cross the others
+        lines = [
+            Line2D([], [], color=styles[n][0], ls=styles[n][1], lw=2.2, label=textwrap.fill(n, 28))
+            for n in names
+        ]
+        figure.legend(handles=lines, loc="outside right upper", frameon=False, handlelength=4)
     return figure
 
 
@@ -221,17 +254,18 @@ def _ticks(axes: Axes, shares: Sequence[float] | None) -> None:
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
-def _draw_family(axes: Axes, points: Points, color: str) -> None:
+def _draw_family(axes: Axes, points: Points, drawn: tuple[str, Dash]) -> None:
+    color, dash = drawn
     x = [at for at, _ in points]
     low, high = [min(v) for _, v in points], [max(v) for _, v in points]
     axes.fill_between(x, low, high, color=color, alpha=0.15, lw=0)
-    axes.plot(x, [float(np.mean(v)) for _, v in points], color=color, lw=2.2)
+    axes.plot(x, [float(np.mean(v)) for _, v in points], color=color, ls=dash, lw=2.2)
     runs = [(at, value) for at, values in points for value in values]
     dots, values = zip(*runs, strict=True)
     axes.plot(dots, values, "o", color=color, markersize=5, alpha=0.7, markeredgewidth=0)
 
 
-def _name(axes: Axes, panel: Panel, colors: Mapping[str, str]) -> None:
+def _name(axes: Axes, panel: Panel, styles: Mapping[str, tuple[str, Dash]]) -> None:
     """Write names beside the last points, moved apart where they would meet."""
     ends = sorted((float(np.mean(p[-1][1])), p[-1][0], name) for name, p in panel.items())
     bottom, top = axes.get_ylim()
@@ -242,9 +276,9 @@ def _name(axes: Axes, panel: Panel, colors: Mapping[str, str]) -> None:
             (x, value),
             (1.04, height),
             textcoords="axes fraction",
-            color=colors[name],
+            color=styles[name][0],
             va="center",
             fontsize=9,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colors[name], "lw": 0.7, "relpos": (0, 0.5)},
+            arrowprops={"arrowstyle": "-", "color": styles[name][0], "lw": 0.7, "relpos": (0, 0.5)},
         )

@@ -6,8 +6,10 @@ settings the name of one experiment.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from karyon.report.collect import Run, number, read_json
 from karyon.report.settings import (
@@ -188,8 +190,23 @@ def _models(prefix: str, cells: list[list[Run]], titles: Mapping[str, str]) -> I
     less = [{k: v for k, v in s.items() if k not in ANNOTATION} for s in whole]
     shown, families = told_apart(names, whole), told_apart(labels, less)
     brief, alone = _brief(names, whole, [annotation_of(cell[0]) for cell in cells], shown)
+    keys = _slugs([f"{prefix} {title}" for title in alone])
     for i, cell in enumerate(cells):
-        yield Model(f"{prefix}-model-{i + 1}", alone[i], families[i], tuple(cell), brief[i])
+        yield Model(keys[i], alone[i], families[i], tuple(cell), brief[i])
+
+
+def _slugs(titles: Sequence[str]) -> list[str]:
+    """Titles as names of files and anchors, numbered where they would be one.
+
+    >>> _slugs(["kumar PA, 25 %", "kumar PA, 25%"])
+    ['kumar-pa-25', 'kumar-pa-25-2']
+    """
+    found: list[str] = []
+    for title in titles:
+        stem = re.sub(r"[^a-z0-9.=]+", "-", title.lower()).strip("-")[:60]
+        names = (f"{stem}-{i}" if i > 1 else stem for i in count(1))
+        found.append(next(name for name in names if name not in found))
+    return found
 
 
 def _brief(

@@ -68,10 +68,26 @@ def _header(title: str, sections: Sequence[Section]) -> Iterator[str]:
         "runs behind it; a click on the head of a column sorts. Tinted columns are printed figures "
         "of the papers, not ours.</p>"
     )
-    links = [(section.data.key, section.data.title.split(":")[0]) for section in sections]
+    links = [
+        link
+        for section in sections
+        for link in [(section.data.key, section.data.title.split(":")[0]), *_parts(section)]
+    ]
     links += [("runs", "Runs and configurations"), ("notes", "Notes")]
     anchors = "\n".join(f'<a href="#{key}">{escape(words)}</a>' for key, words in links)
     yield f"<nav>\n{anchors}\n</nav>\n</header>"
+
+
+def _parts(section: Section) -> Iterator[tuple[str, str]]:
+    """Anchors of the curves and of the first table of each kind."""
+    if section.charts:
+        yield f"{section.data.key}-curves", "Curves"
+    seen = set()
+    for table in section.tables:
+        name = re.match(r"Table \w+", table.title)
+        if table.rows and name and name[0] not in seen:
+            seen.add(name[0])
+            yield table.key, name[0]
 
 
 def _section(section: Section) -> Iterator[str]:
@@ -85,7 +101,8 @@ def _section(section: Section) -> Iterator[str]:
     for table in section.tables:
         yield from _table(table)
     if section.charts:
-        yield '<h3>Curves: Fig. 4, thresholds, labels</h3>\n<div class="grid">'
+        yield f'<h3 id="{data.key}-curves">Curves: Fig. 4, thresholds, labels</h3>'
+        yield '<div class="grid">'
         for chart in section.charts:
             yield _figure(chart, "wide" if chart.path.stem.split("_")[1] == "labels" else "")
         yield "</div>"

@@ -13,7 +13,7 @@ Settings = dict[str, str]
 VOLATILE = (
     *("seed", "runs", "resume", "data_root", "name", "val_every", "attention", "logger"),
     *("checkpoint_every", "test_best", "callbacks.speed"),
-    *("data.seed", "data.annotation_seed", "data.workers"),
+    *("data.seed", "data.annotation_seed", "data.workers", "data.cache"),
     *("callbacks.progress", "callbacks.previews"),
     *("callbacks.checkpoint", "trainer.accelerator", "trainer.devices"),
     *("trainer.val_check_interval", "trainer.log_every_n_steps", "trainer.num_sanity_val_steps"),

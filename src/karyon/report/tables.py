@@ -145,6 +145,8 @@ def _notes(data: DataSet, view: View) -> Iterator[str]:
     for model in data.models:
         if capped := _capped(model, view):
             yield f"{CAPPED} {model.title}: a limit cut what was found ({capped})."
+    if full := data.full():
+        yield f"mAP / all labels: ratio of the means, to those of {full.title}."
     if any(model.is_binary for model in data.models):
         yield BINARY
     if view.checkpoint == "best":

@@ -1,0 +1,28 @@
+"""Options of a verb: argparse, whose complaints are one line as all others of karyon."""
+
+import argparse
+from typing import Any
+
+from karyon.types import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` with examples as they are written, that raises a `UserError`.
+
+    Args:
+        verb: The words of the command.
+        description: What it does.
+        epilog: Shown below the options, line breaks kept.
+    """
+
+    def __init__(self, verb: str, description: str = "", epilog: str = ""):
+        super().__init__(
+            verb,
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message: str) -> Any:
+        """Raise a UserError instead of printing the usage."""
+        raise UserError(f"{message}; see {self.prog} --help")
