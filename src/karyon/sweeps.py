@@ -86,6 +86,21 @@ class Sweep:
             else:
                 run.status = RUNNING if is_held(found) else WAITING
 
+    def elsewhere(self) -> dict[Path, int]:
+        """How many of the waiting runs are finished in each sweep folder beside this one.
+
+        A sweep with one seed more is another sweep; in the old one's folder it goes on with it.
+        """
+        found: dict[Path, int] = {}
+        for plan in sorted(self.folder.parent.glob("*/sweep.json")):
+            folder = plan.parent
+            if folder != self.folder:
+                waiting = [run for run in self.runs if run.status == WAITING]
+                runs = [find_run(folder, run.name, run.mark) for run in waiting]
+                if count := sum(run is not None and is_finished(run) for run in runs):
+                    found[folder] = count
+        return found
+
     def _known(self) -> dict[str, dict[str, Any]]:
         """Runs by fingerprint as `sweep.json` has them; none if it is missing or damaged."""
         try:

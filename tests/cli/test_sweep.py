@@ -101,6 +101,24 @@ def test_a_name_may_be_a_number(tmp_path, capsys):
     assert [line.split()[4] for line in lines] == ["3", "4"]
 
 
+def test_a_larger_sweep_tells_where_some_of_it_is_done(tmp_path, capsys):
+    """Another seed makes another sweep; in the folder of the old one it goes on."""
+    given = ["train", "-m", f"runs={tmp_path}", "--plan"]
+    assert main([*given, "seed=0,1"]) == 0
+    old = Path(capsys.readouterr().out.splitlines()[0])
+    config = compose("train", [f"runs={tmp_path}", "seed=1"])
+    prepare(config)
+    done = old / config.name / f"20260101-000000-{mark_of(config)}-1"
+    done.mkdir(parents=True)
+    for name in ("sweep.json", f"{done.relative_to(old)}/summary.json"):
+        (old / name).write_text("{}")
+    assert main([*given, "seed=0,1,2"]) == 0
+    said = capsys.readouterr().out
+    assert f"1 of them are finished in {old}; folder={old} goes on there" in said
+    assert main([*given, "seed=0,1,2", f"folder={old}"]) == 0
+    assert "3 runs, 1 done" in capsys.readouterr().out
+
+
 def test_a_plan_shows_what_failed(tmp_path, capsys):
     """And after a try that was interrupted it still does."""
     folder = tmp_path / "s"

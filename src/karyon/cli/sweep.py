@@ -116,6 +116,8 @@ def print_plan(made: Plan, jobs: int) -> None:
         cells = (time, space) if todo else ("", "")
         print(f"{run.number:>4}  {status:<8} {cells[0]:>10} {cells[1]:>8}  {what}")
     print(f"\n{len(sweep.runs)} runs, {sweep.count(DONE)} done; {made.total(jobs)}")
+    for folder, count in sweep.elsewhere().items():
+        print(f"{count} of them are finished in {folder}; folder={folder} goes on there")
     for run in sweep.runs:
         if run.failed and run.status == WAITING:
             print(f"run {run.number} failed, will be tried again; see {sweep.log(run)}")
