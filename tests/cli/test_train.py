@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from runs_support import SMALL, data_root
 
 import karyon.conf
@@ -19,6 +20,7 @@ from karyon.runs import new_run_folder
 CONF = Path(next(iter(karyon.conf.__path__)))
 SHAPE = ["model=canonical_shape"]
 EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
+MASK_RCNNS = sorted(p.stem for p in (CONF / "preset").glob("*.yaml") if p.stem != "none")
 
 
 def train(tmp_path: Path, *overrides: str, small: list[str] = SMALL) -> Path:
@@ -178,6 +180,15 @@ def test_every_experiment_trains_a_step(name: str, tmp_path: Path) -> None:
     run = train(tmp_path, f"experiment={name}", small=options)
     assert run.parent.name == name
     assert json.loads((run / "summary.json").read_text())["experiment"] == name
+
+
+@pytest.mark.parametrize("name", [*EXPERIMENTS, *(f"preset={p}" for p in MASK_RCNNS)])
+def test_windows_and_whole_images_reach_the_net_at_one_scale(name: str) -> None:
+    """Windows of a fixed side and a net that resizes: two scales in training and test."""
+    config = compose("train", [name if "=" in name else f"experiment={name}"])
+    windows = config.augment.crop is not None or config.data.crop_fraction is not None
+    side = OmegaConf.select(config, "model.transform.min_size")
+    assert not (windows and side is not None)
 
 
 @pytest.mark.parametrize("choice", ["flips", "light", "strong", "stain"])
