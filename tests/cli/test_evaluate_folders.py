@@ -317,7 +317,9 @@ def test_coco_of_a_checkpoint(run: Path, tmp_path: Path) -> None:
     assert main([*command, "-o", str(tmp_path), "coco=true"]) == 0
     summary = json.loads((tmp_path / "summary.json").read_text())
     trained = json.loads((run / "summary.json").read_text())
-    assert summary["test"] == trained["test"] and trained["test"]["aji"]["pooled"] > 0
+    for part in ("test", "test_best_threshold"):
+        assert summary[part] == trained[part]
+    assert trained["test_best_threshold"]["aji"]["pooled"] > 0
     assert set(summary["coco"]) == {
         "coco_max_detections",
         *(f"coco_{kind}_{name}" for kind in ("segm", "bbox") for name in ("ap", "ap50", "ap75")),

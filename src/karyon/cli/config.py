@@ -109,12 +109,17 @@ def _check_types(config: DictConfig, default: DictConfig, overrides: Sequence[st
             continue
         if isinstance(old, bool) and not isinstance(new, bool):
             raise UserError(f"{key}={new} is neither true nor false; the default is {old}")
-        if (
-            isinstance(old, int | float)
-            and isinstance(new, str | bool)
-            and type(old) is not type(new)
-        ):
+        if isinstance(old, int | float) and not isinstance(old, bool) and not _is_number(new):
             raise UserError(f"{key}={new} is not a number; the default is {old}")
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number, or text of one, as variables of the environment are."""
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return not isinstance(value, bool)
 
 
 def _plain_value(node: DictConfig, key: str) -> Any:
