@@ -14,7 +14,7 @@ from runs_support import SMALL, said
 
 from karyon.cli.checkpoint import load
 from karyon.cli.main import main
-from karyon.cli.predict import COLUMNS, SHAPE_COLUMNS, write_nuclei
+from karyon.cli.predict import COLUMNS, SHAPE_COLUMNS, find_images, write_nuclei
 from karyon.cli.summary import facts
 from karyon.export import read_label_tiff
 from karyon.models.shape import ShapeMLP, Slots
@@ -187,3 +187,18 @@ def test_wrong_options_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "model.backbone.name=vgg" in line and "resnet18" in line
     line = said(capsys, "train", *options, "model.translation=global")
     assert "model.translation=global" in line
+
+
+def test_of_a_folder_its_images_are_outlined(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not the labels and pictures that lie beside them, as predict itself leaves them."""
+    for name in ("a.png", "a_labels.tif", "a_overlay.png", "b.tif", "b_masks.png", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in find_images([str(tmp_path)])] == ["a.png", "b.tif"]
+    assert "left out 3 labels or pictures" in capsys.readouterr().err
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "c.png").touch()
+    assert [path.name for path in find_images([str(tmp_path)])] == ["c.png"]
+    given = [str(tmp_path / "a_labels.tif")]
+    assert find_images(given) == [Path(given[0])]

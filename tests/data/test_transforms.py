@@ -183,3 +183,11 @@ def test_binary_supervision_refuses_what_shows_single_nuclei():
     check_hidden("binary", flips(), 0)  # whole images are placed by nothing
     check_hidden("binary", None, 1)  # nothing is trained
     check_hidden("instances", light(crop=32), 3)
+
+
+def test_ids_that_float32_cannot_tell_apart_stay_apart():
+    labels = np.zeros((8, 8), np.int32)
+    labels[:4, :4], labels[4:, 4:], labels[:2, 6:] = 2**24, 2**24 + 1, 2**31 - 1
+    _, done = Augment()(np.zeros((8, 8, 3), np.float32), labels, 0)
+    assert np.unique(done).tolist() == [0, 1, 2, 3]
+    assert all(len(np.unique(labels[done == i])) == 1 for i in range(4))

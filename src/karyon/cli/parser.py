@@ -7,12 +7,12 @@ from karyon.types import UserError
 
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` with examples as they are written, that raises a `UserError`.
+    """An `ArgumentParser` that raises a `UserError`.
 
     Args:
         verb: The words of the command.
         description: What it does.
-        epilog: Shown below the options, line breaks kept.
+        epilog: Shown below the options; as it is written if it has several lines.
     """
 
     def __init__(self, verb: str, description: str = "", epilog: str = ""):
@@ -20,7 +20,9 @@ class Parser(argparse.ArgumentParser):
             verb,
             description=description,
             epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=(
+                argparse.RawDescriptionHelpFormatter if "\n" in epilog else argparse.HelpFormatter
+            ),
         )
 
     def error(self, message: str) -> Any:

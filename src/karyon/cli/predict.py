@@ -3,6 +3,7 @@
 import argparse
 import csv
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,11 @@ def find_images(arguments: Iterable[str]) -> list[Path]:
         if path.is_dir():
             folder = path / "images" if (path / "images").is_dir() else path
             inside = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
-            inside = [p for p in inside if not is_annotation(p.stem)]
+            others = [p for p in inside if is_annotation(p.stem)]
+            if others:
+                some = f"{len(others)} labels or pictures ({others[0].name}, ...)"
+                print(f"{folder}: left out {some}; give a file to outline it", file=sys.stderr)
+            inside = [p for p in inside if p not in others]
             if not inside:
                 raise UserError(f"{path}: no image in this folder; give TIFF, PNG, JPEG or BMP")
             found += inside

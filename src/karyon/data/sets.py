@@ -55,10 +55,7 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
             # Normalised before a crop is cut, so that crop and whole image look the same.
             record = replace(record, image=self.normalize(record.image))
             image, labels, kept = self.annotation.apply(record)
-            visible = np.where(np.isin(labels, kept), labels, 0)
-            # Numbered 1..N: augmentation warps float32, which holds no id above 2^24.
-            numbers = np.searchsorted(np.unique(visible[visible > 0]), visible) + 1
-            self._cache[image_id] = image, np.where(visible > 0, numbers, 0).astype(np.int32)
+            self._cache[image_id] = image, np.where(np.isin(labels, kept), labels, 0)
         return self._cache[image_id]
 
     @cached_property
