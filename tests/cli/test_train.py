@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 from runs_support import SMALL, data_root
 
 import karyon.conf
@@ -245,3 +246,23 @@ def test_gpus_compute_in_bfloat16_where_they_have_it(monkeypatch):
         assert compose("train", ["trainer=ddp"]).trainer.precision == wanted
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert compose("train", ["trainer=gpu"]).trainer.precision == "32-true"
+
+
+def test_images_of_ones_own_without_labels_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    root = tmp_path / "mine"
+    for part in ("images", "labels"):
+        (root / part).mkdir(parents=True)
+    for name in "abcde":
+        pixels, labels = rng.integers(0, 40, (64, 64), np.uint8), np.zeros((64, 64), np.uint8)
+        for number, row in enumerate((5, 25, 45), start=1):
+            pixels[row : row + 12, 20:34], labels[row : row + 12, 20:34] = 200, number
+        Image.fromarray(pixels).save(root / "images" / f"{name}.png")
+        if name < "d":
+            Image.fromarray(labels).save(root / "labels" / f"{name}.png")
+    small = [option for option in SMALL if "source" not in option]
+    train(tmp_path, "data=folder", f"data.source.root={root}", small=small)
+    told = capsys.readouterr().err
+    assert "d.png: image without labels, and 1 more; karyon data check lists them" in told

@@ -163,8 +163,10 @@ def write_record(config: DictConfig, run: Path, data: NucleiData, loaded: str) -
     write_text(run / "config.yaml", OmegaConf.to_yaml(config))
     write_json(run / "environment.json", environment(data.training_records()))
     labelled = data.write_manifest(run / "manifest.json")
-    for problem in data.source.problems() if hasattr(data.source, "problems") else ():
-        print(f"karyon: warning: {problem}", file=sys.stderr)
+    alone = data.source.problems() if hasattr(data.source, "problems") else []
+    if alone:
+        more = f", and {len(alone) - 1} more; karyon data check lists them" if alone[1:] else ""
+        print(f"karyon: warning: {alone[0]}{more}", file=sys.stderr)
     print(f"{run}: {labelled} labelled nuclei; {loaded}", file=sys.stderr)
 
 
