@@ -9,7 +9,7 @@ from PIL import Image
 from report_support import BASELINE, PA, make_run
 
 from karyon.report import write_report
-from karyon.report.charts import calibrated_of, charts
+from karyon.report.charts import _parts, calibrated_of, charts
 from karyon.report.crossed import Curve, crossed_figure
 from karyon.report.find import find_runs
 from karyon.report.grouping import DataSet, group
@@ -190,6 +190,39 @@ def test_of_many_curves_colour_is_the_labels_and_dash_the_model(tmp_path: Path) 
     dotted = [curve._replace(dot=calibrated_of(data.models[0])) for curve in curves]
     (axes,) = crossed_figure(dotted, ("x", "y"), fixed=0.5).axes
     assert len(axes.lines) == 6 * 2 + 1
+
+
+def test_in_every_part_labels_keep_their_colour_and_models_their_dash(tmp_path: Path) -> None:
+    """18 curves are two pictures, a model each; what is 25 % in one is 25 % in the other."""
+    shares = [round(0.1 * i, 1) for i in range(1, 10)]
+    for model, name in ((BASELINE, "plain"), (PA, "pa")):
+        for i, fraction in enumerate(shares):
+            make_run(tmp_path / "runs", name, 0, model, fraction=fraction, process=i)
+    data = one_set(tmp_path / "runs")[0]
+    lines = {m.title: [run.curve("val/map_pooled") for run in m.runs] for m in data.models}
+    parts = list(_parts(data, lines))
+    assert [end for end, *_ in parts] == ["_part_1", "_part_2"]
+    styles = []
+    for _, some, curves, kinds in parts:
+        assert len(some) == len(curves) == len(shares)
+        (axes,) = crossed_figure(curves, ("x", "y"), kinds).axes
+        drawn = [(line.get_color(), line.get_linestyle()) for line in axes.lines]
+        styles.append(dict(zip([curve.labels for curve in curves], drawn, strict=True)))
+    first, second = styles
+    assert {k: color for k, (color, _) in first.items()} == {
+        k: color for k, (color, _) in second.items()
+    }
+    assert {dash for _, dash in first.values()} != {dash for _, dash in second.values()}
+
+
+def test_curves_are_there_as_pdf_for_papers(tmp_path: Path) -> None:
+    make_run(tmp_path / "runs", "a", 0)
+    write_report([tmp_path / "runs"], tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
+    assert {"bbbc038_fig4_map.png", "bbbc038_fig4_map.pdf"} <= names
+    assert "([PDF](figures/bbbc038_fig4_map.pdf))" in (tmp_path / "out" / "report.md").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert 'href="#bbbc038-curves"' in page and 'id="bbbc038-curves"' in page
 
 
 def test_a_name_that_is_a_checksum_is_short_on_the_page(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import matplotlib.colors
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from karyon.export import curves
@@ -146,3 +147,13 @@ def test_bad_calls_are_refused_and_leave_nothing(tmp_path):
 def test_docstring_examples():
     result = doctest.testmod(curves)
     assert result.attempted > 0 and result.failed == 0
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bottom"), [(0.1, 0.9, 0.0), (0.6, 0.65, 0.595), (-0.2, 0.5, -0.2), (0, 0, 0)]
+)
+def test_the_axis_begins_at_0_unless_all_values_are_far_from_it(low, high, bottom):
+    axes = Figure().add_subplot()
+    curves.fit_height(axes, low, high)
+    assert axes.get_ylim()[0] == pytest.approx(bottom)
+    assert axes.get_ylim()[1] > high
