@@ -94,6 +94,12 @@ def test_parts_that_are_missing(root: Path, tmp_path: Path) -> None:
         TNBC(str(root)).splits()
 
 
+def test_without_kumar_the_remedy_works(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no such folder .* data\.source\.kumar_root=null to do"):
+        TNBC(str(root), str(tmp_path / "none")).splits()
+    assert TNBC(str(root), None).splits()["test"]
+
+
 def test_truth_that_does_not_fit(root: Path) -> None:
     png(root / "GT_01" / "01_1.png", np.zeros((20, 24), np.uint8))
     with pytest.raises(UserError, match=r"GT_01/01_1\.png: ground truth of 20 x 24 .* 24 x 24"):

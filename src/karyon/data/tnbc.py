@@ -55,9 +55,16 @@ class TNBC:
                 "train": [i for i in ids if self._files[i][2] not in held_out],
                 "test": [i for i in ids if self._files[i][2] in held_out],
             }
+        try:
+            kumars = self._kumar.splits()
+        except UserError as error:
+            raise UserError(
+                f"Kumar's breast images, which the paper tests on: {error}; say where by "
+                "data.source.kumar_root=..., or data.source.kumar_root=null to do without"
+            ) from error
         breast = {
             split: [PREFIX + i for i in names if kumar.organ(i) == "breast"]
-            for split, names in self._kumar.splits().items()
+            for split, names in kumars.items()
         }
         if not breast["test"]:
             raise UserError(
