@@ -74,7 +74,7 @@ def test_other_labels_or_another_order_are_no_repeat(tmp_path: Path, key: str) -
     assert sorted(found.models[0].scores("test", "map")) == [0.5, 0.6]
     write_report([tmp_path], tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text()
-    assert page.count('id="bbbc038-a-run-1"') == page.count('-a-run-2"') == 1
+    assert page.count('id="bbbc038-model-a-run-1"') == page.count('-a-run-2"') == 1
 
 
 def test_a_seed_written_out_is_the_same_as_a_reference(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from karyon.data.sets import Batch
 from karyon.metrics import InstanceScores, per_image_scores
 from karyon.ops.labels import at_threshold
-from karyon.types import Prediction, UserError
+from karyon.types import DivergedError, Prediction, UserError
 
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 """Score thresholds of the curves; a test adds the thresholds it is asked about."""
@@ -83,7 +83,7 @@ class SegmentationTask(pl.LightningModule):
         assert isinstance(total, Tensor)
         self._log_step(losses, total, len(images))
         if not torch.isfinite(total):
-            raise UserError(
+            raise DivergedError(
                 f"the loss is {total.item()} at step {self.global_step}; lower optim.optimizer.lr "
                 "or raise the warm-up; the last checkpoint is kept"
             )

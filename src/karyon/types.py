@@ -23,6 +23,10 @@ class UserError(Exception):
     """
 
 
+class DivergedError(UserError):
+    """A training whose loss is no number any more."""
+
+
 def one_of(option: str, value: object, allowed: tuple[object, ...]) -> None:
     """Check an option that has a few named values.
 

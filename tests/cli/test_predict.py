@@ -195,10 +195,12 @@ def test_of_a_folder_its_images_are_outlined(
     """Not the labels and pictures that lie beside them, as predict itself leaves them."""
     for name in ("a.png", "a_labels.tif", "a_overlay.png", "b.tif", "b_masks.png", "notes.txt"):
         (tmp_path / name).touch()
-    assert [path.name for path in find_images([str(tmp_path)])] == ["a.png", "b.tif"]
-    assert "left out 3 labels or pictures" in capsys.readouterr().err
+    (tmp_path / "case_ROI.tif").touch()  # an image: there is no `case`
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "c.png").touch()
+    found = [path.name for path in find_images([str(tmp_path)])]
+    assert found == ["a.png", "b.tif", "case_ROI.tif"]
+    assert "left out 3 labels or pictures" in capsys.readouterr().err
+    for path in tmp_path.glob("*.*"):
+        path.unlink()
     assert [path.name for path in find_images([str(tmp_path)])] == ["c.png"]
-    given = [str(tmp_path / "a_labels.tif")]
-    assert find_images(given) == [Path(given[0])]

@@ -560,3 +560,16 @@ def test_the_command_of_a_run_repeats_its_configuration(tmp_path):
     assert command[1:4] == ["-m", "karyon", "train"]
     assert compose("train", command[4:]).runs == str(sweep.folder)
     assert compose("train", command[4:]).resume == "auto"
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "optim.optimizer.lr=1e-3", "optim.optimizer.lr=inf", "augment.crop=null", "seed=${steps}",
+        "++model.missed_ratio=0", "~callbacks.speed", "model.center.anchor_size=[32,32]",
+        "data.source.size=256", "trainer.devices=auto", "rescale_rpn=1", "+recipe=compact",
+        "weights=coco", "data.batch_size=${oc.decode:'3'}", "attention=attention_levels",
+    ],
+)  # fmt: skip
+def test_overrides_that_fit_are_taken(word):
+    assert compose("train", [word])

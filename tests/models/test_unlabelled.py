@@ -26,6 +26,7 @@ def test_frequency_by_hand():
     second = target([(0, 0, 10, 10)], [(40, 40, 50, 50)])
     assert label_frequency([first, second], 0.2) == pytest.approx(4 / (4 + 0.2 * 3))
     assert label_frequency([first], 0.5) == pytest.approx(3 / (3 + 0.5 * 2))
+    assert label_frequency([first], 0.5, left_out=False) == pytest.approx(3 / (3 + 1.5 * 2))
 
 
 def test_frequency_is_one_where_nothing_unlabelled_is_found():
@@ -47,7 +48,7 @@ def at_frequency(make_net, monkeypatch):
     def make(frequency):
         for module in ("partial_rpn", "partial_roi"):
             name = f"karyon.models.{module}.label_frequency"
-            monkeypatch.setattr(name, lambda targets, ratio: frequency)
+            monkeypatch.setattr(name, lambda *_: frequency)
         return make_net(pa=True, missed_ratio=0.2).train()
 
     return make

@@ -68,19 +68,25 @@ def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
         group, _, choice = missing.group(1).rpartition("/")
         there = _choices(group) or re.findall(r"^\t(\S+)", text, re.MULTILINE)
         return f"there is no {group} {choice!r}; {_nearest(choice, there)}"
+    unused = re.search(r"Could not override '([\w./-]+)'", text)
+    if unused and _choices(unused.group(1)):  # a group, but not of this command
+        group = unused.group(1)
+        hint = "; it needs -m" if group in ("launcher", "sweep", "search") else ""
+        return f"{group}=... does not go with this command{hint}"
     for override in sorted(overrides, key=len, reverse=True):  # the longest is the nearest
         key = override.lstrip("+~").split("=")[0].split("@")[0]
         if key and key in text:
             if "Ambiguous value" in text:
                 return f"{override!r} is a list of values; karyon train -m trains a run for each"
-            keys = [*_keys(_default(name, *_of_groups(overrides))), *_groups()]
+            keys = [*_known_keys(name, overrides), *_groups()]
             if key in keys:
                 return f"{override!r}: there is no key {key!r} with the model and groups chosen"
             return f"{override!r}: there is no key {key!r}; {_nearest(key, keys)}"
     for override in overrides:
         group, _, choice = override.partition("=")
         if choice == "null" and _choices(group):
-            return f"{override!r}: a choice is needed; {_nearest(choice, _choices(group))}"
+            choices = ", ".join(_choices(group))
+            return f"{override!r} is no choice; leave it out, or take one of {choices}"
     return text.splitlines()[0]
 
 
@@ -88,6 +94,14 @@ def _of_groups(overrides: Sequence[str]) -> list[str]:
     """The overrides that choose of a group: `data=kumar`, not `data.workers=2`."""
     pairs = [(override, *override.partition("=")[::2]) for override in overrides]
     return [whole for whole, group, choice in pairs if choice in _choices(group)]
+
+
+def _known_keys(name: str, overrides: Sequence[str]) -> list[str]:
+    """The keys that there are with the groups chosen, or by default if those do not compose."""
+    try:
+        return _keys(_default(name, *_of_groups(overrides)))
+    except _COMPOSITION:
+        return _keys(_default(name))
 
 
 @lru_cache
@@ -107,7 +121,7 @@ def _check_types(config: DictConfig, default: DictConfig, overrides: Sequence[st
         old, new = (_plain_value(node, key) for node in (default, config))
         if old is None or new is None or isinstance(new, list | dict):
             continue
-        if isinstance(old, bool) and not isinstance(new, bool):
+        if isinstance(old, bool) and new not in (True, False):  # 1 and 0 equal them
             raise UserError(f"{key}={new} is neither true nor false; the default is {old}")
         if isinstance(old, int | float) and not isinstance(old, bool) and not _is_number(new):
             raise UserError(f"{key}={new} is not a number; the default is {old}")
@@ -197,5 +211,6 @@ def plain(node: Any) -> Any:
 def _user_error(error: BaseException | None) -> UserError | None:
     """The `UserError` that another exception was raised from, if any."""
     while error is not None and not isinstance(error, UserError):
-        error = error.__cause__ or error.__context__
+        hidden = error.__suppress_context__
+        error = error.__cause__ or (None if hidden else error.__context__)
     return error

@@ -106,8 +106,8 @@ def _score(text: str) -> float:
 def find_images(arguments: Iterable[str]) -> list[Path]:
     """Image files among files and folders, sorted inside each folder.
 
-    Of a folder with `images/` those are meant; labels and pictures that lie beside images
-    (`a_masks.png`, `a_overlay.png`) are left out.
+    Of a folder without images, those in its `images/` are meant; labels and pictures beside the
+    image that they are about (`a_masks.png`, `a_overlay.png` beside `a.tif`) are left out.
 
     Raises:
         UserError: If a path is missing, or a folder holds no image.
@@ -116,13 +116,7 @@ def find_images(arguments: Iterable[str]) -> list[Path]:
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
-            folder = path / "images" if (path / "images").is_dir() else path
-            inside = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
-            others = [p for p in inside if is_annotation(p.stem)]
-            if others:
-                some = f"{len(others)} labels or pictures ({others[0].name}, ...)"
-                print(f"{folder}: left out {some}; give a file to outline it", file=sys.stderr)
-            inside = [p for p in inside if p not in others]
+            inside = _images_in(path) or _images_in(path / "images")
             if not inside:
                 raise UserError(f"{path}: no image in this folder; give TIFF, PNG, JPEG or BMP")
             found += inside
@@ -131,6 +125,18 @@ def find_images(arguments: Iterable[str]) -> list[Path]:
         else:
             raise UserError(f"{path}: no such file or folder; check the path")
     return list(dict.fromkeys(found))
+
+
+def _images_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    stems = {path.stem for path in files}
+    others = [path for path in files if is_annotation(path.stem, stems)]
+    if others:
+        some = f"{len(others)} labels or pictures ({others[0].name}, ...)"
+        print(f"{folder}: left out {some}; give a file to outline it", file=sys.stderr)
+    return [path for path in files if not is_annotation(path.stem, stems)]
 
 
 def share(images: Sequence[Path], text: str | None) -> list[Path]:

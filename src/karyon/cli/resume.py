@@ -13,7 +13,7 @@ from karyon.models.weights import read_file
 from karyon.processes import agree, place
 from karyon.runs import fingerprint, new_run_folder
 from karyon.task import SegmentationTask
-from karyon.types import UserError
+from karyon.types import DivergedError, UserError
 
 
 def prepare(config: DictConfig) -> str | None:
@@ -82,16 +82,28 @@ def cut_short(run: Path) -> Iterator[None]:
 
 
 @contextmanager
-def unless_refused(run: Path, new: bool, task: SegmentationTask) -> Iterator[None]:
-    """Leave no new run folder behind if what was asked for is refused before a step is done."""
+def unless_refused(
+    run: Path, new: bool, task: SegmentationTask, top: Path | None
+) -> Iterator[None]:
+    """Leave no new run folder behind if what was asked for is refused before a step is done.
+
+    Args:
+        run: The run folder.
+        new: Whether it was made for this training.
+        task: What is trained.
+        top: The folder of all runs if it was made too.
+    """
     try:
         yield
+    except DivergedError:
+        raise
     except UserError:
         if new and is_main() and task.global_step == 0:
             shutil.rmtree(run, ignore_errors=True)
             with suppress(OSError):  # there are other runs
                 run.parent.rmdir()
-                run.parent.parent.rmdir()
+                if top is not None:
+                    top.rmdir()
         raise
 
 

@@ -125,11 +125,12 @@ def train(config: DictConfig) -> Path:
     if resume not in (None, "auto"):
         check_resumed(resume, task)
     data.labelled_nuclei()
-    here = place()
-    data.preload(here.rank, here.world)
+    here = place()  # the first process looks at all: a folder is made after it has
+    data.preload() if is_main() else data.preload(here.rank, here.world)
+    top = None if Path(config.runs).exists() else Path(config.runs)
     run = run_folder(config, mark, earlier)
     OmegaConf.register_new_resolver("run_dir", lambda: str(run), replace=True)
-    with unless_refused(run, earlier is None, task), holding(run, is_main()), cut_short(run):
+    with unless_refused(run, earlier is None, task, top), holding(run, is_main()), cut_short(run):
         if is_main():
             write_record(config, run, data, report.summary())
         fit(config, run, data, task, resume)

@@ -148,8 +148,8 @@ def plan_search(request: Request) -> SearchPlan:
     _check(settings)
     fixed, space = split([*settings["space"], *request.rest])
     config = compose("train", [*fixed, *(part.first() for part in space.values())])
-    refuse_ddp(config)
     prepare(config)
+    refuse_ddp(config)
     _check_validation(config)
     words = sorted(f"{part.key}={part.words}" for part in space.values())
     kept = [f"{key}={settings[key]}" for key in ("metric", "direction", "seed", "sampler")]

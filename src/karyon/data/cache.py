@@ -62,6 +62,10 @@ class Prepared:
             self._store(record)
         return record
 
+    def problems(self) -> list[str]:
+        """What the data set itself has to say of its files."""
+        return self._source.problems() if hasattr(self._source, "problems") else []
+
     def _load(self, image_id: str) -> Record | None:
         """The entry of an image; None if there is none that is whole."""
         try:

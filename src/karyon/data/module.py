@@ -99,6 +99,7 @@ class NucleiData(pl.LightningDataModule):
         self.train_set = PartialSet(
             self.source, train, self.annotation, normalize, augment, seed, pasted, supervision
         )
+        self._labelled: int | None = None
         self._whole: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def ids(self, use: str) -> list[str]:
@@ -152,8 +153,9 @@ class NucleiData(pl.LightningDataModule):
             boxes, shape = target["boxes"], target["label_map"].shape
             scale = 1.0 if min_size is None else min_size / min(shape)
             sizes.append((boxes[:, 2:] - boxes[:, :2]) * scale)
-        self.labelled_nuclei()
         every = torch.cat(sizes)
+        if len(every) == 0:
+            self.labelled_nuclei()  # says so
         return [float(side) for side in every.median(0).values]
 
     def labelled_nuclei(self) -> int:
@@ -162,12 +164,13 @@ class NucleiData(pl.LightningDataModule):
         Raises:
             UserError: If there is none.
         """
-        count = sum(len(target["boxes"]) for target in self.kept_targets())
-        if count == 0:
+        if self._labelled is None:
+            self._labelled = sum(len(target["boxes"]) for target in self.kept_targets())
+        if self._labelled == 0:
             raise UserError(
                 "no nucleus is labelled in the training images; label some, or check the data set"
             )
-        return count
+        return self._labelled
 
     def kept_targets(self) -> Iterator[Target]:
         """Targets of the whole training images with the kept labels."""

@@ -31,9 +31,15 @@ _OUTPUT_END = re.compile(r"(?i)_(cp_output|flows|overlay|outlines)$")
 """What tools write beside their results: pictures, neither images nor labels."""
 
 
-def is_annotation(stem: str) -> bool:
-    """Whether a file of this name is about an image beside it, and no image itself."""
-    return bool(LABEL_END.search(stem) or _OUTPUT_END.search(stem))
+def is_annotation(stem: str, stems: Collection[str]) -> bool:
+    """Whether a file is about an image beside it: `a_masks` where there is an `a`.
+
+    Args:
+        stem: The file's name without its suffix.
+        stems: Those of all files in its folder.
+    """
+    ends = (pattern.sub("", stem) for pattern in (LABEL_END, _OUTPUT_END))
+    return any(short != stem and short in stems for short in ends)
 
 
 @dataclass(frozen=True)

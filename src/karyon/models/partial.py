@@ -6,7 +6,8 @@ threshold become *found boxes*: in training, anchors and proposals near them are
 negatives; at inference they join the proposals.
 
 Found boxes travel as targets with the label -1 (`karyon.types.IGNORE`), so that what the RPN
-finds reaches the RoI sampler without state on the modules.
+finds reaches the RoI sampler. The only state that RPN and RoI heads keep from a batch is how often
+its nuclei are labelled (`karyon.models.unlabelled`).
 """
 
 import math

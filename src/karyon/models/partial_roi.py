@@ -48,7 +48,7 @@ class PartialRoIHeads(LabelMapRoIHeads):
     ) -> Any:
         """Sample as torchvision does, found boxes being candidates unless suppression is off."""
         if targets is not None:
-            self.label_frequency = label_frequency(targets, self.missed_ratio)
+            self.label_frequency = label_frequency(targets, self.missed_ratio, self.suppress)
         if targets is not None and not self.suppress:
             targets = [
                 {**t, **{key: t[key][t["labels"] >= 0] for key in ("boxes", "labels")}}

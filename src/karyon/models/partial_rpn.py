@@ -80,10 +80,10 @@ class PartialRPN(GridRPN):
             boxes, labels = target["boxes"], target["labels"]
             target["boxes"] = torch.cat([boxes, rows[:, :4].to(boxes)])
             target["labels"] = torch.cat([labels, labels.new_full((len(rows),), IGNORE)])
-        self.label_frequency = label_frequency(targets, self.missed_ratio)
+        self.label_frequency = label_frequency(targets, self.missed_ratio, self.suppress)
         self.counts = {
             "found_boxes": logits.new_tensor(sum(len(rows) for rows in found)),
-            "label_frequency": logits.new_tensor(self.label_frequency),
+            "label_frequency": torch.tensor(self.label_frequency, device=logits.device),
         }
         proposals, losses = super().forward(images, trunk, targets)
         return proposals, {**losses, **center_losses}

@@ -1,6 +1,6 @@
 """How likely a nucleus that a training step samples is labelled.
 
-Found boxes that lie on no labelled nucleus are unlabelled nuclei, and are left out of the
+Found boxes that lie on no labelled nucleus are unlabelled nuclei, and are usually left out of the
 negatives. The centre head misses some more, which are sampled as negatives: the labels there say
 "not labelled", not "no nucleus". A sample is labelled with the probability `c p`, `p` being how
 likely it is a nucleus and `c` how likely a nucleus in the sample is labelled (Elkan and Noto, KDD
@@ -15,13 +15,16 @@ from karyon.ops.matching import overlaps
 from karyon.types import IGNORE
 
 
-def label_frequency(targets: list[dict[str, Any]], missed_ratio: float) -> float:
+def label_frequency(
+    targets: list[dict[str, Any]], missed_ratio: float, left_out: bool = True
+) -> float:
     """The `c` of a batch, counted: labelled nuclei over those and the missed ones.
 
     Args:
         targets: Boxes `(N, 4)`, with the label -1 where they were found. A found box is on a
             labelled nucleus if their IoU is 0.5 or more.
         missed_ratio: Nuclei that the centre head misses, for each unlabelled one it finds.
+        left_out: Whether the found ones are left out of the negatives.
 
     Returns:
         A probability in (0, 1]; exactly 1 where nothing unlabelled is found. One labelled nucleus
@@ -38,4 +41,4 @@ def label_frequency(targets: list[dict[str, Any]], missed_ratio: float) -> float
         known[pairs.candidate[pairs.iou >= 0.5]] = True
         labelled += pairs.shape[0]
         unlabelled += int((~known).sum())
-    return labelled / (labelled + missed_ratio * unlabelled)
+    return labelled / (labelled + (missed_ratio + (not left_out)) * unlabelled)

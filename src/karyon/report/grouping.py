@@ -190,7 +190,7 @@ def _models(prefix: str, cells: list[list[Run]], titles: Mapping[str, str]) -> I
     less = [{k: v for k, v in s.items() if k not in ANNOTATION} for s in whole]
     shown, families = told_apart(names, whole), told_apart(labels, less)
     brief, alone = _brief(names, whole, [annotation_of(cell[0]) for cell in cells], shown)
-    keys = _slugs([f"{prefix} {title}" for title in alone])
+    keys = _slugs([f"{prefix} model {title}" for title in alone])
     for i, cell in enumerate(cells):
         yield Model(keys[i], alone[i], families[i], tuple(cell), brief[i])
 
