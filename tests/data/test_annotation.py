@@ -124,12 +124,12 @@ def test_window_positions_are_uniform():
 
 @pytest.mark.parametrize("bad", [0, -0.5, 1.01, float("nan"), float("inf"), "half", True, None])
 def test_bad_fraction_is_told(bad):
-    with pytest.raises(UserError, match=r"^fraction=.*above 0 and at most 1$"):
+    with pytest.raises(UserError, match=r"^data\.annotation_fraction=.*above 0 and at most 1$"):
         keep_fraction([1, 2], bad, 0, "a")
-    with pytest.raises(UserError, match=r"^fraction="):
+    with pytest.raises(UserError, match=r"^data\.annotation_fraction="):
         Annotation(fraction=bad)
     if bad is not None:
-        with pytest.raises(UserError, match=r"^crop_fraction="):
+        with pytest.raises(UserError, match=r"^data\.crop_fraction="):
             Annotation(crop_fraction=bad)
 
 

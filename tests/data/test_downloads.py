@@ -173,7 +173,7 @@ def test_no_server_and_no_address(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", [n for n, entry in PUBLISHED.items() if entry.url is None])
 def test_data_without_address_is_explained(server, tmp_path, name):
     entry = published(name)
-    with pytest.raises(UserError, match="url=") as told:
+    with pytest.raises(UserError, match="--url of a copy") as told:
         download(name, tmp_path / "data")
     assert entry.page in str(told.value) and entry.file_name in str(told.value)
     assert "\n" not in instructions(name, "data")

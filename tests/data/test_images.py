@@ -210,7 +210,9 @@ def test_check_instances() -> None:
     check_instances(np.zeros((4, 4), np.int32), "x")  # no nuclei
     check_instances((squares() == 1) * 255, "x")  # one nucleus
     check_instances(np.eye(4, dtype=np.int32), "x")  # one nucleus, joined at corners
-    with pytest.raises(UserError, match=r"x: 3 separate .* label 255, .* set masks=components"):
+    with pytest.raises(
+        UserError, match=r"x: 3 separate .* label 255, .* set data.source.masks=components"
+    ):
         check_instances((squares() > 0) * 255, "x")
 
 

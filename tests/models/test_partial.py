@@ -223,5 +223,7 @@ def test_plain_nets_count_nothing_and_partial_ones_do(make_net, make_batch):
     images, targets = make_batch((64, 64))
     net = make_net(pa=True).train()
     net(images, targets)
-    assert net.counts.keys() == {"found_boxes", "ignored_anchors", "ignored_rois"}
+    assert net.counts.keys() == {
+        *("found_boxes", "label_frequency", "ignored_anchors", "ignored_rois"),
+    }
     assert all(value.numel() == 1 for value in net.counts.values())
