@@ -158,14 +158,14 @@ def test_the_ablation_trains_each_variant_once(tmp_path, capsys):
     lines = plan_of(capsys, "sweep=ablation", f"runs={tmp_path}", "name=x")
     names = [line.split()[4] for line in lines]
     # The default already attends on P2, suppresses in both, has no warm-up, threshold 0.5 and
-    # a missed ratio of 0.4.
+    # a missed ratio of 0.
     assert names == [
         f"x_{variant}"
         for variant in (
             "reference", "attention_none", "attention_all", "suppress_none", "suppress_rpn",
             "suppress_roi", "propose_never", "warmup_short", "warmup_long", "threshold_30",
             "threshold_70", "threshold_95",
-            "missed_0", "missed_20", "missed_80",
+            "missed_20", "missed_40", "missed_80",
         )
     ]  # fmt: skip
 
