@@ -17,14 +17,14 @@ install: $(INSTALLED)  ## make .venv with exact versions (some 5 GB, as torch co
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "karyon needs Python 3.11 or newer; $(PYTHON) is: $$($(PYTHON) --version 2>&1)." \
+	  echo "nucleist needs Python 3.11 or newer; $(PYTHON) is: $$($(PYTHON) --version 2>&1)." \
 	    "Try make PYTHON=python3.12 $(or $(MAKECMDGOALS),install)"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev,wandb]'
 	@touch $@
 
 demo: $(INSTALLED)  ## train on drawn nuclei with a quarter of the labels and show the result
-	$(BIN)/karyon demo
+	$(BIN)/nucleist demo
 
 # One thread a worker: two workers with two threads each get in each other's way.
 test: $(INSTALLED)  ## run all tests
@@ -37,7 +37,7 @@ lint: $(INSTALLED)  ## check style and formatting
 types: $(INSTALLED)  ## check types
 	$(BIN)/mypy
 
-bench: $(INSTALLED)  ## measure karyon beside stock torchvision, some 12 minutes; runs/bench
+bench: $(INSTALLED)  ## measure nucleist beside stock torchvision, some 12 minutes; runs/bench
 	$(BIN)/python -m scripts.bench
 
 bench-quick: $(INSTALLED)  ## the same with smaller images, under 3 minutes; runs/bench-quick

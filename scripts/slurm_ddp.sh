@@ -5,7 +5,7 @@
 #       experiment=kumar_pa trainer=ddp
 #
 # One task a GPU. The folder `runs` has to be on a file system that all machines see.
-#SBATCH --job-name=karyon
+#SBATCH --job-name=nucleist
 #SBATCH --cpus-per-task=4
 #SBATCH --time=12:00:00
 #SBATCH --output=%x-%j.log
@@ -26,6 +26,6 @@ trap again TERM
 
 # --kill-on-bad-exit: if a process dies, the others end too.
 export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"
-srun --kill-on-bad-exit=1 "${PYTHON:-python}" -m karyon train "$@" resume=auto &
+srun --kill-on-bad-exit=1 "${PYTHON:-python}" -m nucleist train "$@" resume=auto &
 tasks=$!
 wait "$tasks"

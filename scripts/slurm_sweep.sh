@@ -5,9 +5,9 @@
 #   sbatch --array=1-8 scripts/slurm_sweep.sh predict last.ckpt slides/ -o out
 #
 # The first word is the key that gets the number of the job: here seed=0 to seed=4. For lists of
-# values karyon train -m launcher=submitit needs no script. With predict, each job outlines its
+# values nucleist train -m launcher=submitit needs no script. With predict, each job outlines its
 # share of the images. The same command goes on with what was cut.
-#SBATCH --job-name=karyon
+#SBATCH --job-name=nucleist
 #SBATCH --gpus-per-node=1
 #SBATCH --cpus-per-task=4
 #SBATCH --time=12:00:00
@@ -24,4 +24,4 @@ if [ "$key" = predict ]; then
 else
     set -- train "$@" "$key=$SLURM_ARRAY_TASK_ID" resume=auto
 fi
-exec "${PYTHON:-python}" -m karyon "$@"
+exec "${PYTHON:-python}" -m nucleist "$@"

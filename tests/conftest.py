@@ -7,8 +7,8 @@ import pytest
 import torch
 from skimage.draw import ellipse
 
-from karyon.data.targets import to_target, to_tensor
-from karyon.models import compact_fpn, mask_rcnn, mask_rcnn_pa
+from nucleist.data.targets import to_target, to_tensor
+from nucleist.models import compact_fpn, mask_rcnn, mask_rcnn_pa
 
 BACKBONE = {"channels": 16, "stem": 8, "widths": (16, 24, 32), "extra_level": True}
 CONFIG = {

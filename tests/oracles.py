@@ -1,6 +1,6 @@
 """The scores by their definitions: nested loops over whole boolean masks, obviously right.
 
-Slow on purpose. Nothing here is shared with karyon, so that a mistake cannot be made twice.
+Slow on purpose. Nothing here is shared with nucleist, so that a mistake cannot be made twice.
 """
 
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""Run folders as `karyon train` leaves them, with figures chosen by hand."""
+"""Run folders as `nucleist train` leaves them, with figures chosen by hand."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ from PIL import Image
 
 METRICS = ("map", "aji", "ncs", "precision", "recall", "pq")
 METRICS += ("f1_50", "f1_mean", "pixel_iou", "pixel_dice")
-BASELINE, PA = "karyon.models.mask_rcnn", "karyon.models.mask_rcnn_pa"
+BASELINE, PA = "nucleist.models.mask_rcnn", "nucleist.models.mask_rcnn_pa"
 
 
 def scores(threshold: float, base: float) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def scores(threshold: float, base: float) -> dict[str, Any]:
 
 
 def settings(name: str, seed: int, model: str, **options: Any) -> dict[str, Any]:
-    source = {"_target_": "karyon.data.BBBC038", "root": "${data_root}/bbbc038", "train": 60}
+    source = {"_target_": "nucleist.data.BBBC038", "root": "${data_root}/bbbc038", "train": 60}
     config: dict[str, Any] = {
         "name": name,
         "seed": seed,
@@ -39,7 +39,7 @@ def settings(name: str, seed: int, model: str, **options: Any) -> dict[str, Any]
             "splits": {"train": "train", "val": options.get("val", "test"), "test": "test"},
         },
         "model": {"_target_": model},
-        "callbacks": {"progress": {"_target_": "karyon.callbacks.progress_bar"}},
+        "callbacks": {"progress": {"_target_": "nucleist.callbacks.progress_bar"}},
     }
     if "anchor" in options:
         config["model"]["center"] = {"anchor_size": options["anchor"]}
@@ -60,8 +60,8 @@ def make_run(folder: Path, name: str, seed: int, model: str = PA, **options: Any
     run.mkdir(parents=True)
     text = yaml.safe_dump(settings(name, seed, model, **options), sort_keys=False)
     (run / "config.yaml").write_text(text)
-    environment = {"karyon": "0.1.0", "git": "0123456789" * 4}
-    environment["command"] = options.get("command", f"karyon train experiment={name} seed={seed}")
+    environment = {"nucleist": "0.1.0", "git": "0123456789" * 4}
+    environment["command"] = options.get("command", f"nucleist train experiment={name} seed={seed}")
     (run / "environment.json").write_text(json.dumps(environment))
     summary = {
         "experiment": name,

@@ -142,7 +142,7 @@ def leave(meter):
 
 
 def not_there(meter):
-    import karyon.no_such_module  # noqa: F401
+    import nucleist.no_such_module  # noqa: F401
 
 
 def test_the_peak_is_what_a_case_adds():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from karyon.calibration import calibrate, found_scores, labelled_scores
+from nucleist.calibration import calibrate, found_scores, labelled_scores
 
 
 def squares(*corners, side=4, size=(32, 32)):

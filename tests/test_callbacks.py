@@ -6,11 +6,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from karyon.callbacks import WarmupPhase
-from karyon.cli.config import build, compose
-from karyon.cli.train import build_data, build_task, quiet
-from karyon.task import SegmentationTask, cosine, ramp
-from karyon.types import UserError
+from nucleist.callbacks import WarmupPhase
+from nucleist.cli.config import build, compose
+from nucleist.cli.train import build_data, build_task, quiet
+from nucleist.task import SegmentationTask, cosine, ramp
+from nucleist.types import UserError
 
 HEAD = "roi_heads.box_head.fc6.weight"
 CENTER = "rpn.center_head.logits.weight"

@@ -12,15 +12,15 @@ from torch import nn
 from torch.optim import SGD
 from torchvision.ops import FrozenBatchNorm2d
 
-from karyon.callbacks import PlainProgress
-from karyon.checkpoints import Checkpoints, MetricsFile
-from karyon.data.module import NucleiData
-from karyon.data.synthetic import Synthetic
-from karyon.data.transforms import light
-from karyon.models import resnet_fpn
-from karyon.ops.normalize import Percentile
-from karyon.processes import BetweenSteps, Place, place, trainer
-from karyon.types import UserError
+from nucleist.callbacks import PlainProgress
+from nucleist.checkpoints import Checkpoints, MetricsFile
+from nucleist.data.module import NucleiData
+from nucleist.data.synthetic import Synthetic
+from nucleist.data.transforms import light
+from nucleist.models import resnet_fpn
+from nucleist.ops.normalize import Percentile
+from nucleist.processes import BetweenSteps, Place, place, trainer
+from nucleist.types import UserError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning"),
@@ -264,7 +264,7 @@ SRUN = {
     "SLURM_PROCID": "5",
     "SLURM_NTASKS": "8",
 }
-OWN = {"KARYON_PARENT": "1", "KARYON_WORLD": "2", "LOCAL_RANK": "1"}
+OWN = {"NUCLEIST_PARENT": "1", "NUCLEIST_WORLD": "2", "LOCAL_RANK": "1"}
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ OWN = {"KARYON_PARENT": "1", "KARYON_WORLD": "2", "LOCAL_RANK": "1"}
         ({}, Place()),
         (TORCHRUN, Place(5, 8, 4, "torchrun")),
         (SRUN, Place(5, 8, 4, "srun")),
-        (OWN, Place(1, 2, 2, "karyon")),
+        (OWN, Place(1, 2, 2, "nucleist")),
         ({**SRUN, **TORCHRUN, "RANK": "0"}, Place(0, 8, 4, "torchrun")),  # srun starts torchrun
         ({"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, Place()),  # a batch script, without srun
     ],

@@ -6,11 +6,11 @@ import torch
 from pytorch_lightning.plugins.precision import MixedPrecision
 from sources import make_data
 
-from karyon.checkpoints import Checkpoints
-from karyon.data.transforms import light
-from karyon.models.attention import DecomposedAttention
-from karyon.processes import trainer
-from karyon.task import SegmentationTask
+from nucleist.checkpoints import Checkpoints
+from nucleist.data.transforms import light
+from nucleist.models.attention import DecomposedAttention
+from nucleist.processes import trainer
+from nucleist.task import SegmentationTask
 
 
 @pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")

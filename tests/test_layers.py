@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "src" / "karyon"
+PACKAGE = Path(__file__).parents[1] / "src" / "nucleist"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
@@ -87,7 +87,7 @@ def broken_rules(part: str, source: str) -> list[str]:
         words = name.split(".")
         if words[0] == "":
             found.append(f"relative import {name}")
-        elif words[0] == "karyon" and words[1:2] not in ([], ["__version__"]):
+        elif words[0] == "nucleist" and words[1:2] not in ([], ["__version__"]):
             below = level.get(words[1], len(LAYERS)) < level[part]
             beside = level.get(words[1]) == level[part] and level[part] not in STRANGERS
             if not (below or beside or words[1] == part):
@@ -111,15 +111,15 @@ def test_module_keeps_to_its_layer(path):
 @pytest.mark.parametrize(
     ("part", "source", "broken"),
     [
-        ("models", "from karyon.data import Folder", "models imports karyon.data.Folder"),
-        ("data", "import karyon.metrics", "data imports karyon.metrics"),
-        ("export", "from karyon import models", "export imports karyon.models"),
-        ("ops", "def f():\n    from karyon.data import images", "ops imports karyon.data.images"),
-        ("task", "from karyon.cli.config import build", "task imports karyon.cli.config.build"),
+        ("models", "from nucleist.data import Folder", "models imports nucleist.data.Folder"),
+        ("data", "import nucleist.metrics", "data imports nucleist.metrics"),
+        ("export", "from nucleist import models", "export imports nucleist.models"),
+        ("ops", "def f():\n    from nucleist.data import images", "ops imports nucleist.data.images"),
+        ("task", "from nucleist.cli.config import build", "task imports nucleist.cli.config.build"),
         (
             "types",
-            "from karyon.ops.labels import relabel",
-            "types imports karyon.ops.labels.relabel",
+            "from nucleist.ops.labels import relabel",
+            "types imports nucleist.ops.labels.relabel",
         ),
         ("data", "from ..models import mask_rcnn", "relative import ..models.mask_rcnn"),
         ("data", "import hydra.utils", "data imports hydra"),
@@ -139,11 +139,11 @@ def test_a_broken_rule_is_found(part, source, broken):
 @pytest.mark.parametrize(
     ("part", "source"),
     [
-        ("models", "from karyon.ops.centers import decode\nfrom karyon.types import UserError"),
-        ("data", "from karyon.data.files import FileTree\nimport pytorch_lightning as pl"),
-        ("task", "from karyon.metrics import InstanceScores\nfrom karyon.data.module import Batch"),
-        ("callbacks", "from karyon.task import ramp\ndef f():\n    import wandb"),
-        ("cli", "import hydra\nfrom karyon import __version__\nfrom karyon.runs import write_json"),
+        ("models", "from nucleist.ops.centers import decode\nfrom nucleist.types import UserError"),
+        ("data", "from nucleist.data.files import FileTree\nimport pytorch_lightning as pl"),
+        ("task", "from nucleist.metrics import InstanceScores\nfrom nucleist.data.module import Batch"),
+        ("callbacks", "from nucleist.task import ramp\ndef f():\n    import wandb"),
+        ("cli", "import hydra\nfrom nucleist import __version__\nfrom nucleist.runs import write_json"),
     ],
 )
 def test_what_is_allowed_is_not_found(part, source):

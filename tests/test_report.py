@@ -15,21 +15,21 @@ import yaml
 from PIL import Image
 from report_support import BASELINE, PA, make_run, scores
 
-from karyon.cli.main import main
-from karyon.data.kumar import TEST
-from karyon.report import collect, grouping, organs, pictures, table, write_report
-from karyon.report.charts import families, label_figure
-from karyon.report.collect import METRICS
-from karyon.report.find import find_runs
-from karyon.report.grouping import DataSet, Model, group
-from karyon.report.organs import p_values, signed_rank, table3, table4
-from karyon.report.published import published, row_of
-from karyon.report.speeds import table2
-from karyon.report.table import Column, Row, Spread, Table, to_csv, to_markdown
-from karyon.report.tables import table1
-from karyon.types import UserError
+from nucleist.cli.main import main
+from nucleist.data.kumar import TEST
+from nucleist.report import collect, grouping, organs, pictures, table, write_report
+from nucleist.report.charts import families, label_figure
+from nucleist.report.collect import METRICS
+from nucleist.report.find import find_runs
+from nucleist.report.grouping import DataSet, Model, group
+from nucleist.report.organs import p_values, signed_rank, table3, table4
+from nucleist.report.published import published, row_of
+from nucleist.report.speeds import table2
+from nucleist.report.table import Column, Row, Spread, Table, to_csv, to_markdown
+from nucleist.report.tables import table1
+from nucleist.types import UserError
 
-KUMAR = {"_target_": "karyon.data.Kumar", "root": "x"}
+KUMAR = {"_target_": "nucleist.data.Kumar", "root": "x"}
 
 
 def by_name(found: Table, row: int) -> dict:
@@ -116,7 +116,7 @@ def test_curves_on_other_images_give_no_best_checkpoint(tmp_path: Path) -> None:
         (PA, {"fraction": 0.05}, None),
         (PA, {"exemplars": 3}, None),
         (PA, {"source": KUMAR}, None),
-        ("karyon.models.other", {}, None),
+        ("nucleist.models.other", {}, None),
     ],
 )
 def test_rows_of_the_paper_are_found_by_model_and_annotation(
@@ -180,7 +180,7 @@ def test_runs_belong_together_by_configuration_not_by_name(tmp_path: Path) -> No
 def test_a_measured_anchor_does_not_part_seeds_but_a_chosen_one_does(tmp_path: Path) -> None:
     for seed, side in ((0, 30.0), (1, 40.0)):
         make_run(tmp_path / "median", "a", seed, anchor=[side, side])
-        command = f"karyon train model.center.anchor_size=[{side},{side}]"
+        command = f"nucleist train model.center.anchor_size=[{side},{side}]"
         make_run(tmp_path / "chosen", "a", seed, anchor=[side, side], command=command)
     assert len(one_set(tmp_path / "median").models) == 1
     assert len(one_set(tmp_path / "chosen").models) == 2
@@ -297,7 +297,7 @@ def test_wilcoxon_against_all_signs_and_all_pairings() -> None:
 
 
 def test_table_4_beside_the_published_rows(tmp_path: Path) -> None:
-    source = {"_target_": "karyon.data.TNBC", "root": "x", "kumar_root": "y"}
+    source = {"_target_": "nucleist.data.TNBC", "root": "x", "kumar_root": "y"}
     breast = {"kumar_TCGA-E2-A1B5-01Z": 0.4, "kumar_TCGA-A7-A13F-01Z": 0.5}
     kumar(tmp_path / "breast", breast, source=source, fraction=0.25)
     found = table4(one_set(tmp_path / "breast"))
@@ -452,4 +452,4 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["report", str(tmp_path / "none"), "-o", str(tmp_path / "x")]) == 2
     assert main(["report", runs, "-o", str(tmp_path / "file")]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
-    assert [line.startswith("karyon: ") for line in lines] == [True] * 3
+    assert [line.startswith("nucleist: ") for line in lines] == [True] * 3

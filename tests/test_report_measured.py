@@ -1,4 +1,4 @@
-"""A report of a run that `karyon train` wrote, and Table 2 measured side by side by processes."""
+"""A report of a run that `nucleist train` wrote, and Table 2 measured side by side by processes."""
 
 import csv
 import json
@@ -10,11 +10,11 @@ import yaml
 from report_support import make_run
 from runs_support import SMALL
 
-from karyon.cli.main import main
-from karyon.report.find import find_runs
-from karyon.report.grouping import DataSet, group
-from karyon.report.speeds import not_measured, table2
-from karyon.report.table import to_csv, to_markdown
+from nucleist.cli.main import main
+from nucleist.report.find import find_runs
+from nucleist.report.grouping import DataSet, group
+from nucleist.report.speeds import not_measured, table2
+from nucleist.report.table import to_csv, to_markdown
 
 THIN = ["model.box_head=32", "model.mask_head=[16,16]"]
 
@@ -58,10 +58,10 @@ def test_a_report_of_a_run_as_it_was_written(run: Path, tmp_path: Path) -> None:
 def test_all_models_are_measured_in_turn(
     copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run, one of a net that no version of karyon has, and one without its checkpoint."""
+    """A run, one of a net that no version of nucleist has, and one without its checkpoint."""
     other = shutil.copytree(copy, copy.parents[1] / "gone" / "1")
     config = yaml.safe_load((other / "config.yaml").read_text())
-    config["model"]["_target_"] = "karyon.models.gone"
+    config["model"]["_target_"] = "nucleist.models.gone"
     (other / "config.yaml").write_text(yaml.safe_dump(config))
     bare = shutil.copytree(copy, copy.parents[1] / "bare" / "1")
     shutil.rmtree(bare / "checkpoints")
@@ -76,7 +76,7 @@ def test_all_models_are_measured_in_turn(
     assert main([*command, "--steps", "1", "--images", "1", "--rounds", "1"]) == 0
     said = capsys.readouterr().err
     assert said.count("speed not measured") == 2
-    assert "calls 'karyon.models.gone'" in said and "no checkpoint in its folder" in said
+    assert "calls 'nucleist.models.gone'" in said and "no checkpoint in its folder" in said
     assert sorted(path for path in copy.rglob("*")) == before  # nothing is written into the run
     measured = json.loads((out / "speed.json").read_text())
     assert [name.split("/")[0] for name in measured["order"]] == ["bare", "gone", "tiny"]
@@ -88,7 +88,7 @@ def test_all_models_are_measured_in_turn(
     assert float(rows["tiny"]["peak_memory_mb"]) > 50
     assert rows["bare"]["seconds_per_step"] == rows["gone"]["parameters_millions"] == ""
     page = (out / "report.html").read_text()
-    assert "Measured side by side by: karyon report" in page and "bare → gone → tiny" in page
+    assert "Measured side by side by: nucleist report" in page and "bare → gone → tiny" in page
 
 
 def fixture_set(folder: Path) -> DataSet:
@@ -105,14 +105,14 @@ def test_table_2_of_what_was_measured(tmp_path: Path) -> None:
         "peak_memory_mb": [800.0, 900.0], "device": "cpu, 1 threads",
     }  # fmt: skip
     measured = {
-        "command": "karyon report x --measure", "order": [second, first], "rounds": 2, "steps": 5,
+        "command": "nucleist report x --measure", "order": [second, first], "rounds": 2, "steps": 5,
         "images": 4, "device": "cpu, 1 threads", "threads": 1, "load": 0.5,
         "runs": {first: figures}, "failed": {second: "no data"},
     }  # fmt: skip
     found = table2(data, measured)
     text = to_markdown(found)
     assert "2.500 ± 0.500" in text and "850 ± 50" in text and "| 5.00 |" in text
-    assert "b → a" in text and "2 times in this order" in text and "karyon report x" in text
+    assert "b → a" in text and "2 times in this order" in text and "nucleist report x" in text
     assert "Device: cpu, 1 threads. Load of the machine before the start: 0.5." in text
     assert "5 training steps" in text and "of 4 test images" in text
     assert "not side by side" not in text and "validation_all" not in to_csv(found)

@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 from report_support import BASELINE, PA, make_run
 
-from karyon.report import write_report
-from karyon.report.charts import _parts, calibrated_of, charts
-from karyon.report.crossed import Curve, crossed_figure
-from karyon.report.find import find_runs
-from karyon.report.grouping import DataSet, group
-from karyon.report.table import Table, to_csv, to_markdown
-from karyon.report.tables import table1, table1b
+from nucleist.report import write_report
+from nucleist.report.charts import _parts, calibrated_of, charts
+from nucleist.report.crossed import Curve, crossed_figure
+from nucleist.report.find import find_runs
+from nucleist.report.grouping import DataSet, group
+from nucleist.report.table import Table, to_csv, to_markdown
+from nucleist.report.tables import table1, table1b
 
 CAPPED = {"capped": {"pre_nms_top_n=2000": 2}}
 
@@ -88,11 +88,11 @@ def test_a_seed_written_out_is_the_same_as_a_reference(tmp_path: Path) -> None:
 def test_a_reproduced_run_never_takes_the_place_of_the_original(
     tmp_path: Path, anchor: str
 ) -> None:
-    command = f"karyon train{' model.center.anchor_size=[30,30]' if anchor == 'chosen' else ''}"
+    command = f"nucleist train{' model.center.anchor_size=[30,30]' if anchor == 'chosen' else ''}"
     options = {"anchor": [30.0, 30.0], "manifest": "labels.json"}
     first = make_run(tmp_path, "a", 0, process=1, command=command, **options)
-    options["manifest"] = f"{first}/manifest.json"  # as `karyon reproduce` writes it
-    again = f"karyon reproduce {first}"
+    options["manifest"] = f"{first}/manifest.json"  # as `nucleist reproduce` writes it
+    again = f"nucleist reproduce {first}"
     second = make_run(tmp_path, "a", 0, process=2, command=again, test=0.9, **options)
     kept = {"images": {"a": {"ids": [1, 2]}}}
     for run in (first, second):
@@ -100,7 +100,7 @@ def test_a_reproduced_run_never_takes_the_place_of_the_original(
     found, notes = one_set(tmp_path)
     assert [run.folder for model in found.models for run in model.runs] == [first]
     assert notes == [
-        f"{second}: made by karyon reproduce (seed 0), the original {first} counts; left out"
+        f"{second}: made by nucleist reproduce (seed 0), the original {first} counts; left out"
     ]
     kept["images"]["a"]["ids"] = [3]  # labels of another manifest are another model
     (second / "manifest.json").write_text(json.dumps(kept))
@@ -129,7 +129,7 @@ def test_f1_and_foreground_have_a_table_of_their_own(tmp_path: Path) -> None:
 
 
 def test_foreground_alone_is_not_all_labels(tmp_path: Path) -> None:
-    canonical = "karyon.models.canonical_shape"
+    canonical = "nucleist.models.canonical_shape"
     run = make_run(tmp_path, "shape", 0, canonical, supervision="binary", nuclei=900)
     Image.new("RGB", (20, 10)).save(run / "figures" / "canonical_shape.png")
     make_run(tmp_path, "half", 0, canonical, supervision="binary", fraction=0.5)

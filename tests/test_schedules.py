@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from karyon.schedules import one_cycle
+from nucleist.schedules import one_cycle
 
 
 @pytest.mark.parametrize("total", [2, 3, 4, 7, 10, 50, 333])

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from karyon.speed import MB, Speed, peak_memory
+from nucleist.speed import MB, Speed, peak_memory
 
 STEP, IMAGE, VALIDATION = 0.03, 0.02, 0.2
 
@@ -99,7 +99,7 @@ def test_the_net_is_timed_without_scoring(trainer) -> None:
 def test_memory_is_the_peak_of_this_process() -> None:
     """A block of 200 MB more than was ever held counts, given back or not, and just once."""
     code = (
-        "import torch; from karyon.speed import MB, peak_memory; cpu = torch.device('cpu');"
+        "import torch; from nucleist.speed import MB, peak_memory; cpu = torch.device('cpu');"
         "before = peak_memory(cpu); block = torch.ones(before // 4 + 50 * MB); del block;"
         "print(before / MB, peak_memory(cpu) / MB)"
     )

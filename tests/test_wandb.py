@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from runs_support import SMALL
 
-from karyon.callbacks import tell_wandb, wandb_logger
-from karyon.cli.main import main
-from karyon.types import UserError
+from nucleist.callbacks import tell_wandb, wandb_logger
+from nucleist.cli.main import main
+from nucleist.types import UserError
 
 wandb = pytest.importorskip("wandb", reason="needs the wandb extra")
 
 ABOUT = {
-    "net": "karyon.models.mask_rcnn_pa",
-    "images": "karyon.data.BBBC038",
+    "net": "nucleist.models.mask_rcnn_pa",
+    "images": "nucleist.data.BBBC038",
     "annotation_fraction": 0.25,
     "exemplars": None,
     "crop_fraction": None,
@@ -33,7 +33,7 @@ def no_account(tmp_path, monkeypatch):
 
 
 def run_of(folder: Path, **options: Any) -> Any:
-    return wandb_logger("karyon", str(folder), experiment="exp", **options).experiment
+    return wandb_logger("nucleist", str(folder), experiment="exp", **options).experiment
 
 
 def test_a_training_logs_offline_and_says_how_to_upload(tmp_path, capsys):
@@ -46,7 +46,7 @@ def test_a_training_logs_offline_and_says_how_to_upload(tmp_path, capsys):
     (folder,) = (path.parent for path in runs.rglob("summary.json"))
     assert list((folder / "wandb").glob("offline-run-*/*.wandb"))
     run = wandb.run
-    assert run.group == "runs" and run.id == folder.name and run.project == "karyon"
+    assert run.group == "runs" and run.id == folder.name and run.project == "nucleist"
     assert run.tags == ("mask_rcnn_pa", "Synthetic", "labels 100 %", "seed 3")
     assert (run.config["net"], run.config["labels"], run.config["seed"]) == (
         "mask_rcnn_pa", "100 %", 3,
@@ -94,6 +94,6 @@ def test_other_loggers_are_told_nothing():
 
 
 def test_wandb_is_an_extra(tmp_path, monkeypatch):
-    monkeypatch.setattr("karyon.callbacks.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install 'karyon\[wandb\]'"):
+    monkeypatch.setattr("nucleist.callbacks.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'nucleist\[wandb\]'"):
         run_of(tmp_path)

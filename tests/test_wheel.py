@@ -34,10 +34,10 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
     package = ROOT / "src"
     expected = {
         path.relative_to(package).as_posix()
-        for path in (package / "karyon").rglob("*")
+        for path in (package / "nucleist").rglob("*")
         if path.suffix in (".py", ".yaml", ".csv", ".css", ".js")
     }
-    assert {"karyon/conf/__init__.py", "karyon/conf/train.yaml"} <= expected
+    assert {"nucleist/conf/__init__.py", "nucleist/conf/train.yaml"} <= expected
     assert {name for name in names if not name.split("/")[0].endswith(".dist-info")} == expected
 
 
@@ -45,15 +45,15 @@ def test_wheel_names_the_command(wheel):
     _, site = wheel
     (info,) = site.glob("*.dist-info")
     (point,) = PathDistribution(info).entry_points.select(group="console_scripts")
-    assert (point.name, point.value) == ("karyon", "karyon.cli.main:main")
+    assert (point.name, point.value) == ("nucleist", "nucleist.cli.main:main")
 
 
 def test_wheel_composes_from_any_folder(wheel, tmp_path):
     _, site = wheel
     # What the console script does, and where the package came from.
     code = (
-        "import sys, karyon; from karyon.cli.main import main; status = main(sys.argv[1:]); "
-        "print(karyon.__file__, file=sys.stderr); sys.exit(status)"
+        "import sys, nucleist; from nucleist.cli.main import main; status = main(sys.argv[1:]); "
+        "print(nucleist.__file__, file=sys.stderr); sys.exit(status)"
     )
     command = [sys.executable, "-c", code, "train", "experiment=bbbc360_25_pa", "--cfg"]
     environment = {**os.environ, "PYTHONPATH": str(site)}
@@ -61,7 +61,7 @@ def test_wheel_composes_from_any_folder(wheel, tmp_path):
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[-1] == str(site / "karyon" / "__init__.py")
-    assert "_target_: karyon.data.BBBC038" in done.stdout
+    assert done.stderr.splitlines()[-1] == str(site / "nucleist" / "__init__.py")
+    assert "_target_: nucleist.data.BBBC038" in done.stdout
     assert "annotation_fraction: 0.25" in done.stdout
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from statistics import fmean
 
-from karyon.comparison import (
+from nucleist.comparison import (
     SCORES,
     markdown_table,
     read_curve,
@@ -18,7 +18,7 @@ from karyon.comparison import (
     read_thresholds,
     spread,
 )
-from karyon.export import save_curves, save_threshold_curves
+from nucleist.export import save_curves, save_threshold_curves
 
 NAMES = {
     "bbbc360_baseline": "all labels, Mask R-CNN",

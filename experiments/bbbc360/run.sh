@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # All runs of this experiment, one process each, finished ones skipped: start it again after a cut.
-#   KARYON_DATA=FOLDER experiments/bbbc360/run.sh [runs folder]      from the project's root
+#   NUCLEIST_DATA=FOLDER experiments/bbbc360/run.sh [runs folder]      from the project's root
 #   JOBS=2 runs two at a time, each on THREADS threads (default 1 job on 2 threads)
 set -euo pipefail
 runs=${1:-runs/bbbc360}
-export OMP_NUM_THREADS=${THREADS:-2} KARYON=${KARYON:-.venv/bin/karyon} runs
+export OMP_NUM_THREADS=${THREADS:-2} NUCLEIST=${NUCLEIST:-.venv/bin/nucleist} runs
 # NAMES="a b" runs these only, EXTRA="key=value" adds an override
 names=(bbbc360_baseline bbbc360_25_baseline bbbc360_25crop_baseline bbbc360_25_pa
        bbbc360_25_pa_warmup bbbc360_05_baseline bbbc360_05_pa)
@@ -12,7 +12,7 @@ names=(bbbc360_baseline bbbc360_25_baseline bbbc360_25crop_baseline bbbc360_25_p
 one() {
   name=${1%:*} seed=${1#*:} done=$runs/$1.done
   if [ -e "$done" ]; then return; fi
-  "$KARYON" train experiment="$name" seed="$seed" runs="$runs" trainer=cpu \
+  "$NUCLEIST" train experiment="$name" seed="$seed" runs="$runs" trainer=cpu \
     ${EXTRA:-} >"$runs/$1.path" 2>"$runs/$1.log" && mv "$runs/$1.path" "$done" || echo "failed: $runs/$1.log"
 }
 export -f one

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from karyon.cli.checkpoint import load
-from karyon.comparison import read_summary, spread
-from karyon.types import UserError
+from nucleist.cli.checkpoint import load
+from nucleist.comparison import read_summary, spread
+from nucleist.types import UserError
 
 METRICS = {"pixel_iou": "IoU", "pixel_dice": "Dice", "f1_50": "F1@.5", "f1_mean": "F1 mean"}
 HOW = {"pooled": "pooled", "per_image": "per patch"}

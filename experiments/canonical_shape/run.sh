@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The canonical-shape paper's Table 1: every model trains equally long on patches of BBBC038, then
 # canonical shape is evaluated on both grids with and without post-processing.
-#   KARYON_DATA=FOLDER experiments/canonical_shape/run.sh [runs folder]    from the project's root
+#   NUCLEIST_DATA=FOLDER experiments/canonical_shape/run.sh [runs folder]    from the project's root
 # Start it again after a cut: what is finished is skipped, what was begun goes on.
 #   BUDGET=900       seconds of training for each model of Table 1
 #   THREADS=1        threads of each process; the steps are timed with as many
@@ -12,7 +12,7 @@
 set -euo pipefail
 runs=${1:-runs/canonical_shape} here=$(dirname "$0")
 export OMP_NUM_THREADS=${THREADS:-1}
-karyon=${KARYON:-.venv/bin/karyon} python=${PYTHON:-.venv/bin/python}
+nucleist=${NUCLEIST:-.venv/bin/nucleist} python=${PYTHON:-.venv/bin/python}
 names=(canonical_shape canonical_shape_no_count canonical_deeplabv3 canonical_mask_rcnn
        bbbc360_canonical_shape)
 [ -z "${NAMES:-}" ] || read -ra names <<<"$NAMES"
@@ -23,7 +23,7 @@ train() { # name [key=value ...]
   [ -e "$runs/$name.done" ] && return
   echo "$name $*"
   # shellcheck disable=SC2086
-  "$karyon" train experiment="$name" seed="${SEED:-0}" runs="$runs" trainer=cpu data.workers=0 \
+  "$nucleist" train experiment="$name" seed="${SEED:-0}" runs="$runs" trainer=cpu data.workers=0 \
     resume=auto "$@" ${EXTRA:-} >"$runs/$name.path" 2>>"$runs/$name.log" ||
     { echo "failed: $runs/$name.log" >&2; exit 1; }
   mv "$runs/$name.path" "$runs/$name.done"
@@ -33,7 +33,7 @@ evaluate() { # name, folder, [key=value ...]: its last checkpoint at other setti
   local name=$1 folder=$2; shift 2
   local run; run=$(tail -n 1 "$runs/$name.done")
   [ -e "$run/$folder/summary.json" ] && return
-  "$karyon" evaluate checkpoint="$run/checkpoints/last.ckpt" trainer=cpu -o "$run/$folder" "$@" \
+  "$nucleist" evaluate checkpoint="$run/checkpoints/last.ckpt" trainer=cpu -o "$run/$folder" "$@" \
     >/dev/null 2>>"$runs/$name.log" || { echo "failed: $runs/$name.log" >&2; exit 1; }
 }
 

@@ -1,10 +1,10 @@
-"""AJI of DIST on each Kumar test image, beside DIST as published and karyon's PA Mask R-CNN.
+"""AJI of DIST on each Kumar test image, beside DIST as published and nucleist's PA Mask R-CNN.
 
 python experiments/dist_kumar/collect.py TARGET --dist RUN [RUN ...] --pa RUN [RUN ...]
 
 Runs of one model are seeds. Published figures: Naylor et al., IEEE TMI 2019, as printed in Table 3
 of Feng et al., IEEE Access 2019, which numbers the two images of an organ without saying which is
-which: see `karyon.report.organs`.
+which: see `nucleist.report.organs`.
 """
 
 import argparse
@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from karyon.comparison import read_summary, spread
-from karyon.report.organs import PAIRING, p_values, signed_rank, slots
-from karyon.report.published import published
-from karyon.types import UserError
+from nucleist.comparison import read_summary, spread
+from nucleist.report.organs import PAIRING, p_values, signed_rank, slots
+from nucleist.report.published import published
+from nucleist.types import UserError
 
 Values = dict[str, list[float]]
 ENOUGH = 6

@@ -1,4 +1,4 @@
-"""Time karyon beside stock torchvision: `make bench`, `make bench-quick`.
+"""Time nucleist beside stock torchvision: `make bench`, `make bench-quick`.
 
     python -m scripts.bench                          everything, some 12 minutes on two cores
     python -m scripts.bench --quick                  smaller images, fewer runs, 2 minutes
@@ -25,7 +25,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from karyon.runs import environment, write_text
+from nucleist.runs import environment, write_text
 from scripts.bench import bookkeeping, loading, scores, steps
 from scripts.bench.report import markdown
 from scripts.bench.settings import PARTS, Settings
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m scripts.bench", description="Time karyon.")
+    parser = argparse.ArgumentParser("python -m scripts.bench", description="Time nucleist.")
     add = parser.add_argument
     add("--quick", action="store_true", help="fewer sizes and runs")
     add("--sizes", type=int, nargs="+", help="sides of the images, pixels")

@@ -1,4 +1,4 @@
-"""What a training step does besides arithmetic, by torchvision and by karyon, for one image.
+"""What a training step does besides arithmetic, by torchvision and by nucleist, for one image.
 
 Boxes from the labels (torchvision builds a mask of each nucleus first), resize of image and labels
 to a short side of 0.8 of the image's, anchors matched to boxes, masks projected onto 128 positive
@@ -17,8 +17,8 @@ from torchvision.models.detection.roi_heads import project_masks_on_boxes
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import masks_to_boxes
 
-from karyon.ops.labels import boxes_of
-from karyon.ops.masks import mask_targets
+from nucleist.ops.labels import boxes_of
+from nucleist.ops.masks import mask_targets
 from scripts.bench.measure import LEFT_OUT, Case, race
 from scripts.bench.meter import Meter
 from scripts.bench.nets import BASELINE, MODELS, STOCK, make, preset

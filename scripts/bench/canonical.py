@@ -4,7 +4,7 @@
     python -m scripts.bench.canonical --runs 5 --threads 2 --batch 8
 
 The plain form evaluates every slot at every point and keeps what the gradient needs; the two-pass
-form seeks the winners first (`karyon.models.shape.combine`). Values and gradients are equal. Each
+form seeks the winners first (`nucleist.models.shape.combine`). Values and gradients are equal. Each
 case has a process of its own. Prints a Markdown table.
 """
 
@@ -18,8 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from karyon.models import canonical_shape, resnet_body
-from karyon.types import BinaryTarget
+from nucleist.models import canonical_shape, resnet_body
+from nucleist.types import BinaryTarget
 from scripts.bench.meter import Meter
 
 SIDE, NUCLEI, SLOTS = 128, 12, 128

@@ -1,4 +1,4 @@
-"""Reading an image and its labels: one PNG a nucleus, as in BBBC038, or karyon's caches."""
+"""Reading an image and its labels: one PNG a nucleus, as in BBBC038, or nucleist's caches."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Any
 import imagecodecs
 import numpy as np
 
-from karyon.data import BBBC038, InMemory, Prepared
-from karyon.types import Source
+from nucleist.data import BBBC038, InMemory, Prepared
+from nucleist.types import Source
 from scripts.bench.measure import Case, race
 from scripts.bench.meter import Meter
 from scripts.bench.settings import Settings

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from karyon.cli.checkpoint import load
-from karyon.cli.config import build, compose, plain
+from nucleist.cli.checkpoint import load
+from nucleist.cli.config import build, compose, plain
 from scripts.bench.settings import SIDE, Settings
 from scripts.bench.stock import stock_of
 
-STOCK, BASELINE, PA = "torchvision", "karyon", "karyon PA"
-CHECK = "karyon as torchvision"
+STOCK, BASELINE, PA = "torchvision", "nucleist", "nucleist PA"
+CHECK = "nucleist as torchvision"
 """The baseline in torchvision's memory format, to compare the results of the two."""
 
 MODELS = {BASELINE: "mask_rcnn", PA: "mask_rcnn_pa"}
@@ -53,10 +53,10 @@ def make(
 
     Args:
         kind: `STOCK`, `BASELINE`, `PA` or `CHECK`.
-        config: Of karyon's net.
-        checkpoint: Weights of karyon's net, or None.
+        config: Of nucleist's net.
+        checkpoint: Weights of nucleist's net, or None.
         size: Side of the images, pixels.
-        device: Where it goes. Karyon's nets get channels last, as in its training.
+        device: Where it goes. Nucleist's nets get channels last, as in its training.
     """
     torch.manual_seed(0)
     net = build(config)

@@ -2,7 +2,7 @@
 
 A net that was trained proposes most nuclei several times and finds each once; an untrained one
 sees few positives in training, so that its steps look cheap, and finds hundreds of things that
-are none. Hooks on parts that torchvision and karyon share put in the place of
+are none. Hooks on parts that torchvision and nucleist share put in the place of
 
 - the proposals: jittered true boxes, and boxes anywhere for the background;
 - the classifier's output, in evaluation only: nucleus for the former, background for the latter

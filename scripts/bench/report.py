@@ -14,7 +14,7 @@ PAPER = {"training": 0.14, "inference": 0.69}
 
 HOW = f"""\
 Seconds are medians (fastest to slowest) after a run to warm up, MB the peak of memory beyond \
-libraries and net, "faster" and "less memory" ratios of torchvision to karyon. Every case has a \
+libraries and net, "faster" and "less memory" ratios of torchvision to nucleist. Every case has a \
 process of its own; those of one row take turns. A case of more than {LONG:g} s runs once. Order: \
 bookkeeping, training, inference, metrics, loading."""
 PLANTED = """\
@@ -24,8 +24,8 @@ classifier and the masks were replaced by true boxes and discs, and the centre h
 high at the true centres. All layers are run all the same."""
 TRAINED = "The nets come from the checkpoints given; torchvision has the baseline's weights."
 NETS = """\
-Torchvision has the same layers and weights and its own memory format; karyon's nets have channels \
-last. Losses and label maps are compared with karyon in torchvision's format."""
+Torchvision has the same layers and weights and its own memory format; nucleist's nets have channels \
+last. Losses and label maps are compared with nucleist in torchvision's format."""
 
 
 def markdown(result: Mapping[str, Any]) -> str:
@@ -81,7 +81,7 @@ def _percent(value: float | None) -> str:
 
 
 def _bookkeeping(rows: Sequence[Row]) -> list[str]:
-    head = "nuclei, step, torchvision s, MB, karyon s, MB, faster, less memory".split(", ")
+    head = "nuclei, step, torchvision s, MB, nucleist s, MB, faster, less memory".split(", ")
     body = []
     for row in rows:
         for step in STEPS:
@@ -101,8 +101,8 @@ def _three(row: Row) -> list[str]:
     return [*seconds, _times(faster(row)), *peaks, _times(lighter(row))]
 
 
-THREE = ["torchvision s", "karyon s", "PA s", "faster"]
-THREE += ["torchvision MB", "karyon MB", "PA MB", "less memory"]
+THREE = ["torchvision s", "nucleist s", "PA s", "faster"]
+THREE += ["torchvision MB", "nucleist MB", "PA MB", "less memory"]
 
 
 def _training(rows: Sequence[Row]) -> list[str]:
@@ -145,11 +145,11 @@ def _per_nucleus(rows: Sequence[Row]) -> list[str]:
 
 
 def _metrics(rows: Sequence[Row]) -> list[str]:
-    head = ["px", "nuclei", "metrics", "s", "MB", "to karyon", "mAP"]
+    head = ["px", "nuclei", "metrics", "s", "MB", "to nucleist", "mAP"]
     body = []
     ours: Row = {}
     for row in rows:
-        ours = row if row["nuclei"] != ours.get("nuclei") else ours  # karyon's comes first
+        ours = row if row["nuclei"] != ours.get("nuclei") else ours  # nucleist's comes first
         ratio = faster({STOCK: row["taken"], BASELINE: ours["taken"]})
         value = "-" if row["map"] is None else f"{row['map']:.3f}"
         cells = [_seconds(row["taken"]), _mb(row["taken"]), _times(ratio), value]

@@ -1,4 +1,4 @@
-"""Metrics of one image: karyon's beside those of torchmetrics, Cellpose and StarDist.
+"""Metrics of one image: nucleist's beside those of torchmetrics, Cellpose and StarDist.
 
 The prediction is the truth shifted, a tenth of it missing. Torchmetrics is given its stacks of
 masks; building them is not timed. Its mAP ranks detections by score (COCO's), ours does not.
@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from karyon.data.targets import to_target
-from karyon.metrics import InstanceScores, per_image_scores
+from nucleist.data.targets import to_target
+from nucleist.metrics import InstanceScores, per_image_scores
 from scripts.bench.measure import Case, race
 from scripts.bench.meter import Meter
 from scripts.bench.settings import Settings, label_map, stack_of
 
-KARYON = "karyon: mAP, AJI, NCS, PQ, precision, recall"
-CURVE = "karyon: the same at 19 score thresholds"
+NUCLEIST = "nucleist: mAP, AJI, NCS, PQ, precision, recall"
+CURVE = "nucleist: the same at 19 score thresholds"
 DEFAULT = "torchmetrics segm mAP, 100 detections (its default)"
 ALL = "torchmetrics segm mAP, all detections"
 CELLPOSE = "Cellpose mAP and AJI"
 STARDIST = "StarDist mAP and PQ"
-TOOLS = (KARYON, CURVE, DEFAULT, ALL, CELLPOSE, STARDIST)
+TOOLS = (NUCLEIST, CURVE, DEFAULT, ALL, CELLPOSE, STARDIST)
 STEPS = np.arange(10, 20) / 20
 
 
@@ -37,7 +37,7 @@ def score(meter: Meter, tool: str, file: Path) -> Callable[[], float]:
     target = to_target(pred)
     pred = target["label_map"].numpy()  # some tools want consecutive numbers
     scores = torch.linspace(1, 0.1, len(target["labels"]))
-    if tool == KARYON:
+    if tool == NUCLEIST:
         return lambda: per_image_scores(true, pred)["map"]
     if tool == CURVE:
         return _curve(true, {**target, "scores": scores})

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from karyon.data.synthetic import Synthetic
-from karyon.data.targets import to_target, to_tensor
-from karyon.ops.normalize import Percentile
-from karyon.types import Target
+from nucleist.data.synthetic import Synthetic
+from nucleist.data.targets import to_target, to_tensor
+from nucleist.ops.normalize import Percentile
+from nucleist.types import Target
 
 PARTS = ("bookkeeping", "training", "inference", "metrics", "loading")
 ROOM = 600
@@ -31,7 +31,7 @@ class Settings:
         nuclei: Numbers of nuclei in an image, ascending.
         runs: Timed runs of a case, at most.
         parts: Some of `PARTS`.
-        preset: Of karyon's nets.
+        preset: Of nucleist's nets.
         device: `cpu` or `cuda`.
         large: Whether torchvision is run on images of `LARGE` mask pixels and more.
         baseline: Checkpoint of a trained baseline; None for planted proposals.

@@ -1,7 +1,7 @@
-"""A whole training step, and one image to a label map: torchvision, karyon and karyon's PA.
+"""A whole training step, and one image to a label map: torchvision, nucleist and nucleist's PA.
 
 Torchvision is given the masks it wants and paints its masks into a label map, better scores on
-top. The losses and label maps of torchvision and of karyon's baseline are compared.
+top. The losses and label maps of torchvision and of nucleist's baseline are compared.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from karyon.ops.labels import relabel
+from nucleist.ops.labels import relabel
 from scripts.bench.measure import LEFT_OUT, Case, Outcome, race
 from scripts.bench.meter import Meter
 from scripts.bench.nets import BASELINE, CHECK, PA, STOCK, configs, make

@@ -1,7 +1,7 @@
-"""Torchvision's Mask R-CNN of the architecture and with the weights of one of karyon's.
+"""Torchvision's Mask R-CNN of the architecture and with the weights of one of nucleist's.
 
 Everything but the backbone's layers is torchvision's own, put together as `MaskRCNN` does; the
-thresholds and numbers are read from karyon's net, the weights are loaded strictly.
+thresholds and numbers are read from nucleist's net, the weights are loaded strictly.
 """
 
 from collections.abc import Mapping
@@ -18,16 +18,16 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
 
-from karyon.cli.config import build
+from nucleist.cli.config import build
 
 
 def stock_of(net: Any, config: Mapping[str, Any], size: int) -> GeneralizedRCNN:
     """Torchvision's net.
 
     Args:
-        net: Karyon's baseline.
+        net: Nucleist's baseline.
         config: Its configuration, `model` of a run.
-        size: Side of the images in pixels, which the transform keeps if karyon's keeps it.
+        size: Side of the images in pixels, which the transform keeps if nucleist's keeps it.
     """
     backbone = build(config["backbone"])
     box, mask = config["box_head"], config["mask_head"]

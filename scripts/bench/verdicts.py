@@ -1,4 +1,4 @@
-"""What the figures say: ratios, karyon's PA beside its baseline, cost per nucleus, and targets."""
+"""What the figures say: ratios, nucleist's PA beside its baseline, cost per nucleus, and targets."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -6,7 +6,7 @@ from typing import Any
 
 from scripts.bench.measure import Timing
 from scripts.bench.nets import BASELINE, PA, STOCK
-from scripts.bench.scores import DEFAULT, KARYON
+from scripts.bench.scores import DEFAULT, NUCLEIST
 
 Row = dict[str, Any]
 Result = Mapping[str, Sequence[Row]]
@@ -125,7 +125,7 @@ def _at_most(
 
 def _metrics(rows: Sequence[Row]) -> Row:
     by_tool = {row["tool"]: row["taken"] for row in rows if row["nuclei"] == MANY}
-    row = {STOCK: by_tool[DEFAULT], BASELINE: by_tool[KARYON]} if by_tool else None
+    row = {STOCK: by_tool[DEFAULT], BASELINE: by_tool[NUCLEIST]} if by_tool else None
     work = "all metrics of 1000 nuclei against torchmetrics' segm mAP: faster"
     return _at_least(work, faster, row, 150)
 

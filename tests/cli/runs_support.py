@@ -10,7 +10,7 @@ from pathlib import Path
 import layouts
 import pytest
 
-from karyon.cli.main import main
+from nucleist.cli.main import main
 
 # Fast on two cores: tiny images, few detections, two steps.
 SMALL = [
@@ -40,7 +40,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert main(list(arguments)) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1, lines
-    assert lines[0].startswith("karyon: ")
+    assert lines[0].startswith("nucleist: ")
     return lines[0]
 
 

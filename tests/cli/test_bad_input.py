@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from runs_support import SMALL, data_root, said
 
-from karyon.cli.main import main
-from karyon.data import BBBC038
+from nucleist.cli.main import main
+from nucleist.data import BBBC038
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ from karyon.data import BBBC038
         (["train", "launcher=submitit"], ["launcher", "-m"]),
         (["train", "recipe=paper"], ["recipe", "does not go with this command"]),
         (["evaluate", "checkpoint=x", "preset=compact"], ["preset", "does not go"]),
-        (["report"], ["runs", "karyon report --help"]),
+        (["report"], ["runs", "nucleist report --help"]),
         (["evaluate", "checkpoint=/nowhere.ckpt"], ["/nowhere.ckpt"]),
         (["evaluate"], ["checkpoint="]),
         (["predict", "/nowhere.ckpt", "/no/image.png", "-o", "x"], ["/no/image.png"]),
@@ -86,8 +86,8 @@ def test_one_line_and_status_2(
 
 
 def checkpoint(path: Path, model: dict) -> Path:
-    config = {"model": model, "normalize": {"_target_": "karyon.ops.normalize.FullRange"}}
-    torch.save({"state_dict": {"net.w": torch.zeros(1)}, "karyon": {"config": config}}, path)
+    config = {"model": model, "normalize": {"_target_": "nucleist.ops.normalize.FullRange"}}
+    torch.save({"state_dict": {"net.w": torch.zeros(1)}, "nucleist": {"config": config}}, path)
     return path
 
 
@@ -97,7 +97,7 @@ def test_a_checkpoint_cannot_name_a_function_to_call(
     bad = checkpoint(tmp_path / "bad.ckpt", {"_target_": "os.system", "command": "touch pwned"})
     line = said(capsys, "evaluate", f"checkpoint={bad}")
     assert "os.system" in line
-    nested = {"_target_": "karyon.models.mask_rcnn", "backbone": {"_target_": "os.getcwd"}}
+    nested = {"_target_": "nucleist.models.mask_rcnn", "backbone": {"_target_": "os.getcwd"}}
     assert "os.getcwd" in said(capsys, "evaluate", f"checkpoint={checkpoint(bad, nested)}")
 
 
@@ -110,7 +110,7 @@ def test_a_checkpoint_with_code_is_refused_unrun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    torch.save({"state_dict": {}, "karyon": Evil()}, tmp_path / "evil.ckpt")
+    torch.save({"state_dict": {}, "nucleist": Evil()}, tmp_path / "evil.ckpt")
     line = said(capsys, "evaluate", "checkpoint=evil.ckpt")
     assert "evil.ckpt" in line
     assert not Path("pwned").exists()
@@ -120,7 +120,7 @@ def test_a_foreign_checkpoint_is_told_apart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.save({"state_dict": {"w": torch.zeros(1)}}, tmp_path / "other.ckpt")
-    assert "not a checkpoint of karyon" in said(
+    assert "not a checkpoint of nucleist" in said(
         capsys, "evaluate", f"checkpoint={tmp_path / 'other.ckpt'}"
     )
     (tmp_path / "text.ckpt").write_text("hello")
@@ -162,11 +162,11 @@ def test_a_folder_of_results_is_not_made_for_a_checkpoint_that_is_none(
 def test_a_checkpoint_of_another_version_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = {"_target_": "karyon.models.mask_rcnn_pa", "an_old_option": 1}
-    model["backbone"] = {"_target_": "karyon.models.compact_fpn"}
+    model = {"_target_": "nucleist.models.mask_rcnn_pa", "an_old_option": 1}
+    model["backbone"] = {"_target_": "nucleist.models.compact_fpn"}
     path = checkpoint(tmp_path / "old.ckpt", model)
     line = said(capsys, "evaluate", f"checkpoint={path}")
-    assert "old.ckpt: of another version of karyon" in line
+    assert "old.ckpt: of another version of nucleist" in line
 
 
 def test_what_is_refused_when_training_begins_leaves_no_run_behind(

@@ -1,4 +1,4 @@
-"""`karyon data` through the real entry point, on tiny data sets in the published layouts."""
+"""`nucleist data` through the real entry point, on tiny data sets in the published layouts."""
 
 import re
 import threading
@@ -11,19 +11,19 @@ import pytest
 from PIL import Image
 from runs_support import data_root
 
-from karyon.cli.data import known
-from karyon.cli.main import main
-from karyon.data import BBBC038, DH100, TNBC, Folder, Kumar, Synthetic
-from karyon.data.images import write_label_map
+from nucleist.cli.data import known
+from nucleist.cli.main import main
+from nucleist.data import BBBC038, DH100, TNBC, Folder, Kumar, Synthetic
+from nucleist.data.images import write_label_map
 
 SYNTHETIC = [f"data.source.{key}" for key in ("n_train=3", "n_test=2", "size=[32,32]")]
 
 
 @pytest.fixture
 def run(capsys, monkeypatch, tmp_path):
-    """Run `karyon data ...` in an empty folder; gives status, standard output and error."""
+    """Run `nucleist data ...` in an empty folder; gives status, standard output and error."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("KARYON_DATA", raising=False)
+    monkeypatch.delenv("NUCLEIST_DATA", raising=False)
 
     def run(*arguments):
         status = main(["data", *map(str, arguments)])
@@ -41,7 +41,7 @@ def root(tmp_path):
 def refused(told):
     """The one line of an error."""
     status, _, error = told
-    assert status == 2 and error.startswith("karyon: ") and error.count("\n") == 1, told
+    assert status == 2 and error.startswith("nucleist: ") and error.count("\n") == 1, told
     return error
 
 
@@ -76,7 +76,7 @@ def test_list_names_every_data_set_and_says_what_is_missing(run, tmp_path):
     assert "base" not in known() and {"bbbc360", "folder", "synthetic"} <= set(known())
     for name in ("bbbc038", "kumar", "tnbc"):
         line = next(line for line in table.splitlines() if line.startswith(name))
-        assert f"data/{name}" in line and f"karyon data download {name}" in line
+        assert f"data/{name}" in line and f"nucleist data download {name}" in line
     assert rows(table) == {"synthetic": {"train": ("60", "-"), "test": ("30", "-")}}
     assert list(tmp_path.iterdir()) == []
 
@@ -120,7 +120,7 @@ def test_show_colours_the_kept_labels(run, root, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["show", "bbbc038"], "-o/--output; see karyon data show --help"),
+        (["show", "bbbc038"], "-o/--output; see nucleist data show --help"),
         (["show", "bbbc038", "-o", "a.jpg"], "a.jpg: the sheet is a PNG"),
         (["show", "bbbc038", "-o", "a.png", "--images", "0"], "--images 0: give 1 or more"),
         (["show", "bbbc038", "-o", "a.png", "--images", "x"], "invalid int value: 'x'"),
@@ -295,7 +295,7 @@ def test_download_is_found_where_it_is_looked_for(run, server, tmp_path):
 def test_help_has_examples(verb, run, capsys):
     with pytest.raises(SystemExit) as left:
         main(["data", verb, "--help"])
-    assert left.value.code == 0 and f"karyon data {verb} " in capsys.readouterr().out
+    assert left.value.code == 0 and f"nucleist data {verb} " in capsys.readouterr().out
     status, text, _ = run("--help")
     assert status == 0 and f"  {verb} " in text
     assert run() == (0, text, "")

@@ -1,4 +1,4 @@
-"""`karyon evaluate` on label images, and what it adds for checkpoints; `karyon metrics`."""
+"""`nucleist evaluate` on label images, and what it adds for checkpoints; `nucleist metrics`."""
 
 import csv
 import json
@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from runs_support import SMALL
 
-from karyon.cli.caps import caps_reached, forget_caps, warn_of_caps
-from karyon.cli.main import main
-from karyon.data.images import write_label_map
-from karyon.metrics.cards import card_of
+from nucleist.cli.caps import caps_reached, forget_caps, warn_of_caps
+from nucleist.cli.main import main
+from nucleist.data.images import write_label_map
+from nucleist.metrics.cards import card_of
 
 
 def squares(*corners: tuple[int, int], ids: tuple[int, ...] | None = None) -> np.ndarray:
@@ -106,7 +106,7 @@ def test_names_and_formats_that_go_together(pred: str, gt: str, tmp_path: Path) 
 def test_images_and_pictures_beside_labels_are_passed_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # what Cellpose leaves: images, masks, flows, its own file; and what karyon predict leaves
+    # what Cellpose leaves: images, masks, flows, its own file; and what nucleist predict leaves
     photo = np.random.default_rng(0).integers(0, 255, (32, 64, 3), np.uint8)
     for name in ("c/a.png", "c/a_cp_output.png", "k/a_overlay.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -290,7 +290,7 @@ def test_an_npy_that_claims_a_trillion_pixels_is_refused(
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--help"]) == 0
     told = capsys.readouterr().out
-    assert "karyon evaluate checkpoint=" in told and "karyon evaluate pred=" in told
+    assert "nucleist evaluate checkpoint=" in told and "nucleist evaluate pred=" in told
 
 
 @pytest.fixture(scope="module")
@@ -311,7 +311,7 @@ def test_every_metric_that_a_run_logs_has_a_card(run: Path) -> None:
 
 
 def test_coco_of_a_checkpoint(run: Path, tmp_path: Path) -> None:
-    pytest.importorskip("faster_coco_eval", reason="needs karyon[coco]")
+    pytest.importorskip("faster_coco_eval", reason="needs nucleist[coco]")
     command = ["evaluate", f"checkpoint={run / 'checkpoints' / 'last.ckpt'}", "trainer=cpu"]
     command.append("+trainer.limit_test_batches=1")  # as the run's trainer=debug
     assert main([*command, "-o", str(tmp_path), "coco=true"]) == 0
@@ -333,7 +333,7 @@ def test_coco_without_its_extra_names_it(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "faster_coco_eval", None)  # as if not installed
     checkpoint = f"checkpoint={run / 'checkpoints' / 'last.ckpt'}"
-    assert "karyon[coco]" in said(capsys, checkpoint, "trainer=cpu", "coco=true")
+    assert "nucleist[coco]" in said(capsys, checkpoint, "trainer=cpu", "coco=true")
 
 
 def test_a_limit_that_was_reached_in_the_test_is_told(
@@ -341,7 +341,7 @@ def test_a_limit_that_was_reached_in_the_test_is_told(
 ) -> None:
     last = run / "checkpoints" / "last.ckpt"
     content = torch.load(last, weights_only=True)
-    content["karyon"]["config"]["model"]["roi"]["detections_per_img"] = 1
+    content["nucleist"]["config"]["model"]["roi"]["detections_per_img"] = 1
     torch.save(content, tmp_path / "cut.ckpt")
     command = ["evaluate", f"checkpoint={tmp_path / 'cut.ckpt'}", "trainer=cpu"]
     assert main([*command, "-o", str(tmp_path / "out")]) == 0

@@ -1,4 +1,4 @@
-"""`karyon evaluate checkpoint=... model.KEY=VALUE`: one checkpoint at several settings."""
+"""`nucleist evaluate checkpoint=... model.KEY=VALUE`: one checkpoint at several settings."""
 
 import csv
 import json
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from runs_support import SMALL, said
 
-from karyon.cli.checkpoint import load
-from karyon.cli.main import main
+from nucleist.cli.checkpoint import load
+from nucleist.cli.main import main
 
 
 @pytest.fixture(scope="module")
@@ -89,5 +89,5 @@ def test_a_folder_in_the_place_of_a_result_is_one_line(
     (tmp_path / name).mkdir()
     assert main([*command, "-o", str(tmp_path)]) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith(f"karyon: {tmp_path / name}: cannot write (Is a directory)")
+    assert last.startswith(f"nucleist: {tmp_path / name}: cannot write (Is a directory)")
     assert not list(tmp_path.glob(".*"))  # nothing half-written

@@ -1,4 +1,4 @@
-"""`karyon figures` through the command line: what it draws, and what it says it cannot."""
+"""`nucleist figures` through the command line: what it draws, and what it says it cannot."""
 
 import shutil
 from pathlib import Path
@@ -8,14 +8,14 @@ import pytest
 from PIL import Image
 from runs_support import SMALL
 
-from karyon.cli.checkpoint import Trained, load
-from karyon.cli.figures import from_run, labels_beside, run_data
-from karyon.cli.main import main
-from karyon.export import write_label_tiff
-from karyon.report.collect import read_run
-from karyon.report.drawing import Panel, save_panels, target_picture, write_test_overlays
-from karyon.report.grouping import Model
-from karyon.report.pictures import examples
+from nucleist.cli.checkpoint import Trained, load
+from nucleist.cli.figures import from_run, labels_beside, run_data
+from nucleist.cli.main import main
+from nucleist.export import write_label_tiff
+from nucleist.report.collect import read_run
+from nucleist.report.drawing import Panel, save_panels, target_picture, write_test_overlays
+from nucleist.report.grouping import Model
+from nucleist.report.pictures import examples
 
 
 def checkpoint(folder: Path, *overrides: str) -> Path:

@@ -7,8 +7,8 @@ import sys
 import pytest
 from runs_support import said
 
-import karyon.cli.metrics
-from karyon.cli.main import main
+import nucleist.cli.metrics
+from nucleist.cli.main import main
 
 
 @pytest.fixture
@@ -19,26 +19,26 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> OSError:
     def verb(arguments: object) -> int:
         raise error
 
-    monkeypatch.setattr(karyon.cli.metrics, "main", verb)
+    monkeypatch.setattr(nucleist.cli.metrics, "main", verb)
     return error
 
 
 def test_what_the_system_refuses_is_one_line(
     refused: OSError, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert said(capsys, "metrics") == "karyon: a/b.csv: Permission denied; check file and disk"
+    assert said(capsys, "metrics") == "nucleist: a/b.csv: Permission denied; check file and disk"
     refused.filename = None
-    assert said(capsys, "metrics") == "karyon: Permission denied; check file and disk"
-    monkeypatch.setenv("KARYON_TRACEBACK", "1")
+    assert said(capsys, "metrics") == "nucleist: Permission denied; check file and disk"
+    monkeypatch.setenv("NUCLEIST_TRACEBACK", "1")
     with pytest.raises(PermissionError):
         main(["metrics"])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closes a pipe")
 def test_a_reader_that_goes_is_no_error() -> None:
-    """As `karyon metrics all | head -0`: the pipe is closed before anything is written."""
+    """As `nucleist metrics all | head -0`: the pipe is closed before anything is written."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "karyon", "metrics", "all"],
+        [sys.executable, "-m", "nucleist", "metrics", "all"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

@@ -19,10 +19,10 @@ import torch
 from PIL import Image
 from runs_support import SMALL
 
-import karyon
-from karyon.cli.main import main
-from karyon.cli.predict import share
-from karyon.types import UserError
+import nucleist
+from nucleist.cli.main import main
+from nucleist.cli.predict import share
+from nucleist.types import UserError
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 NET = ["model.box_head=32", "model.mask_head=[16,16]", "+model.backbone.channels=16"]
@@ -41,14 +41,14 @@ LONG = 600
 
 
 def environment(**more: str) -> dict[str, str]:
-    left_out = ("KARYON_", "SLURM_", "LOCAL_RANK", "NODE_RANK", "PL_GLOBAL_SEED")
+    left_out = ("NUCLEIST_", "SLURM_", "LOCAL_RANK", "NODE_RANK", "PL_GLOBAL_SEED")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
     return kept | {"OMP_NUM_THREADS": "1", "PYTHON": sys.executable, **more}
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "karyon", *arguments],
+        [sys.executable, "-m", "nucleist", *arguments],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -108,7 +108,7 @@ def test_a_run_of_two_processes_outlives_the_death_of_each(tmp_path: Path) -> No
     process.kill()
     _, rest = process.communicate(timeout=120)  # to the end of both: they share their stderr
     assert process.returncode == -signal.SIGKILL and gone(other)
-    lines = [line for line in rest.splitlines() if line.startswith("karyon: ")]
+    lines = [line for line in rest.splitlines() if line.startswith("nucleist: ")]
     assert len(lines) == 1 and "the first process is gone" in lines[0], rest
     assert "last.ckpt is kept, resume=auto" in lines[0] and "Traceback" not in rest
     assert step_of(tmp_path) >= 1
@@ -120,7 +120,7 @@ def test_a_run_of_two_processes_outlives_the_death_of_each(tmp_path: Path) -> No
     os.kill(other, signal.SIGKILL)
     _, rest = process.communicate(timeout=120)
     assert process.returncode == 1
-    lines = [line for line in rest.splitlines() if line.startswith("karyon: ")]
+    lines = [line for line in rest.splitlines() if line.startswith("nucleist: ")]
     assert len(lines) == 1 and "process 2 of 2 was killed (SIGKILL)" in lines[0], rest
     assert "last.ckpt is kept, resume=auto" in lines[0] and "Traceback" not in rest
     assert step_of(tmp_path) >= 3
@@ -200,10 +200,10 @@ def test_torchrun_ends_with_an_error_when_a_worker_dies(tmp_path: Path) -> None:
     os.kill(workers[-1], signal.SIGKILL)
     _, said = process.communicate(timeout=LONG)
     assert process.returncode != 0 and all(gone(worker) for worker in workers)
-    # torchrun itself ends with an exception; in none is a line of karyon.
-    assert f'File "{Path(karyon.__file__).parent}' not in said, said
+    # torchrun itself ends with an exception; in none is a line of nucleist.
+    assert f'File "{Path(nucleist.__file__).parent}' not in said, said
     assert said.count("Traceback (most recent call last)") <= 1, said
-    assert any(line.startswith("karyon: ") for line in said.splitlines()), said
+    assert any(line.startswith("nucleist: ") for line in said.splitlines()), said
     assert step_of(tmp_path) >= 1
     (run,) = (tmp_path / "cut").iterdir()
     assert not (run / "summary.json").exists()
@@ -217,7 +217,7 @@ def test_processes_with_other_labels_do_not_train_together(tmp_path: Path) -> No
     process = start(tmp_path, "train", *options)
     _, said = process.communicate(timeout=LONG)
     assert process.returncode == 2, said
-    lines = [line for line in said.splitlines() if line.startswith("karyon: ")]
+    lines = [line for line in said.splitlines() if line.startswith("nucleist: ")]
     assert len(lines) == 1 and "process 2 of 2 keeps other labels than the first" in lines[0], said
     assert "Traceback" not in said and not list(tmp_path.rglob("*.ckpt"))
 
@@ -258,7 +258,7 @@ def slurm(tmp_path: Path) -> dict[str, str]:
         SLURM_JOB_ID=port,
         MASTER_PORT=port,
         SLURM_CPUS_PER_TASK="1",
-        SLURM_JOB_NAME="karyon",
+        SLURM_JOB_NAME="nucleist",
     )
 
 
@@ -302,7 +302,7 @@ def sweep_script(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
 
 def test_a_job_of_an_array_has_its_own_run_or_share(monkeypatch: pytest.MonkeyPatch) -> None:
     train = sweep_script(monkeypatch, "seed", "experiment=demo")
-    assert train == ["-m", "karyon", "train", "experiment=demo", "seed=3", "resume=auto"]
+    assert train == ["-m", "nucleist", "train", "experiment=demo", "seed=3", "resume=auto"]
     predict = sweep_script(monkeypatch, "predict", "last.ckpt", "images", "-o", "out")
     assert predict[2:] == ["predict", "last.ckpt", "images", "-o", "out", "--share", "3/4"]
 

@@ -1,4 +1,4 @@
-"""`karyon metrics --markdown`: the page in docs/ is what the docstrings say."""
+"""`nucleist metrics --markdown`: the page in docs/ is what the docstrings say."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from runs_support import said
 
-from karyon.cli.main import main
-from karyon.metrics.cards import cards
+from nucleist.cli.main import main
+from nucleist.metrics.cards import cards
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -16,7 +16,7 @@ def test_the_page_is_current(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["metrics", "all", "--markdown"]) == 0
     page = capsys.readouterr().out
     assert page == PAGE.read_text(encoding="utf-8"), (
-        "karyon metrics all --markdown > docs/metrics.md"
+        "nucleist metrics all --markdown > docs/metrics.md"
     )
     headings = re.findall(r"^## (.*)$", page, re.MULTILINE)
     assert headings == [", ".join(card.names) for card in cards()]

@@ -1,4 +1,4 @@
-"""`karyon predict` and its table of nuclei, with a canonical-shape net trained for two steps."""
+"""`nucleist predict` and its table of nuclei, with a canonical-shape net trained for two steps."""
 
 import csv
 import json
@@ -12,16 +12,16 @@ import torch
 from PIL import Image
 from runs_support import SMALL, said
 
-from karyon.cli.checkpoint import load
-from karyon.cli.main import main
-from karyon.cli.predict import COLUMNS, SHAPE_COLUMNS, find_images, write_nuclei
-from karyon.cli.summary import facts
-from karyon.export import read_label_tiff
-from karyon.models.shape import ShapeMLP, Slots
-from karyon.models.slot_masks import to_prediction
-from karyon.ops.labels import at_threshold
-from karyon.previews import predict_one
-from karyon.schedules import one_cycle
+from nucleist.cli.checkpoint import load
+from nucleist.cli.main import main
+from nucleist.cli.predict import COLUMNS, SHAPE_COLUMNS, find_images, write_nuclei
+from nucleist.cli.summary import facts
+from nucleist.export import read_label_tiff
+from nucleist.models.shape import ShapeMLP, Slots
+from nucleist.models.slot_masks import to_prediction
+from nucleist.ops.labels import at_threshold
+from nucleist.previews import predict_one
+from nucleist.schedules import one_cycle
 
 SHAPES = [option for option in SMALL if not option.startswith("model.roi")]
 

@@ -12,17 +12,17 @@ import yaml
 from omegaconf import OmegaConf
 from runs_support import SMALL
 
-from karyon.cli.main import main
-from karyon.cli.reproduce import (
+from nucleist.cli.main import main
+from nucleist.cli.reproduce import (
     as_many_threads,
     compare,
     stored_config,
     targets_of_package,
     where_they_were,
 )
-from karyon.cli.train import build_data
-from karyon.runs import images_checksum
-from karyon.types import Record
+from nucleist.cli.train import build_data
+from nucleist.runs import images_checksum
+from nucleist.types import Record
 
 THIN = ["data.annotation_fraction=0.5", "seed=4", "model.box_head=32", "model.mask_head=[16,16]"]
 
@@ -114,8 +114,8 @@ def test_on_the_cpu_the_threads_are_those_of_the_run():
 def test_data_are_looked_for_where_they_were(tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
     before = {"folder": str(tmp_path), "data_root": str(tmp_path)}
-    text = {"data_root": "${oc.env:KARYON_DATA,data}", "data": {"source": {"root": "mine"}}}
-    monkeypatch.delenv("KARYON_DATA", raising=False)
+    text = {"data_root": "${oc.env:NUCLEIST_DATA,data}", "data": {"source": {"root": "mine"}}}
+    monkeypatch.delenv("NUCLEIST_DATA", raising=False)
     config = OmegaConf.create(text)
     with where_they_were(config, before):
         assert config.data_root == str(tmp_path)
@@ -124,7 +124,7 @@ def test_data_are_looked_for_where_they_were(tmp_path, monkeypatch):
     gone = OmegaConf.create(text)
     with where_they_were(gone, {"folder": "/gone", "data_root": "/gone"}):
         assert (gone.data_root, gone.data.source.root) == ("data", "mine")
-    monkeypatch.setenv("KARYON_DATA", "elsewhere")
+    monkeypatch.setenv("NUCLEIST_DATA", "elsewhere")
     with where_they_were(gone, before):
         assert gone.data_root == "elsewhere"
 
@@ -184,4 +184,4 @@ def test_a_difference_within_the_tolerance_is_none():
 
 
 def test_what_the_package_calls_is_known():
-    assert {"karyon.data.NucleiData", "torch.optim.AdamW"} <= set(targets_of_package())
+    assert {"nucleist.data.NucleiData", "torch.optim.AdamW"} <= set(targets_of_package())

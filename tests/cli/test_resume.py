@@ -14,11 +14,11 @@ import pytest
 import torch
 from runs_support import SMALL
 
-from karyon.checkpoints import AtomicCheckpoints, MetricsFile, random_state, set_random_state
-from karyon.cli.main import main
-from karyon.runs import find_run, holding, is_held, new_run_folder
-from karyon.task import SegmentationTask
-from karyon.types import UserError
+from nucleist.checkpoints import AtomicCheckpoints, MetricsFile, random_state, set_random_state
+from nucleist.cli.main import main
+from nucleist.runs import find_run, holding, is_held, new_run_folder
+from nucleist.task import SegmentationTask
+from nucleist.types import UserError
 
 # Checkpoints after steps 3 and 6, validations after 2, 4 and 6: never both but at the end.
 TINY = [part for part in SMALL if part != "trainer=debug"]
@@ -108,12 +108,12 @@ def test_a_cut_anywhere_changes_nothing(
 
 def start(folder: Path, *overrides: str) -> subprocess.Popen:
     """The same in a process of its own, with as many threads as here."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("KARYON_RUN_DIR", "LOCAL_RANK")}
+    environment = {k: v for k, v in os.environ.items() if k not in ("NUCLEIST_RUN_DIR", "LOCAL_RANK")}
     return subprocess.Popen(
         [
             sys.executable,
             "-m",
-            "karyon",
+            "nucleist",
             "train",
             *TINY,
             f"runs={folder}",
@@ -223,7 +223,7 @@ def test_one_line_for_what_cannot_go_on(overrides, words, whole, tmp_path, capsy
     given = [part.format(**files) for part in overrides]
     assert main(["train", *TINY, f"runs={tmp_path / 'runs'}", *given]) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert line.startswith("karyon: ") and all(word in line for word in words), line
+    assert line.startswith("nucleist: ") and all(word in line for word in words), line
 
 
 def poison(monkeypatch: pytest.MonkeyPatch, step: int, weights: bool) -> None:
@@ -297,7 +297,7 @@ def test_a_process_killed_while_saving_leaves_a_whole_checkpoint(tmp_path):
     path = tmp_path / "last.ckpt"
     script = (
         "import sys, torch, itertools\n"
-        "from karyon.checkpoints import AtomicCheckpoints\n"
+        "from nucleist.checkpoints import AtomicCheckpoints\n"
         "for i in itertools.count():\n"
         "    AtomicCheckpoints().save_checkpoint({'a': torch.full((2_000_000,), i)}, sys.argv[1])\n"
     )

@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 from runs_support import SMALL, earlier_run, interrupt_when, said
 
-import karyon.conf
-from karyon.cli.config import compose
-from karyon.cli.main import main
-from karyon.cli.resume import mark_of, prepare
-from karyon.cli.search import last_value
-from karyon.cli.space import split
-from karyon.search import ASKED, LOST, TOLD, Trials, need_optuna
-from karyon.sweeps import SweepRun
-from karyon.types import UserError
+import nucleist.conf
+from nucleist.cli.config import compose
+from nucleist.cli.main import main
+from nucleist.cli.resume import mark_of, prepare
+from nucleist.cli.search import last_value
+from nucleist.cli.space import split
+from nucleist.search import ASKED, LOST, TOLD, Trials, need_optuna
+from nucleist.sweeps import SweepRun
+from nucleist.types import UserError
 
 optuna = pytest.importorskip("optuna", reason="needs the search extra")
 
-CONF = Path(next(iter(karyon.conf.__path__)))
+CONF = Path(next(iter(nucleist.conf.__path__)))
 LR = {"lr": optuna.distributions.FloatDistribution(1e-5, 1e-1, log=True)}
 TPE = partial(optuna.samplers.TPESampler, n_startup_trials=3)
 
@@ -141,10 +141,10 @@ def test_a_file_of_something_else_is_refused(tmp_path):
 
 
 def test_optuna_is_an_extra(monkeypatch, capsys):
-    monkeypatch.setattr("karyon.search.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install 'karyon\[search\]'"):
+    monkeypatch.setattr("nucleist.search.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'nucleist\[search\]'"):
         need_optuna()
-    assert "karyon[search]" in said(capsys, "train", "search=pa")
+    assert "nucleist[search]" in said(capsys, "train", "search=pa")
 
 
 SPACES = sorted(p.stem for p in (CONF / "search").glob("*.yaml") if p.stem != "base")
@@ -172,7 +172,7 @@ def test_a_plan_judges_by_the_last_run_of_that_kind(tmp_path, capsys):
 
 def test_without_jobs_a_plan_takes_the_launcher_s_own(tmp_path, capsys, monkeypatch):
     earlier_run(tmp_path, capsys)
-    monkeypatch.setattr("karyon.launchers.visible_devices", lambda: ["0", "1"])
+    monkeypatch.setattr("nucleist.launchers.visible_devices", lambda: ["0", "1"])
     given = ["search=pa", f"runs={tmp_path}", "search.trials=4", "--plan"]
     assert main(["train", *given]) == 0
     assert "about 25 min with jobs=2" in capsys.readouterr().out
@@ -241,7 +241,7 @@ def stand_in(tmp_path, monkeypatch):
         folder = sweep.folder / run.name / f"1-{run.mark}-1"
         return [sys.executable, str(script), str(folder), mode[0], *run.changes]
 
-    monkeypatch.setattr("karyon.launchers.command_of", command)
+    monkeypatch.setattr("nucleist.launchers.command_of", command)
     return mode
 
 
@@ -265,7 +265,7 @@ def test_the_best_trial_s_command_is_printed(stand_in, tmp_path, capsys):
     best = max(rows, key=lambda row: float(row["val/map_pooled"]))
     command, last = said.out.splitlines()[-2:]
     assert last == str(folder)
-    assert command == f"karyon train 'name=a b' optim.optimizer.lr={best['optim.optimizer.lr']}"
+    assert command == f"nucleist train 'name=a b' optim.optimizer.lr={best['optim.optimizer.lr']}"
     assert f"best of 3 trials: {best['trial']}, val/map_pooled" in said.err
     assert Path(best["folder"]).parent == folder / "a b"
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from runs_support import SMALL, earlier_run, interrupt_when
 
-import karyon.conf
-from karyon.cli.config import build, compose
-from karyon.cli.main import main
-from karyon.cli.plan import expand, plan
-from karyon.cli.resume import mark_of, prepare
-from karyon.cli.sweep import refuse_running, tell_capped
-from karyon.launchers import Local, Process, Requeued, Submitit, command_of, quoted
-from karyon.runs import holding
-from karyon.sweeps import (
+import nucleist.conf
+from nucleist.cli.config import build, compose
+from nucleist.cli.main import main
+from nucleist.cli.plan import expand, plan
+from nucleist.cli.resume import mark_of, prepare
+from nucleist.cli.sweep import refuse_running, tell_capped
+from nucleist.launchers import Local, Process, Requeued, Submitit, command_of, quoted
+from nucleist.runs import holding
+from nucleist.sweeps import (
     DONE,
     FAILED,
     RUNNING,
@@ -30,9 +30,9 @@ from karyon.sweeps import (
     tail,
     work,
 )
-from karyon.types import UserError
+from nucleist.types import UserError
 
-CONF = Path(next(iter(karyon.conf.__path__)))
+CONF = Path(next(iter(nucleist.conf.__path__)))
 TINY = [part for part in SMALL if part != "trainer=debug"]
 TINY += ["trainer=cpu", "steps=6", "val_every=2", "checkpoint_every=1"]
 TINY += ["model.rpn.post_nms_top_n.training=20", "model.rpn.post_nms_top_n.testing=20"]
@@ -87,7 +87,7 @@ def test_without_jobs_a_plan_takes_the_launcher_s_own(tmp_path, capsys, monkeypa
     """Two GPUs: two at a time. A queue: all at a time, as long as one of them: 12.5 min."""
     earlier_run(tmp_path, capsys)
     given = ["train", "-m", f"runs={tmp_path}", "seed=0,1,2,3", "--plan"]
-    monkeypatch.setattr("karyon.launchers.visible_devices", lambda: ["0", "1"])
+    monkeypatch.setattr("nucleist.launchers.visible_devices", lambda: ["0", "1"])
     assert main(given) == 0
     assert "about 25 min with jobs=2" in capsys.readouterr().out
     assert main([*given, "launcher=submitit"]) == 0
@@ -239,7 +239,7 @@ def test_any_folder_survives_as_an_override(text):
 
 def small_sweep(folder: Path, count: int) -> Sweep:
     runs = [SweepRun(i + 1, [], [f"seed={i}"], "name", f"{i:012}", 10) for i in range(count)]
-    return Sweep(folder, "title", "karyon train -m", runs)
+    return Sweep(folder, "title", "nucleist train -m", runs)
 
 
 def finish(sweep: Sweep, run: SweepRun) -> str:
@@ -311,13 +311,13 @@ def test_an_interrupt_ends_the_running_ones(number, tmp_path):
 
 def test_each_run_sees_one_device(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setenv("KARYON_RUN_DIR", "of another run")
+    monkeypatch.setenv("NUCLEIST_RUN_DIR", "of another run")
     sweep = small_sweep(tmp_path, 4)
     gpus = Local(sweep, jobs=4)
     gpus.devices = ["0", "3"]
     seen = [gpus.environment(place) for place in range(4)]
     assert [variables["CUDA_VISIBLE_DEVICES"] for variables in seen] == ["0", "3", "0", "3"]
-    assert all("KARYON_RUN_DIR" not in variables for variables in seen)
+    assert all("NUCLEIST_RUN_DIR" not in variables for variables in seen)
     cpus = Local(sweep, jobs=1000)
     cpus.devices = []
     assert cpus.environment(0)["OMP_NUM_THREADS"] == "1"
@@ -351,7 +351,7 @@ def test_an_interrupted_sweep_goes_on_and_tells_what_failed(tmp_path, capsys):
     assert said.out.splitlines()[-1] == str(folder)
     assert "failed: data.annotation_fraction=7" in said.err
     assert (
-        said.err.strip().splitlines()[-1].startswith("karyon: data.annotation_fraction=7")
+        said.err.strip().splitlines()[-1].startswith("nucleist: data.annotation_fraction=7")
     )  # of its log
     plan = json.loads((folder / "sweep.json").read_text())
     assert [run["status"] for run in plan["runs"]] == ["done", "failed"]
@@ -368,7 +368,7 @@ def test_a_sweep_does_not_start_beside_itself(tmp_path, capsys):
     """Another process holds the folder; a lock of our own would not stand in our way."""
     folder = tmp_path / "sweep"
     folder.mkdir()
-    code = "import sys, time, pathlib; from karyon.runs import holding\n"
+    code = "import sys, time, pathlib; from nucleist.runs import holding\n"
     code += "with holding(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     sweep = small_sweep(tmp_path, 1)
     other = Process([sys.executable, "-c", code, str(folder)], tmp_path / "log", dict(os.environ))
@@ -391,7 +391,7 @@ def test_a_file_in_the_place_of_the_logs_is_one_line(tmp_path, capsys):
     assert main(["train", "-m", *TINY, "seed=0,1", f"folder={folder}"]) == 2
     line = capsys.readouterr().err.splitlines()[-1]  # after the number of runs
     assert (
-        line.startswith("karyon: ")
+        line.startswith("nucleist: ")
         and f"{folder / 'logs'}: cannot make this folder" in line
         and "folder=DIR" in line
     )
@@ -419,13 +419,13 @@ def test_limits_that_cut_are_told_at_the_end(tmp_path, capsys):
     sweep.runs[2].status = FAILED
     tell_capped(sweep)
     assert capsys.readouterr().err.splitlines() == [
-        "karyon: warning: a limit cut what was found: seed=0: a=1 in 3 images, b=4 in 1 images"
+        "nucleist: warning: a limit cut what was found: seed=0: a=1 in 3 images, b=4 in 1 images"
     ]
 
 
 def test_submitit_is_an_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(UserError, match=r"pip install 'karyon\[slurm\]'"):
+    with pytest.raises(UserError, match=r"pip install 'nucleist\[slurm\]'"):
         Submitit(small_sweep(tmp_path, 1))
 
 
@@ -441,7 +441,7 @@ def test_jobs_go_through_the_queue(cluster, monkeypatch):
     def command(sweep, run):
         return [sys.executable, "-c", finish(sweep, run) + f"raise SystemExit({run.number - 1})"]
 
-    monkeypatch.setattr("karyon.launchers.command_of", command)
+    monkeypatch.setattr("nucleist.launchers.command_of", command)
     work(cluster.sweep, cluster.start, cluster.jobs)
     assert [run.status for run in cluster.sweep.runs] == [DONE, FAILED]
 
@@ -499,7 +499,7 @@ def test_a_closed_terminal_leaves_the_queue_alone(cluster, monkeypatch):
         code = "import time; print('up', flush=True); time.sleep(1.5);" + finish(sweep, run)
         return [sys.executable, "-c", code]
 
-    monkeypatch.setattr("karyon.launchers.command_of", command)
+    monkeypatch.setattr("nucleist.launchers.command_of", command)
     jobs, start = [], cluster.start
     cluster.start = lambda run, place: jobs.append(start(run, place)) or jobs[-1]
     hang_up(sweep, cluster, lambda: all("up" in tail(sweep.log(run)) for run in sweep.runs))
@@ -557,7 +557,7 @@ def test_what_is_in_the_queue_is_not_submitted_twice(tmp_path, monkeypatch):
 def test_the_command_of_a_run_repeats_its_configuration(tmp_path):
     sweep = small_sweep(tmp_path / "it's", 1)
     command = command_of(sweep, sweep.runs[0])
-    assert command[1:4] == ["-m", "karyon", "train"]
+    assert command[1:4] == ["-m", "nucleist", "train"]
     assert compose("train", command[4:]).runs == str(sweep.folder)
     assert compose("train", command[4:]).resume == "auto"
 

@@ -11,14 +11,14 @@ from omegaconf import OmegaConf
 from PIL import Image
 from runs_support import SMALL, data_root
 
-import karyon.conf
-from karyon.cli.config import compose
-from karyon.cli.main import main
-from karyon.data import read_manifest
-from karyon.export import read_label_tiff
-from karyon.runs import new_run_folder
+import nucleist.conf
+from nucleist.cli.config import compose
+from nucleist.cli.main import main
+from nucleist.data import read_manifest
+from nucleist.export import read_label_tiff
+from nucleist.runs import new_run_folder
 
-CONF = Path(next(iter(karyon.conf.__path__)))
+CONF = Path(next(iter(nucleist.conf.__path__)))
 SHAPE = ["model=canonical_shape"]
 EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
 MASK_RCNNS = sorted(p.stem for p in (CONF / "preset").glob("*.yaml") if p.stem != "none")
@@ -265,4 +265,4 @@ def test_images_of_ones_own_without_labels_are_told(
     small = [option for option in SMALL if "source" not in option]
     train(tmp_path, "data=folder", f"data.source.root={root}", small=small)
     told = capsys.readouterr().err
-    assert "d.png: image without labels, and 1 more; karyon data check lists them" in told
+    assert "d.png: image without labels, and 1 more; nucleist data check lists them" in told

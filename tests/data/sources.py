@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from karyon.data.module import NucleiData
-from karyon.data.synthetic import Synthetic
-from karyon.data.transforms import Augment
-from karyon.ops.normalize import Percentile
-from karyon.types import Record
+from nucleist.data.module import NucleiData
+from nucleist.data.synthetic import Synthetic
+from nucleist.data.transforms import Augment
+from nucleist.ops.normalize import Percentile
+from nucleist.types import Record
 
 
 class InMemory:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karyon.data.annotation import (
+from nucleist.data.annotation import (
     Annotation,
     Window,
     crop_window,
@@ -21,7 +21,7 @@ from karyon.data.annotation import (
     read_manifest,
     write_manifest,
 )
-from karyon.types import Record, UserError
+from nucleist.types import Record, UserError
 
 
 def grid_record(image_id="img", side=40):
@@ -69,7 +69,7 @@ def test_order_depends_on_seed_and_image_only():
 def test_same_choice_in_another_process():
     # PYTHONHASHSEED changes hash(), on which the choice must not depend.
     code = (
-        "from karyon.data.annotation import *;"
+        "from nucleist.data.annotation import *;"
         "print(keep_fraction(range(1, 30), 0.3, 4, 'x'), list(crop_window((60, 80), 0.25, 4, 'x')))"
     )
     told = subprocess.run(
@@ -219,12 +219,12 @@ def test_manifest_of_other_data_is_told(tmp_path):
         "[" * 100_000,
         "[]",
         '{"images": {}}',
-        json.dumps({"format": "karyon-annotation-1", "images": {"a": {"ids": [0]}}}),
-        json.dumps({"format": "karyon-annotation-1", "images": {"a": {"ids": [True]}}}),
-        json.dumps({"format": "karyon-annotation-1", "images": {"a": {"window": [5, 0, 5, 9]}}}),
-        json.dumps({"format": "karyon-annotation-1", "images": {"a": {"window": [0, 0, 9]}}}),
-        json.dumps({"format": "karyon-annotation-1", "images": {"a": {}}}),
-        json.dumps({"format": "karyon-annotation-1", "images": {"a": [1]}}),
+        json.dumps({"format": "nucleist-annotation-1", "images": {"a": {"ids": [0]}}}),
+        json.dumps({"format": "nucleist-annotation-1", "images": {"a": {"ids": [True]}}}),
+        json.dumps({"format": "nucleist-annotation-1", "images": {"a": {"window": [5, 0, 5, 9]}}}),
+        json.dumps({"format": "nucleist-annotation-1", "images": {"a": {"window": [0, 0, 9]}}}),
+        json.dumps({"format": "nucleist-annotation-1", "images": {"a": {}}}),
+        json.dumps({"format": "nucleist-annotation-1", "images": {"a": [1]}}),
         "\udcff",
     ],
 )

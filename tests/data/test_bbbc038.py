@@ -7,8 +7,8 @@ import pytest
 from layouts import bbbc038, pack, png, png_header, rgb, squares
 from PIL import Image
 
-from karyon.data.bbbc038 import BBBC038
-from karyon.types import UserError
+from nucleist.data.bbbc038 import BBBC038
+from nucleist.types import UserError
 
 
 @pytest.fixture

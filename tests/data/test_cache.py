@@ -8,12 +8,12 @@ import layouts
 import numpy as np
 import pytest
 
-from karyon.data.bbbc038 import BBBC038
-from karyon.data.cache import InMemory, Prepared, settings_of
-from karyon.data.folder import Folder
-from karyon.data.synthetic import Synthetic
-from karyon.data.tnbc import TNBC
-from karyon.types import Record, UserError
+from nucleist.data.bbbc038 import BBBC038
+from nucleist.data.cache import InMemory, Prepared, settings_of
+from nucleist.data.folder import Folder
+from nucleist.data.synthetic import Synthetic
+from nucleist.data.tnbc import TNBC
+from nucleist.types import Record, UserError
 
 
 def same(one, other):

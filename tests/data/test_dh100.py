@@ -6,9 +6,9 @@ import pytest
 from layouts import SIZE, coco, dh100, pack, png, rgb, squares
 from pycocotools import mask as oracle
 
-from karyon.data.coco import decode_rle, encode_rle, label_map, load_coco
-from karyon.data.dh100 import DH100
-from karyon.types import UserError
+from nucleist.data.coco import decode_rle, encode_rle, label_map, load_coco
+from nucleist.data.dh100 import DH100
+from nucleist.types import UserError
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from karyon.data.downloads import PUBLISHED, download, instructions, published
-from karyon.types import UserError
+from nucleist.data.downloads import PUBLISHED, download, instructions, published
+from nucleist.types import UserError
 
 
 def archive(size=200_000):
@@ -143,7 +143,7 @@ def test_recorded_checksum_is_held_to(server, tmp_path):
 
 
 def test_ctrl_c_leaves_nothing_behind(server, tmp_path, monkeypatch):
-    from karyon.data import downloads
+    from nucleist.data import downloads
 
     def interrupt(self, count):
         raise KeyboardInterrupt

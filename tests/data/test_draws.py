@@ -7,10 +7,10 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from sources import drain, make_data, synthetic
 from torch import nn
 
-from karyon.data.module import Draws, free_workers
-from karyon.data.synthetic import Synthetic
-from karyon.data.transforms import flips, light, strong
-from karyon.types import UserError
+from nucleist.data.module import Draws, free_workers
+from nucleist.data.synthetic import Synthetic
+from nucleist.data.transforms import flips, light, strong
+from nucleist.types import UserError
 
 
 @pytest.mark.parametrize("augment", [light(crop=32), strong(crop=32)])

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from layouts import pack
 
-from karyon.data.files import FileTree
-from karyon.types import UserError
+from nucleist.data.files import FileTree
+from nucleist.types import UserError
 
 
 @pytest.fixture

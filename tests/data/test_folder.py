@@ -12,9 +12,9 @@ from layouts import SIZE, pack, png, png_header, rgb, squares
 from PIL import Image
 from roifile import ImagejRoi
 
-from karyon.data.folder import Folder
-from karyon.data.pairing import pair, split_of
-from karyon.types import UserError
+from nucleist.data.folder import Folder
+from nucleist.data.pairing import pair, split_of
+from nucleist.types import UserError
 
 
 def tif(path, pixels):

@@ -9,8 +9,8 @@ import pytest
 from roifile import ROI_OPTIONS, ROI_TYPE, ImagejRoi
 from scipy.interpolate import CubicSpline
 
-from karyon.data.imagej import read_outlines, read_rois, spline_outline
-from karyon.types import UserError
+from nucleist.data.imagej import read_outlines, read_rois, spline_outline
+from nucleist.types import UserError
 
 
 def roi(points, kind=ROI_TYPE.POLYGON, name="", options=None):

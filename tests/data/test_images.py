@@ -9,8 +9,8 @@ import tifffile
 from layouts import png_header, rgb, squares
 from PIL import Image
 
-from karyon.data.compose import Shape, compose, crop, fill
-from karyon.data.images import (
+from nucleist.data.compose import Shape, compose, crop, fill
+from nucleist.data.images import (
     check_instances,
     image_size,
     read_image,
@@ -18,7 +18,7 @@ from karyon.data.images import (
     read_mask,
     write_label_map,
 )
-from karyon.types import UserError
+from nucleist.types import UserError
 
 GRAY8 = np.arange(30, dtype=np.uint8).reshape(5, 6) * 8
 GRAY16 = GRAY8.astype(np.uint16) * 250 + 7

@@ -6,10 +6,10 @@ import pytest
 import tifffile
 from layouts import KUMAR_IDS, OUTLINES, aperio, box, kumar, pack, rgb, squares
 
-from karyon.data import kumar as module
-from karyon.data.aperio import read_aperio
-from karyon.data.kumar import Kumar, organ
-from karyon.types import UserError
+from nucleist.data import kumar as module
+from nucleist.data.aperio import read_aperio
+from nucleist.data.kumar import Kumar, organ
+from nucleist.types import UserError
 
 ENTITIES = '<!DOCTYPE a [<!ENTITY b "bb">]><Annotations>&b;</Annotations>'
 

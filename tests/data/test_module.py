@@ -7,11 +7,11 @@ import pytest
 import torch
 from sources import InMemory, grid, make_data, synthetic
 
-from karyon.data.annotation import crop_window, keep_exemplars, keep_fraction
-from karyon.data.targets import to_target
-from karyon.data.transforms import light, strong
-from karyon.ops.normalize import FullRange, Percentile
-from karyon.types import UserError
+from nucleist.data.annotation import crop_window, keep_exemplars, keep_fraction
+from nucleist.data.targets import to_target
+from nucleist.data.transforms import light, strong
+from nucleist.ops.normalize import FullRange, Percentile
+from nucleist.types import UserError
 
 LARGE_IDS = (300, 70_000, 2**24 - 1)
 

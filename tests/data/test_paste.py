@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from karyon.data.annotation import Annotation
-from karyon.data.module import PartialSet
-from karyon.data.paste import exemplars, paste
-from karyon.data.synthetic import Synthetic
-from karyon.data.transforms import light
-from karyon.ops.normalize import FullRange
+from nucleist.data.annotation import Annotation
+from nucleist.data.module import PartialSet
+from nucleist.data.paste import exemplars, paste
+from nucleist.data.synthetic import Synthetic
+from nucleist.data.transforms import light
+from nucleist.ops.normalize import FullRange
 
 
 def drawn() -> tuple[np.ndarray, np.ndarray]:

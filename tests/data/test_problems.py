@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from karyon.data.problems import ALIKE, examine, fingerprint
-from karyon.data.synthetic import Synthetic
-from karyon.types import Record
+from nucleist.data.problems import ALIKE, examine, fingerprint
+from nucleist.data.synthetic import Synthetic
+from nucleist.types import Record
 
 
 class Given:

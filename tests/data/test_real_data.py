@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from karyon.data.bbbc038 import BBBC038
-from karyon.data.kumar import Kumar
+from nucleist.data.bbbc038 import BBBC038
+from nucleist.data.kumar import Kumar
 
-ROOT = Path(os.environ.get("KARYON_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
+ROOT = Path(os.environ.get("NUCLEIST_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
 
 
 def place(name: str) -> str:
     if not (ROOT / name).exists():
-        pytest.skip(f"{name} is not in {ROOT}; set KARYON_DATA to the folder that holds it")
+        pytest.skip(f"{name} is not in {ROOT}; set NUCLEIST_DATA to the folder that holds it")
     return str(ROOT / name)
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from karyon.data.blobs import cover, line, split
-from karyon.data.synthetic import Synthetic
-from karyon.types import UserError
+from nucleist.data.blobs import cover, line, split
+from nucleist.data.synthetic import Synthetic
+from nucleist.types import UserError
 
 SMALL = {"size": (64, 64), "radius": (5, 7), "count": (4, 8)}
 CLEAN = {

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sources import InMemory, grid, make_data
 
-from karyon.data import Prepared, Tiles, tiles
-from karyon.data.transforms import light
-from karyon.ops.normalize import FullRange
-from karyon.types import Record, UserError
+from nucleist.data import Prepared, Tiles, tiles
+from nucleist.data.transforms import light
+from nucleist.ops.normalize import FullRange
+from nucleist.types import Record, UserError
 
 SHARES = {"train": 0.5, "val": 0.25, "test": 0.25}
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from layouts import kumar, pack, png, rgb, squares, tnbc
 
-from karyon.data.tnbc import TNBC
-from karyon.types import UserError
+from nucleist.data.tnbc import TNBC
+from nucleist.types import UserError
 
 BREAST = [
     f"TCGA-{patient}-01Z-00-DX1"

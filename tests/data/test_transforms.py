@@ -4,8 +4,8 @@ import albumentations as A
 import numpy as np
 import pytest
 
-from karyon.data.transforms import Augment, check_hidden, flips, light, strong
-from karyon.types import UserError
+from nucleist.data.transforms import Augment, check_hidden, flips, light, strong
+from nucleist.types import UserError
 
 BIG = (300, 70_000, 2**24 - 1)
 """Ids beyond 8 and 16 bits; the last is the largest odd one that float32 holds."""

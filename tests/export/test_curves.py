@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from karyon.export import curves
-from karyon.export.curves import (
+from nucleist.export import curves
+from nucleist.export.curves import (
     curves_figure,
     save_curves,
     save_threshold_curves,
@@ -18,7 +18,7 @@ from karyon.export.curves import (
     summarise,
     threshold_figure,
 )
-from karyon.types import UserError
+from nucleist.types import UserError
 
 RUNS = {
     "PA": [[(0, 0.0), (50, 0.4), (100, 0.6)], [(0, 0.2), (50, 0.4), (100, 0.5)]],

@@ -7,9 +7,9 @@ import pytest
 import tifffile
 import torch
 
-from karyon.atomic import replacing
-from karyon.export.label_tiff import read_label_tiff, write_label_tiff
-from karyon.types import UserError
+from nucleist.atomic import replacing
+from nucleist.export.label_tiff import read_label_tiff, write_label_tiff
+from nucleist.types import UserError
 
 
 @pytest.mark.parametrize(

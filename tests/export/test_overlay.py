@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from karyon.export import overlay
-from karyon.export.overlay import (
+from nucleist.export import overlay
+from nucleist.export.overlay import (
     LabelledImage,
     contact_sheet,
     draw_contours,
@@ -17,7 +17,7 @@ from karyon.export.overlay import (
     save_overlays,
     to_display,
 )
-from karyon.types import UserError
+from nucleist.types import UserError
 
 TRUTH, PREDICTION = overlay.CONTOURS["truth"], overlay.CONTOURS["prediction"]
 GRAY = overlay.GRAY_ON_DARK

@@ -6,11 +6,11 @@ import importlib
 import pytest
 import torch
 
-import karyon.metrics
-from karyon.metrics import InstanceScores, PairScores, instance_metrics, per_image_scores
-from karyon.metrics.cards import FIELDS, card_of
+import nucleist.metrics
+from nucleist.metrics import InstanceScores, PairScores, instance_metrics, per_image_scores
+from nucleist.metrics.cards import FIELDS, card_of
 
-cards = importlib.import_module("karyon.metrics.cards")
+cards = importlib.import_module("nucleist.metrics.cards")
 EMPTY = torch.zeros(4, 4, dtype=torch.int32)
 NOTHING = {"label_map": EMPTY, "scores": torch.zeros(0), "boxes": torch.zeros(0, 4)}
 
@@ -44,13 +44,13 @@ def test_a_card_says_everything_in_plain_text(card):
     for text in (card.title, card.formula, card.notes, *card.fields.values()):
         assert not set(text) & set("\\`"), text
         assert "math" not in text and "  " not in text
-    assert card.function.rpartition(".")[2] in karyon.metrics.__all__
+    assert card.function.rpartition(".")[2] in nucleist.metrics.__all__
 
 
 def test_a_card_is_what_the_docstring_says():
     card = card_of("val/aji_per_image")
     assert card.names == ("aji",)
-    assert card.function == "karyon.metrics.functional.aggregated_jaccard_index"
+    assert card.function == "nucleist.metrics.functional.aggregated_jaccard_index"
     assert card.formula == (
         "AJI = (sum_j |G_j and S_*(j)|) / (sum_j |G_j or S_*(j)| + sum_(k in U) |S_k|)"
     )

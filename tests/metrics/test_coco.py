@@ -9,11 +9,11 @@ import oracles
 import pytest
 import torch
 
-from karyon.metrics import CocoAveragePrecision, coco
-from karyon.ops.labels import boxes_of, relabel
-from karyon.types import UserError
+from nucleist.metrics import CocoAveragePrecision, coco
+from nucleist.ops.labels import boxes_of, relabel
+from nucleist.types import UserError
 
-pycocotools = pytest.importorskip("pycocotools.cocoeval", reason="needs karyon[dev]")
+pycocotools = pytest.importorskip("pycocotools.cocoeval", reason="needs nucleist[dev]")
 NAMES = ("ap", "ap50", "ap75")
 
 
@@ -87,7 +87,7 @@ def scores_of(images):
 class TestWithTheBackend:
     @pytest.fixture(autouse=True)
     def _backend(self):
-        pytest.importorskip("faster_coco_eval", reason="needs karyon[coco]")
+        pytest.importorskip("faster_coco_eval", reason="needs nucleist[coco]")
 
     @pytest.mark.parametrize("kind", ["segm", "bbox"])
     def test_equals_pycocotools(self, kind):
@@ -165,7 +165,7 @@ def test_a_missing_backend_names_the_extra(monkeypatch):
         return real(name, *rest, **options)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(UserError, match=r"karyon\[coco\]"):
+    with pytest.raises(UserError, match=r"nucleist\[coco\]"):
         CocoAveragePrecision()
 
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from karyon.metrics import functional
-from karyon.metrics.counts import TENTHS, count
-from karyon.metrics.functional import (
+from nucleist.metrics import functional
+from nucleist.metrics.counts import TENTHS, count
+from nucleist.metrics.functional import (
     aggregated_jaccard_index,
     mean_average_precision,
     mean_f1,
@@ -23,9 +23,9 @@ from karyon.metrics.functional import (
     pixel_overlap,
     precision_recall,
 )
-from karyon.ops.contingency import contingency, count_matches
+from nucleist.ops.contingency import contingency, count_matches
 
-table_module = importlib.import_module("karyon.ops.contingency")
+table_module = importlib.import_module("nucleist.ops.contingency")
 
 SCORES = {
     "map": mean_average_precision,

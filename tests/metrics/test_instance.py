@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.multiprocessing
 
-from karyon.metrics import (
+from nucleist.metrics import (
     F1,
     AggregatedJaccardIndex,
     ForegroundOverlap,
@@ -26,7 +26,7 @@ from karyon.metrics import (
     instance_metrics,
     per_image_scores,
 )
-from karyon.ops.contingency import contingency
+from nucleist.ops.contingency import contingency
 
 NAMES = (
     *("map", "aji", "ncs", "precision", "recall", "pq"),
@@ -36,7 +36,7 @@ THRESHOLDS = (0.0, 0.3, 0.5, 0.9)
 
 
 def prediction(label_map, scores):
-    """A `karyon.types.Prediction` of these detections."""
+    """A `nucleist.types.Prediction` of these detections."""
     n = len(scores)
     return {
         "boxes": torch.zeros(n, 4),

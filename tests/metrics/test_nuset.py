@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 
-from karyon.metrics import (
+from nucleist.metrics import (
     PairScores,
     detection_errors,
     missed_and_spurious,
@@ -22,7 +22,7 @@ from karyon.metrics import (
     pixel_classes,
     touching_separated,
 )
-from karyon.metrics.nuset_counts import DetectionErrors, NusetCounts, count_nuset
+from nucleist.metrics.nuset_counts import DetectionErrors, NusetCounts, count_nuset
 
 SMALL_MAPS = arrays(np.int32, (2, 5, 6), elements=st.integers(0, 4))
 EXACT = settings(max_examples=80, deadline=None)

@@ -1,4 +1,4 @@
-"""Cellpose and StarDist, where their definitions agree with ours: `pip install karyon[oracles]`.
+"""Cellpose and StarDist, where their definitions agree with ours: `pip install nucleist[oracles]`.
 
 Both match at IoU >= t in floating point, so they are asked here at t minus or plus a hair, which
 separates exact ties cleanly: below t is our `inclusive=True`, above t is our strict default.
@@ -10,7 +10,7 @@ import numpy as np
 import oracles
 import pytest
 
-from karyon.metrics.functional import (
+from nucleist.metrics.functional import (
     IOU_THRESHOLDS,
     aggregated_jaccard_index,
     mean_average_precision,
@@ -37,14 +37,14 @@ PAIRS = [maps(seed) for seed in range(20)]
 def cellpose():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of their imports
-        return pytest.importorskip("cellpose.metrics", reason="needs karyon[oracles]")
+        return pytest.importorskip("cellpose.metrics", reason="needs nucleist[oracles]")
 
 
 @pytest.fixture(scope="module")
 def stardist():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return pytest.importorskip("stardist.matching", reason="needs karyon[oracles]")
+        return pytest.importorskip("stardist.matching", reason="needs nucleist[oracles]")
 
 
 @pytest.mark.parametrize("inclusive", [False, True])

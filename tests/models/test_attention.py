@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from karyon.models.attention import AttendedLevels, DecomposedAttention
+from nucleist.models.attention import AttendedLevels, DecomposedAttention
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from karyon.data import NucleiData, Synthetic, light
-from karyon.models import canonical_shape, resnet_body
-from karyon.ops.normalize import FullRange
-from karyon.types import UserError
+from nucleist.data import NucleiData, Synthetic, light
+from nucleist.models import canonical_shape, resnet_body
+from nucleist.ops.normalize import FullRange
+from nucleist.types import UserError
 
 LOSSES = {"loss_bce", "loss_dice", "loss_count"}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
-from karyon.ops.labels import at_threshold
+from nucleist.ops.labels import at_threshold
 
 
 def proposals_of(net, size, share, caps_area):

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torchvision.models.detection._utils import BoxCoder
 
-from karyon.models.center_head import CenterHead
-from karyon.ops.centers import center_target
+from nucleist.models.center_head import CenterHead
+from nucleist.ops.centers import center_target
 
 CODER = BoxCoder((10.0, 10.0, 5.0, 5.0))
 CELLS = (16, 16)

@@ -11,14 +11,14 @@ from runs_support import SMALL
 from torch import nn
 from torchvision.models import resnet18
 
-from karyon.cli.main import main
-from karyon.data.targets import to_binary, to_target, to_tensor
-from karyon.models import deeplabv3, resnet_body
-from karyon.models.deeplabv3 import foreground, smooth_dice
-from karyon.models.norms import SingleBatchNorm
-from karyon.models.semantic import Wanted, to_prediction
-from karyon.ops.labels import at_threshold
-from karyon.types import UserError
+from nucleist.cli.main import main
+from nucleist.data.targets import to_binary, to_target, to_tensor
+from nucleist.models import deeplabv3, resnet_body
+from nucleist.models.deeplabv3 import foreground, smooth_dice
+from nucleist.models.norms import SingleBatchNorm
+from nucleist.models.semantic import Wanted, to_prediction
+from nucleist.ops.labels import at_threshold
+from nucleist.types import UserError
 
 FEW = [option for option in SMALL if not option.startswith("model.")]
 

@@ -18,15 +18,15 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.ops import FrozenBatchNorm2d
 
-from karyon.models.detectron import (
+from nucleist.models.detectron import (
     blob_to_key,
     convert_blobs,
     load_detectron,
     read_blobs,
     rescale_rpn_deltas,
 )
-from karyon.models.weights import load_weights
-from karyon.types import UserError
+from nucleist.models.weights import load_weights
+from nucleist.types import UserError
 
 ANCHORS = (((8,), (16,), (32,), (64,), (128,)), ((0.5, 1.0, 2.0),) * 5)
 PREDICTORS = ("roi_heads.box_predictor.", "roi_heads.mask_predictor.mask_fcn_logits.")

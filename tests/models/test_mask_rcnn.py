@@ -13,9 +13,9 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
 
-from karyon.models import compact_fpn, mask_rcnn, mask_rcnn_pa, resnet_fpn
-from karyon.models.backbones import CompactBody
-from karyon.types import UserError
+from nucleist.models import compact_fpn, mask_rcnn, mask_rcnn_pa, resnet_fpn
+from nucleist.models.backbones import CompactBody
+from nucleist.types import UserError
 
 NOTHING_FOUND = {"threshold": 1.0}
 ADDED = ("attention", "center_head")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from karyon.models.semantic import MapNet, mean_in, reflected, stack, stack_wanted, to_prediction
-from karyon.ops.labels import at_threshold
+from nucleist.models.semantic import MapNet, mean_in, reflected, stack, stack_wanted, to_prediction
+from nucleist.ops.labels import at_threshold
 
 
 @pytest.mark.parametrize(

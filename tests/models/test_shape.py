@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from karyon.models import canonical_shape
-from karyon.models.shape import ShapeMLP, Slots, combine, decode, lattice, log_likelihood
-from karyon.models.slot_masks import parameters, slot_masks
+from nucleist.models import canonical_shape
+from nucleist.models.shape import ShapeMLP, Slots, combine, decode, lattice, log_likelihood
+from nucleist.models.slot_masks import parameters, slot_masks
 
 
 class NoBody(nn.Module):
@@ -112,7 +112,7 @@ def test_slices_of_the_first_pass_change_nothing(monkeypatch):
     shape, slots = ShapeMLP(), some_slots(13)
     x, y = lattice((64, 64), 4, torch.device("cpu"))
     whole = combine(shape, slots, x, y)
-    monkeypatch.setattr("karyon.models.shape.POINTS_AT_ONCE", {"cpu": 3 * len(x)})
+    monkeypatch.setattr("nucleist.models.shape.POINTS_AT_ONCE", {"cpu": 3 * len(x)})
     torch.testing.assert_close(combine(shape, slots, x, y), whole, rtol=0, atol=1e-6)
 
 

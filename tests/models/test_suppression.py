@@ -9,7 +9,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import box_iou
 
-from karyon.types import IGNORE
+from nucleist.types import IGNORE
 
 
 @pytest.fixture

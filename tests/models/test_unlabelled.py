@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from karyon.models.unlabelled import label_frequency
-from karyon.types import UserError
+from nucleist.models.unlabelled import label_frequency
+from nucleist.types import UserError
 
 CERTAIN = 30.0
 """Logit of a net that calls everything a nucleus."""
@@ -47,7 +47,7 @@ def at_frequency(make_net, monkeypatch):
 
     def make(frequency):
         for module in ("partial_rpn", "partial_roi"):
-            name = f"karyon.models.{module}.label_frequency"
+            name = f"nucleist.models.{module}.label_frequency"
             monkeypatch.setattr(name, lambda *_: frequency)
         return make_net(pa=True, missed_ratio=0.2).train()
 

@@ -20,8 +20,8 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.ops import FrozenBatchNorm2d
 
-from karyon.models.weights import LoadReport, load_weights
-from karyon.types import UserError
+from nucleist.models.weights import LoadReport, load_weights
+from nucleist.types import UserError
 
 
 def make_net(body=None, classes=2, ratios=3, eps=0.0, seed=0):

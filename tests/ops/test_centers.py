@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from karyon.ops.centers import CenterTarget, cell_anchors, center_target, peaks
-from karyon.ops.labels import boxes_of
+from nucleist.ops.centers import CenterTarget, cell_anchors, center_target, peaks
+from nucleist.ops.labels import boxes_of
 
 
 def targets_by_loops(boxes, label_map, size, overlap, stride=4, share=0.3):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from karyon.ops.distances import METRICS, distance_map, edge_distance
-from karyon.types import UserError
+from nucleist.ops.distances import METRICS, distance_map, edge_distance
+from nucleist.types import UserError
 
 
 def by_search(labels, metric):

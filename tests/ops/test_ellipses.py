@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from karyon.ops.ellipses import affine_maps, ellipses, half_extent
+from nucleist.ops.ellipses import affine_maps, ellipses, half_extent
 
 
 def test_a_stretched_circle_by_hand():

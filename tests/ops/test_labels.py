@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.ops import masks_to_boxes
 
-from karyon.ops.labels import at_threshold, boxes_of, keep_ids, relabel
+from nucleist.ops.labels import at_threshold, boxes_of, keep_ids, relabel
 
 BIG = 2**24 - 1
 """An id beyond 8 and 16 bits, the largest odd one that float32 still holds."""

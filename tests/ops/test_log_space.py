@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from karyon.ops.log_space import LOG_MAX, log1mexp, log_bce, scaled_logit, smooth_dice
+from nucleist.ops.log_space import LOG_MAX, log1mexp, log_bce, scaled_logit, smooth_dice
 
 
 def exact(a):

@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 from torchvision.models.detection.roi_heads import paste_masks_in_image, project_masks_on_boxes
 
-from karyon.ops.masks import mask_targets, paste_label_map
+from nucleist.ops.masks import mask_targets, paste_label_map
 
 SHAPE = (53, 71)
 STRUCTURES = {

@@ -6,9 +6,9 @@ from torchvision.models.detection._utils import Matcher
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 
-from karyon.models.rpn import GridAnchors
-from karyon.ops import matching
-from karyon.ops.matching import OverlapMatcher, grid_overlaps, matching_overlaps, overlaps
+from nucleist.models.rpn import GridAnchors
+from nucleist.ops import matching
+from nucleist.ops.matching import OverlapMatcher, grid_overlaps, matching_overlaps, overlaps
 
 STRIDES = (4, 8, 16)
 

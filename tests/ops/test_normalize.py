@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from karyon.ops.normalize import FullRange, Percentile
+from nucleist.ops.normalize import FullRange, Percentile
 
 
 def ramp(dtype, top):

@@ -7,8 +7,8 @@ from skimage.draw import disk
 from skimage.measure import label as components
 from skimage.morphology import h_minima
 
-from karyon.ops.distances import distance_map
-from karyon.ops.watershed import (
+from nucleist.ops.distances import distance_map
+from nucleist.ops.watershed import (
     fill_basins,
     markers_of,
     split_distances,
@@ -16,7 +16,7 @@ from karyon.ops.watershed import (
     touching,
     without_small,
 )
-from karyon.types import UserError
+from nucleist.types import UserError
 
 
 def ridge(heights, width=3):

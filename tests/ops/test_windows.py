@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from karyon.ops.painting import paint
-from karyon.ops.windows import cells, counted, runs
+from nucleist.ops.painting import paint
+from nucleist.ops.windows import cells, counted, runs
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,5 +1,0 @@
-"""Finished runs as tables, curves and pictures in the layout of the papers."""
-
-from karyon.report.build import write_report
-
-__all__ = ["write_report"]

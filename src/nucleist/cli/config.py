@@ -1,0 +1,216 @@
+"""Compose a configuration by Hydra, and say in one line what is wrong with it."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import hydra
+import torch
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    InstantiationException,
+    OverrideParseException,
+)
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from nucleist.types import UserError
+
+
+def gpu_precision() -> str:
+    """Lightning's name of bfloat16 autocast if the GPU here has it, else of float32."""
+    has = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if has else "32-true"
+
+
+_COMPOSITION = (
+    *(ConfigCompositionException, OmegaConfBaseException, HydraException),
+    *(ValueError, AttributeError, AssertionError),  # of Hydra, for instance for model=null
+)
+
+OmegaConf.register_new_resolver("gpu_precision", gpu_precision, replace=True)
+
+
+def compose(name: str, overrides: Sequence[str]) -> DictConfig:
+    """Compose `conf/<name>.yaml` with `key=value` and `group=choice` overrides.
+
+    Raises:
+        UserError: For an unknown key, group or choice, with the nearest that exists; for Hydra's
+            own keys, which have no effect here.
+    """
+    for word in overrides:
+        if word.lstrip("+~").startswith(("hydra.", "hydra/")):
+            raise UserError(
+                f"{word!r}: nucleist has its own run folders; use runs=, name=, folder=, launcher="
+            )
+    with hydra.initialize_config_module("nucleist.conf", version_base="1.3"):
+        try:
+            config = hydra.compose(name, list(overrides))
+            default = _default(name, *_of_groups(overrides))
+        except OverrideParseException as error:
+            raise UserError(
+                f"{error.override!r} is not an override; write key=value or group=choice, "
+                "quoting what the shell would change"
+            ) from error
+        except _COMPOSITION as error:
+            raise UserError(_explain(name, overrides, error)) from error
+    _check_types(config, default, overrides)
+    return config
+
+
+def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
+    text = str(error)
+    missing = re.search(r"Could not find '([\w./-]+)'", text)
+    if missing:
+        group, _, choice = missing.group(1).rpartition("/")
+        there = _choices(group) or re.findall(r"^\t(\S+)", text, re.MULTILINE)
+        return f"there is no {group} {choice!r}; {_nearest(choice, there)}"
+    unused = re.search(r"Could not override '([\w./-]+)'", text)
+    if unused and _choices(unused.group(1)):  # a group, but not of this command
+        group = unused.group(1)
+        hint = "; it needs -m" if group in ("launcher", "sweep", "search") else ""
+        return f"{group}=... does not go with this command{hint}"
+    for override in sorted(overrides, key=len, reverse=True):  # the longest is the nearest
+        key = override.lstrip("+~").split("=")[0].split("@")[0]
+        if key and key in text:
+            if "Ambiguous value" in text:
+                return f"{override!r} is a list of values; nucleist train -m trains a run for each"
+            keys = [*_known_keys(name, overrides), *_groups()]
+            if key in keys:
+                return f"{override!r}: there is no key {key!r} with the model and groups chosen"
+            return f"{override!r}: there is no key {key!r}; {_nearest(key, keys)}"
+    for override in overrides:
+        group, _, choice = override.partition("=")
+        if choice == "null" and _choices(group):
+            choices = ", ".join(_choices(group))
+            return f"{override!r} is no choice; leave it out, or take one of {choices}"
+    return text.splitlines()[0]
+
+
+def _of_groups(overrides: Sequence[str]) -> list[str]:
+    """The overrides that choose of a group: `data=kumar`, not `data.workers=2`."""
+    pairs = [(override, *override.partition("=")[::2]) for override in overrides]
+    return [whole for whole, group, choice in pairs if choice in _choices(group)]
+
+
+def _known_keys(name: str, overrides: Sequence[str]) -> list[str]:
+    """The keys that there are with the groups chosen, or by default if those do not compose."""
+    try:
+        return _keys(_default(name, *_of_groups(overrides)))
+    except _COMPOSITION:
+        return _keys(_default(name))
+
+
+@lru_cache
+def _default(name: str, *groups: str) -> DictConfig:
+    """What these choices of groups stand for, to be read only."""
+    return hydra.compose(name, list(groups))
+
+
+def _check_types(config: DictConfig, default: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse words where a number or a yes or no stands by default.
+
+    Raises:
+        UserError: For the first such override.
+    """
+    keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    for key in (key for key in keys if not key.startswith("trainer.")):  # devices=auto
+        old, new = (_plain_value(node, key) for node in (default, config))
+        if old is None or new is None or isinstance(new, list | dict):
+            continue
+        if isinstance(old, bool) and new not in (True, False):  # 1 and 0 equal them
+            raise UserError(f"{key}={new} is neither true nor false; the default is {old}")
+        if isinstance(old, int | float) and not isinstance(old, bool) and not _is_number(new):
+            raise UserError(f"{key}={new} is not a number; the default is {old}")
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number, or text of one, as variables of the environment are."""
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return not isinstance(value, bool)
+
+
+def _plain_value(node: DictConfig, key: str) -> Any:
+    """What stands at a key, None where it is a reference or there is nothing."""
+    try:
+        found = OmegaConf.select(node, key, throw_on_resolution_failure=False)
+    except OmegaConfBaseException:
+        return None
+    return OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
+
+
+def _nearest(word: str, choices: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, choices, 1, 0.5)
+    rest = f"there is {', '.join(choices)}" if len(choices) < 30 else "see nucleist train --cfg"
+    return f"did you mean {close[0]!r}?" if close else rest
+
+
+def _groups() -> list[str]:
+    from hydra.core.global_hydra import GlobalHydra
+
+    loader = GlobalHydra.instance().config_loader()
+    return [g for g in loader.get_group_options("") if g != "hydra"]
+
+
+def _choices(group: str) -> list[str]:
+    from hydra.core.global_hydra import GlobalHydra
+
+    return GlobalHydra.instance().config_loader().get_group_options(group)
+
+
+def _keys(node: Any, prefix: str = "") -> list[str]:
+    if not isinstance(node, DictConfig):
+        return [prefix.rstrip(".")]
+    own = [prefix.rstrip(".")] if prefix else []
+    children = OmegaConf.to_container(node, resolve=False)
+    assert isinstance(children, dict)
+    return own + [k for key in children for k in _keys(node._get_node(key), f"{prefix}{key!s}.")]
+
+
+def build(node: Any, **extra: Any) -> Any:
+    """Instantiate a configuration node.
+
+    Raises:
+        UserError: As raised inside, or if an argument does not fit its constructor.
+    """
+    try:
+        return hydra.utils.instantiate(node, **extra)
+    except InstantiationException as error:
+        cause = _user_error(error)
+        if cause is not None:
+            raise cause from None
+        inner = error.__cause__ or error
+        key = re.search(r"full_key: (\S+)", str(error))
+        where = key.group(1) if key else "configuration"
+        raise UserError(f"{where}: {str(inner).splitlines()[0]}") from error
+    except MissingMandatoryValue as error:
+        name = str(error).splitlines()[0].rpartition(" ")[2]
+        raise UserError(f"{name} has no value; write {name}=VALUE") from error
+    except OmegaConfBaseException as error:
+        raise UserError(str(error).splitlines()[0]) from error
+
+
+def plain(node: Any) -> Any:
+    """A configuration as plain dicts, lists and numbers, all references resolved.
+
+    Raises:
+        UserError: As raised by what a reference stands for.
+    """
+    try:
+        return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    except OmegaConfBaseException as error:
+        raise _user_error(error) or UserError(str(error).splitlines()[0]) from error
+
+
+def _user_error(error: BaseException | None) -> UserError | None:
+    """The `UserError` that another exception was raised from, if any."""
+    while error is not None and not isinstance(error, UserError):
+        hidden = error.__suppress_context__
+        error = error.__cause__ or (None if hidden else error.__context__)
+    return error

@@ -1,0 +1,119 @@
+"""Convert a data set to plain files: images and 16-bit label PNGs, by split.
+
+`train/images/a.png` and `train/labels/a.png`: the layout that `nucleist.data.Folder` reads back,
+and that other tools understand. Images and ids of nuclei stay as they are.
+"""
+
+import shutil
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import tifffile
+
+from nucleist.atomic import replacing
+from nucleist.data.folder import Folder
+from nucleist.data.images import check_instances, write_label_map
+from nucleist.data.problems import Watch
+from nucleist.types import Record, Source, UserError
+
+SPLITS = ("train", "val", "test")
+
+
+def prepare(
+    source: Source, folder: str | Path, watch: Watch = lambda ids, title: ids
+) -> Mapping[str, int]:
+    """Write the images and labels of `train`, `val` and `test` into a new folder.
+
+    The folder appears when it is complete; if anything goes wrong nothing is left behind.
+
+    Args:
+        source: The data set.
+        folder: Must not exist yet, or be empty.
+        watch: Shows the progress.
+
+    Returns:
+        Number of images of each split that was written.
+
+    Raises:
+        UserError: If the folder is in use or cannot be written, or an image cannot be read.
+    """
+    folder = Path(folder).expanduser()
+    temporary = folder.absolute().parent / f".{folder.name}-{uuid.uuid4().hex}"
+    made = [parent for parent in temporary.parents if not parent.exists()]
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UserError(f"{folder}: is there already; choose another -o or remove it")
+        splits = {s: list(ids) for s, ids in source.splits().items() if s in SPLITS and ids}
+        temporary.mkdir(parents=True)
+        for split, ids in splits.items():
+            for image_id in watch(ids, split):
+                _write(source.read(image_id), temporary / split)
+        _check(temporary, folder, splits)
+        if folder.exists():
+            folder.rmdir()
+        temporary.rename(folder)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{folder}: cannot write ({reason}); choose another folder") from error
+    finally:
+        with suppress(OSError):
+            shutil.rmtree(temporary)
+        for parent in made:  # those that are empty, which is after a failure
+            with suppress(OSError):
+                parent.rmdir()
+    return {split: len(ids) for split, ids in splits.items()}
+
+
+def write_image(stem: Path, image: np.ndarray) -> Path:
+    """Write an image so that it is read back bit by bit.
+
+    Args:
+        stem: The file without extension: `.png` is added, for `float32` `.tif`.
+        image: `(H, W, 3)` `uint8`, `uint16` or `float32`; gray ones get one channel.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    if image.dtype == np.float32:
+        path = stem.with_name(stem.name + ".tif")
+        with replacing(path) as temporary:
+            tifffile.imwrite(temporary, image, photometric="rgb", compression="zlib")
+        return path
+    gray = bool((image == image[..., :1]).all())
+    pixels = np.ascontiguousarray(image[..., 0] if gray else image)
+    path = stem.with_name(stem.name + ".png")
+    with replacing(path) as temporary:
+        temporary.write_bytes(imagecodecs.png_encode(pixels, level=3))
+    return path
+
+
+def _write(record: Record, folder: Path) -> None:
+    write_image(folder / "images" / record.id, record.image)
+    labels, place = record.labels, folder / "labels"
+    try:
+        check_instances(labels, record.id)
+    except UserError:
+        # One nucleus in pieces looks like a binary mask: a folder of masks says what it is.
+        write_label_map(place / record.id / "1.png", np.where(labels > 0, 255, 0))
+        return
+    large = labels.max(initial=0) > np.iinfo(np.uint16).max
+    write_label_map(place / f"{record.id}{'.tif' if large else '.png'}", labels)
+
+
+def _check(written: Path, folder: Path, splits: Mapping[str, list[str]]) -> None:
+    """Refuse names that would not be found again, such as those of pictures of results."""
+    found = {(one.split, one.id) for one in Folder(written).pairing() if one.labels}
+    for split, ids in splits.items():
+        for image_id in ids:
+            if (split, image_id) not in found:
+                raise UserError(
+                    f"{folder}: the image {image_id!r} has a name by which data=folder would not "
+                    "find it; rename it"
+                )

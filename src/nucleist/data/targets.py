@@ -1,0 +1,45 @@
+"""What a net is shown in training: label maps as targets."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nucleist.ops.labels import boxes_of, relabel
+from nucleist.types import BinaryTarget, Target, one_of
+
+
+def to_tensor(image: np.ndarray) -> Tensor:
+    """`(H, W, 3)` `float32` array to a `(3, H, W)` tensor."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def to_target(labels: np.ndarray) -> Target:
+    """`(H, W)` `int32` label map with any ids to boxes, classes and a map numbered 1..N."""
+    label_map, ids = relabel(torch.from_numpy(np.ascontiguousarray(labels)))
+    return {
+        "boxes": boxes_of(label_map, len(ids)),
+        "labels": torch.ones(len(ids), dtype=torch.int64),
+        "label_map": label_map,
+    }
+
+
+def to_binary(labels: np.ndarray) -> BinaryTarget:
+    """`(H, W)` `int32` label map to foreground and count: the instances stay behind."""
+    count = len(np.unique(labels[labels > 0]))
+    return {
+        "mask": torch.from_numpy((labels > 0).astype(np.uint8)),
+        "count": torch.tensor(count, dtype=torch.int64),
+    }
+
+
+def supervised(name: str) -> Callable[[np.ndarray], Target] | Callable[[np.ndarray], BinaryTarget]:
+    """What turns label maps into targets for `data.supervision=instances` or `binary`.
+
+    Raises:
+        UserError: If the name is another.
+    """
+    kinds = {"instances": to_target, "binary": to_binary}
+    one_of("data.supervision", name, tuple(kinds))
+    return kinds[name]  # type: ignore[return-value]

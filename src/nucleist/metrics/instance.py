@@ -1,0 +1,287 @@
+"""The scores of `nucleist.metrics.functional` over a data set, at several score thresholds at once.
+
+Every class has the same sum states (the way of torchmetrics' `PanopticQuality`), so a
+`MetricCollection` updates one and lends its states to the others, and processes agree by adding.
+Each score comes twice: `<name>_pooled` adds the counts of all images, then divides, so a crowded
+image weighs more; `<name>_per_image` is the mean of the images' own scores. The IEEE Access paper
+(2019) pools its own AJI but cites per-image means of others, so both are needed to compare.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric, MetricCollection
+
+from nucleist.metrics.counts import (
+    IOU_THRESHOLDS,
+    SCORES,
+    TENTHS,
+    AjiMatching,
+    Counts,
+    LabelMap,
+    count,
+)
+from nucleist.ops.contingency import contingency
+from nucleist.types import Prediction
+
+
+class InstanceScores(Metric):
+    """States and update shared by all scores; a subclass says in `compute` which it returns.
+
+    A detection counts at a score threshold if its score is greater and it has a pixel in the
+    label map. The overlaps are counted once for each image: at a higher threshold the label map
+    is the same with detections erased.
+
+    Results are `(thresholds,)`; torchmetrics makes a scalar of a result with one entry, so with
+    one threshold they can be logged as they are.
+
+    Attributes:
+        score_thresholds: The thresholds, in the order of the results' entries.
+    """
+
+    is_differentiable: bool = False
+    higher_is_better: bool = True
+    full_state_update: bool = False
+
+    matched: Tensor
+    n_true: Tensor
+    n_pred: Tensor
+    matched_iou: Tensor
+    aji_intersection: Tensor
+    aji_union: Tensor
+    covered: Tensor
+    true_area: Tensor
+    pred_area: Tensor
+    both_area: Tensor
+    matched_tenths: Tensor
+    score_sums: Tensor
+    images: Tensor
+
+    def __init__(
+        self,
+        score_thresholds: Sequence[float] = (0.5,),
+        *,
+        inclusive: bool = False,
+        aji_matching: AjiMatching = "greedy",
+    ) -> None:
+        """Set up empty sums.
+
+        Args:
+            score_thresholds: Least scores of a detection, in [0, 1], at least one.
+            inclusive: Match nuclei at IoU >= t rather than > t (PQ stays at > 1/2, the mean F1 at
+                >= t).
+            aji_matching: How AJI pairs nuclei, see `aggregated_jaccard_index`.
+
+        Raises:
+            ValueError: If a threshold is outside [0, 1] or there is none.
+        """
+        super().__init__()
+        if len(score_thresholds) == 0 or not all(0 <= t <= 1 for t in score_thresholds):
+            raise ValueError(
+                f"Expected `score_thresholds` in [0, 1], but got {list(score_thresholds)}"
+            )
+        self.score_thresholds = tuple(float(t) for t in score_thresholds)
+        self.inclusive = inclusive
+        self.aji_matching: AjiMatching = aji_matching
+        size = len(self.score_thresholds)
+        for name in Counts._fields:
+            dtype = torch.double if name in ("matched_iou", "covered") else torch.long
+            wide = {"matched": len(IOU_THRESHOLDS), "matched_tenths": len(TENTHS)}
+            shape = (size, wide[name]) if name in wide else (size,)
+            self.add_state(name, torch.zeros(shape, dtype=dtype), dist_reduce_fx="sum")
+        sums = torch.zeros(size, len(SCORES), dtype=torch.double)
+        self.add_state("score_sums", sums, dist_reduce_fx="sum")
+        self.add_state("images", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, preds: Sequence[Prediction], targets: Sequence[LabelMap]) -> None:
+        """Add a batch of images.
+
+        Args:
+            preds: One for each image; `label_map` `(H, W)` integer in which detection `i` has
+                the value `i + 1`, and `scores` `(N,)`.
+            targets: `(H, W)` integer label maps with **all** nuclei, 0 background.
+
+        Raises:
+            ValueError: If the batch lengths or the shapes differ, or a detection has no score.
+        """
+        if len(preds) != len(targets):
+            raise ValueError(
+                f"Expected a target for each prediction, but got {len(preds)} predictions "
+                f"and {len(targets)} targets"
+            )
+        for pred, target in zip(preds, targets, strict=True):
+            counts = self._count(pred, target)
+            scores = np.stack([score(counts) for score in SCORES.values()], axis=-1)
+            for name, value in counts._asdict().items():
+                self._add(name, value)
+            self._add("score_sums", scores)
+            self.images = self.images + 1
+
+    def compute(self) -> dict[str, Tensor]:
+        """All scores, pooled and per image: `{"map_pooled": (thresholds,) float64, ...}`."""
+        return self.averages(*SCORES)
+
+    def averages(self, *names: str) -> dict[str, Tensor]:
+        """Both averages of the named scores, each `(thresholds,)` `float64`.
+
+        Without any image all are 0, so that a validation that read nothing is not perfect.
+        """
+        counts = Counts(*(getattr(self, field).cpu().numpy() for field in Counts._fields))
+        result = {}
+        for name in names:
+            mean = self.score_sums[:, list(SCORES).index(name)] / self.images.clamp(min=1)
+            pooled = torch.from_numpy(SCORES[name](counts)).to(mean)
+            result[f"{name}_pooled"] = pooled * (self.images > 0)
+            result[f"{name}_per_image"] = mean
+        return result
+
+    def _count(self, pred: Prediction, target: LabelMap) -> Counts:
+        """Counts of one image with a leading dimension of score thresholds."""
+        table = contingency(target, pred["label_map"])
+        scores = pred["scores"].detach().float().cpu().numpy()
+        if len(table.pred_ids) and table.pred_ids[-1] > len(scores):
+            raise ValueError(
+                f"Expected a score for each label of the predicted label map, but got "
+                f"{len(scores)} scores and the label {table.pred_ids[-1]}"
+            )
+        scores = scores[table.pred_ids - 1]
+        # in float32, as the scores are, or a score of 0.1 would be greater than 0.1
+        kept = [scores > np.float32(t) for t in self.score_thresholds]
+        each = [
+            count(table.keep_predictions(keep), IOU_THRESHOLDS, self.inclusive, self.aji_matching)
+            for keep in kept
+        ]
+        return Counts(*(np.stack(values) for values in zip(*each, strict=True)))
+
+    def _add(self, name: str, value: np.ndarray) -> None:
+        state = getattr(self, name)
+        setattr(self, name, state + torch.from_numpy(value).to(state))
+
+
+class MeanAveragePrecision(InstanceScores):
+    """Mean over IoU 0.50:0.05:0.95 of TP / (TP + FP + FN), the mAP of the 2018 Bowl.
+
+    Examples:
+        >>> label_map = torch.tensor([[1, 1, 0, 2, 2]])
+        >>> pred = {"label_map": label_map, "scores": torch.tensor([0.9, 0.4])}
+        >>> metric = MeanAveragePrecision(score_thresholds=(0.3, 0.5))
+        >>> metric.update([pred], [label_map])
+        >>> metric.compute()["map_pooled"]
+        tensor([1.0000, 0.5000], dtype=torch.float64)
+    """
+
+    def compute(self) -> dict[str, Tensor]:
+        """`map_pooled` and `map_per_image`, each `(thresholds,)` `float64`."""
+        return self.averages("map")
+
+
+class AggregatedJaccardIndex(InstanceScores):
+    """Aggregated Jaccard index of Kumar et al., see `functional.aggregated_jaccard_index`."""
+
+    def compute(self) -> dict[str, Tensor]:
+        """`aji_pooled` and `aji_per_image`, each `(thresholds,)` `float64`."""
+        return self.averages("aji")
+
+
+class NormalizedCoverageScore(InstanceScores):
+    """Area-weighted best IoU, see `functional.normalized_coverage_score`."""
+
+    def compute(self) -> dict[str, Tensor]:
+        """`ncs_pooled` and `ncs_per_image`, each `(thresholds,)` `float64`."""
+        return self.averages("ncs")
+
+
+class PrecisionRecall(InstanceScores):
+    """Precision and recall at an IoU of 0.5, see `functional.precision_recall`."""
+
+    def compute(self) -> dict[str, Tensor]:
+        """`precision_...` and `recall_...`, each `(thresholds,)` `float64`."""
+        return self.averages("precision", "recall")
+
+
+class PanopticQuality(InstanceScores):
+    """Panoptic quality of Kirillov et al., see `functional.panoptic_quality`."""
+
+    def compute(self) -> dict[str, Tensor]:
+        """`pq_pooled` and `pq_per_image`, each `(thresholds,)` `float64`."""
+        return self.averages("pq")
+
+
+class F1(InstanceScores):
+    """F1 at an IoU of 0.5 and its mean over 0.1, ..., 1.0, see `functional.mean_f1`."""
+
+    def compute(self) -> dict[str, Tensor]:
+        """`f1_...`, `f1_50_...` and `f1_mean_...`, each `(thresholds,)` `float64`."""
+        return self.averages("f1", "f1_50", "f1_mean")
+
+
+class ForegroundOverlap(InstanceScores):
+    """IoU and Dice of the foreground, see `functional.pixel_overlap`."""
+
+    def compute(self) -> dict[str, Tensor]:
+        """`pixel_iou_...` and `pixel_dice_...`, each `(thresholds,)` `float64`."""
+        return self.averages("pixel_iou", "pixel_dice")
+
+
+class NucleusCount(InstanceScores):
+    """How many nuclei were found and how many there are, over all images.
+
+    Metric:
+        Names: nuclei, detections
+        Matching: none
+        Threshold: detections with a score above the score threshold (strict) and a pixel
+        Averages: none, numbers over all images, or of one in a table by image
+        Empty: 0
+        Range: 0 and up
+        Source: none
+    """
+
+    def compute(self) -> dict[str, Tensor]:
+        """`detections` and `nuclei`, each `(thresholds,)` `int64`; `nuclei` are all the same."""
+        return {"detections": self.n_pred, "nuclei": self.n_true}
+
+
+def instance_metrics(score_thresholds: Sequence[float] = (0.5,)) -> MetricCollection:
+    """All scores for the price of one update; `compute()` gives one flat dict.
+
+    Keys: the names of `SCORES`, each with `_pooled` and `_per_image` (`float64`), and
+    `detections` and `nuclei` (`int64`); each value is `(thresholds,)`, or a scalar if there is
+    one threshold.
+
+    Args:
+        score_thresholds: Least scores of a detection, in [0, 1].
+    """
+    metrics: dict[str, Metric | MetricCollection] = {
+        kind.__name__: kind(score_thresholds)
+        for kind in (
+            MeanAveragePrecision,
+            AggregatedJaccardIndex,
+            NormalizedCoverageScore,
+            PrecisionRecall,
+            PanopticQuality,
+            F1,
+            ForegroundOverlap,
+            NucleusCount,
+        )
+    }
+    # named, because torchmetrics would guess the groups from equal values of the first batch
+    return MetricCollection(metrics, compute_groups=[list(metrics)])
+
+
+def per_image_scores(true: LabelMap, pred: LabelMap) -> dict[str, float]:
+    """One row of a table: all scores of one image, and `nuclei` and `detections`.
+
+    Args:
+        true: `(H, W)` integer label map with all nuclei, 0 background.
+        pred: `(H, W)` integer label map of the detections that count.
+
+    Examples:
+        >>> row = per_image_scores(np.array([[1, 1, 0, 2]]), np.array([[1, 1, 0, 0]]))
+        >>> row["recall"], row["precision"], row["nuclei"], row["detections"]
+        (0.5, 1.0, 2.0, 1.0)
+    """
+    counts = count(contingency(true, pred))
+    scores = {name: float(score(counts)) for name, score in SCORES.items()}
+    return scores | {"nuclei": float(counts.n_true), "detections": float(counts.n_pred)}

@@ -1,0 +1,133 @@
+"""DeepLabV3 for nuclei: a probability of foreground a pixel, then nuclei by connectivity.
+
+Source: Chen et al., *Rethinking Atrous Convolution for Semantic Image Segmentation*, 2017;
+torchvision's head. It is the baseline of Costa et al., MIDL 2022, Table 1, where a net knows
+foreground but not nuclei. Nuclei that nobody labelled are background to it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.models.segmentation.deeplabv3 import ASPP, DeepLabHead
+
+from nucleist.models.backbones import ResNetBody
+from nucleist.models.norms import for_one_image
+from nucleist.models.semantic import MapNet, Wanted, at_least, mean_in, stack_wanted
+from nucleist.ops.watershed import METHODS, split_foreground
+from nucleist.types import BinaryTarget, Target, UserError, one_of
+
+
+def foreground(target: Target | BinaryTarget) -> Tensor:
+    """Which pixels are in a nucleus, from either kind of target: `(H, W)` bool."""
+    if "mask" in target:
+        return cast(BinaryTarget, target)["mask"] > 0
+    return cast(Target, target)["label_map"] > 0
+
+
+def smooth_dice(probability: Tensor, wanted: Wanted, smooth: float = 1.0) -> Tensor:
+    """One minus the smooth Dice of each image over its known pixels, averaged over images.
+
+    Args:
+        probability: `(B, H, W)` in [0, 1].
+        wanted: 0 or 1.
+        smooth: Added to numerator and denominator, so that two empty masks agree.
+    """
+    p, y = probability * wanted.known, wanted.values * wanted.known
+    both, each = (p * y).sum((1, 2)), (p + y).sum((1, 2))
+    return (1 - (2 * both + smooth) / (each + smooth)).mean()
+
+
+class DeepLabV3(MapNet):
+    """Foreground by atrous convolutions; made by `deeplabv3`.
+
+    Attributes:
+        supervision: What it may be shown in training, as `data.supervision` names it.
+    """
+
+    supervision = ("binary", "instances")
+
+    def __init__(
+        self,
+        backbone: ResNetBody,
+        atrous_rates: Sequence[int],
+        dice: float,
+        split: dict[str, Any],
+        image_mean: Sequence[float],
+        image_std: Sequence[float],
+    ):
+        super().__init__(image_mean, image_std, multiple=backbone.stride)
+        self.backbone = backbone
+        self.classifier = DeepLabHead(backbone.out_channels, 1, tuple(atrous_rates))
+        for_one_image(cast(ASPP, self.classifier[0]))
+        self.dice, self.split = dice, split
+
+    def raw(self, batch: Tensor) -> Tensor:
+        """Logits of foreground, `(B, H, W)`, upsampled bilinearly."""
+        logits = self.classifier(self.backbone(batch))
+        return F.interpolate(logits, batch.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+
+    def readable(self, raw: Tensor) -> Tensor:
+        """Probability of foreground."""
+        return raw.sigmoid()
+
+    def losses(self, raw: Tensor, targets: Sequence[Target | BinaryTarget]) -> dict[str, Tensor]:
+        """Binary cross-entropy over the pixels of the images, and smooth Dice if wanted."""
+        masks = [foreground(target).to(raw.device) for target in targets]
+        wanted = stack_wanted(masks, None, raw.shape[1:])
+        inside = wanted.known
+        entropy = F.binary_cross_entropy_with_logits(raw[inside], wanted.values[inside])
+        if self.dice == 0:
+            return {"loss_bce": entropy}
+        return {"loss_bce": entropy, "loss_dice": self.dice * smooth_dice(raw.sigmoid(), wanted)}
+
+    def instances(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Nuclei of the foreground, scored by the mean probability in each.
+
+        The mean is above the foreground's threshold t by definition. Its range from t to 1 is
+        stretched to 0.5 to 1, so that at score threshold 0.5 every nucleus counts, whatever t;
+        with t = 0.5 the score is the mean itself.
+        """
+        labels = split_foreground(values, **self.split)
+        threshold = self.split["threshold"]
+        return labels, 0.5 + 0.5 * (mean_in(labels, values) - threshold) / (1 - threshold)
+
+
+def deeplabv3(
+    backbone: ResNetBody,
+    atrous_rates: Sequence[int] = (6, 12, 18),
+    dice: float = 0.0,
+    instances: str = "components",
+    threshold: float = 0.5,
+    min_size: int = 20,
+    h: float = 1.0,
+    image_mean: Sequence[float] = (0.485, 0.456, 0.406),
+    image_std: Sequence[float] = (0.229, 0.224, 0.225),
+) -> DeepLabV3:
+    """DeepLabV3 for one class, nucleus, trained on foreground alone.
+
+    It takes targets of either kind: `BinaryTarget`, or `Target`, of which it reads where the
+    label map is positive. Nuclei that are not labelled are background to it.
+
+    Args:
+        backbone: From `nucleist.models.resnet_body`.
+        atrous_rates: Dilations of the head; Chen et al. take 6, 12, 18 at stride 16.
+        dice: Weight of the smooth Dice loss beside the cross-entropy.
+        instances: `"components"` or `"watershed"`, see `nucleist.ops.watershed.split_foreground`.
+        threshold: Pixels with a higher probability are foreground, in (0, 1).
+        min_size: Smaller nuclei are removed, pixels.
+        h: See there, for the watershed.
+        image_mean: Mean of each channel, images being in [0, 1]; ImageNet's.
+        image_std: Standard deviation of each channel; ImageNet's.
+
+    Raises:
+        UserError: If `instances` is another, or a number is out of its range.
+    """
+    one_of("model.instances", instances, METHODS)
+    at_least("model.h", h, 0)
+    if not 0 < threshold < 1:
+        raise UserError(f"model.threshold={threshold} is no probability in (0, 1); use e.g. 0.5")
+    split = {"method": instances, "threshold": threshold, "min_size": min_size, "h": h}
+    return DeepLabV3(backbone, atrous_rates, dice, split, image_mean, image_std)

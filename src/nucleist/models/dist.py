@@ -1,0 +1,178 @@
+"""DIST: a U-Net that predicts each pixel's distance to the border of its nucleus.
+
+Source: Naylor et al., *Segmentation of Nuclei in Histopathology Images by Deep Regression of the
+Distance Map*, IEEE TMI 38(2), 2019, and the authors' code; the U-Net is that of Ronneberger et
+al., MICCAI 2015. Nuclei that nobody labelled are taken as background, as in the paper.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nucleist.models.semantic import MapNet, at_least, mean_in, stack_wanted
+from nucleist.ops.distances import METRICS, distance_map, edge_distance
+from nucleist.ops.watershed import split_distances
+from nucleist.types import one_of
+
+LEVELS = 5
+MARGIN = 92
+"""Pixels that convolutions without padding take off each side of the image."""
+
+
+def _block(before: int, width: int, padding: int) -> nn.Sequential:
+    """Twice convolution, normalisation, ReLU; the bias is the normalisation's."""
+    layers: list[nn.Module] = []
+    for channels in (before, width):
+        layers += [
+            nn.Conv2d(channels, width, 3, padding=padding, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        ]
+    return nn.Sequential(*layers)
+
+
+class UNet(nn.Module):
+    """Five levels of widths n, 2n, .. 16n, one output channel without activation.
+
+    Args:
+        width: Channels n of the first level.
+        padding: Zeros around each convolution: 1 keeps the size, 0 loses `MARGIN` pixels a side.
+    """
+
+    def __init__(self, width: int, padding: int):
+        super().__init__()
+        widths = [width * 2**level for level in range(LEVELS)]
+        self.down = nn.ModuleList(
+            _block(before, after, padding)
+            for before, after in zip([3, *widths], widths, strict=False)
+        )
+        pairs = list(zip(widths[:0:-1], widths[-2::-1], strict=True))  # (16n, 8n), .., (2n, n)
+        self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in pairs)
+        self.merge = nn.ModuleList(_block(2 * b, b, padding) for _, b in pairs)
+        self.head = nn.Conv2d(width, 1, 1)
+        self.apply(_initial)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, 3, H, W)` to `(B, 1, h, w)`, with sides of 16 k, or 16 k + 60 without padding."""
+        skips = []
+        for level, block in enumerate(self.down):
+            x = block(F.max_pool2d(x, 2) if level else x)
+            skips.append(x)
+        for up, merge, skip in zip(self.up, self.merge, skips[-2::-1], strict=True):
+            x = F.relu(up(x), inplace=True)
+            x = merge(torch.cat([_middle(skip, x.shape[-2:]), x], 1))
+        return self.head(x)
+
+
+def _middle(x: Tensor, size: torch.Size) -> Tensor:
+    """The central part of a map."""
+    top, left = (x.shape[-2] - size[0]) // 2, (x.shape[-1] - size[1]) // 2
+    return x[..., top : top + size[0], left : left + size[1]]
+
+
+def _initial(module: nn.Module) -> None:
+    """The authors' initial values."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        fan = module.in_channels * module.kernel_size[0] * module.kernel_size[1]
+        std = fan**-0.5
+        nn.init.trunc_normal_(module.weight, 0.0, std, -2 * std, 2 * std)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+    if getattr(module, "bias", None) is not None:
+        nn.init.constant_(module.bias, 0.1)  # type: ignore[arg-type]
+
+
+class Dist(MapNet):
+    """Distances by a U-Net, nuclei by a watershed; made by `dist`."""
+
+    def __init__(
+        self,
+        unet: UNet,
+        padded: bool,
+        metric: str,
+        split: dict[str, Any],
+        image_mean: Sequence[float],
+        image_std: Sequence[float],
+    ):
+        # Without padding sides of 16 k + 60 go in and sides 2 * MARGIN shorter come out.
+        rest, margin = (0, 0) if padded else ((60 - 2 * MARGIN) % 16, MARGIN)
+        super().__init__(image_mean, image_std, 16, rest, margin)
+        self.unet, self.metric, self.split = unet, metric, split
+
+    def raw(self, batch: Tensor) -> Tensor:
+        """Distances in pixels, `(B, H, W)`; negative ones occur."""
+        return self.unet(batch)[:, 0]
+
+    def losses(self, raw: Tensor, targets: Sequence[Any]) -> dict[str, Tensor]:
+        """Mean squared error over the pixels whose distance is known.
+
+        Not known are padding, and the pixels of cut nuclei that may lie nearer to a border
+        outside of the image than to the one inside. (The authors measure distances before they
+        cut patches, which a crop of a label map does not allow.)
+        """
+        maps = [distance_map(t["label_map"].cpu().numpy(), self.metric) for t in targets]
+        certain = [torch.from_numpy(d <= edge_distance(d.shape)) for d in maps]
+        wanted = stack_wanted([torch.from_numpy(d) for d in maps], certain, raw.shape[1:])
+        known = wanted.known.to(raw.device)
+        error = (raw - wanted.values.to(raw.device)) * known
+        return {"loss_distance": error.square().sum() / known.sum().clamp(min=1)}
+
+    def instances(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Nuclei by watershed, scored by how deep their basins are for their outlines.
+
+        A squared error makes a net predict the mean of what it holds possible: where it takes a
+        pixel for nucleus with probability p, about p times the distance. So the ratio r of the
+        predicted distances to those that the found outline has by itself, both summed over the
+        nucleus, says how sure the net was, whatever the nucleus's size. DIST itself keeps every
+        nucleus that its watershed finds, so the score is (1 + r) / 2 with r at most 1: all are
+        above 0.5, the usual threshold, and higher thresholds drop the flat ones first.
+        """
+        labels = split_distances(values, **self.split)
+        own = mean_in(labels, distance_map(labels, self.metric))
+        ratio = mean_in(labels, values.clip(0)) / own
+        return labels, 0.5 + 0.5 * np.minimum(ratio, 1.0)
+
+
+def dist(
+    width: int = 16,
+    padding: str = "same",
+    metric: str = "chessboard",
+    h: float = 1.0,
+    threshold: float = 0.5,
+    min_size: int = 20,
+    parity: bool = False,
+    image_mean: Sequence[float] = (0.5, 0.5, 0.5),
+    image_std: Sequence[float] = (0.25, 0.25, 0.25),
+) -> Dist:
+    """DIST, trained on label maps (`Target`).
+
+    Nuclei that are not labelled are background to it: it is meant for fully labelled images.
+    Weight decay is the optimiser's business: the paper's 5e-5 times half the squared kernels is
+    `weight_decay=5e-5` of `torch.optim.Adam`.
+
+    Args:
+        width: Channels of the first level: 16 (1.94 M parameters), 32 or 64 in the paper.
+        padding: `"same"`: zeros around each convolution. `"valid"`: none, as the paper; images
+            get 92 mirrored pixels on each side instead, and cost several times as much.
+        metric: `"chessboard"` (the paper's) or `"euclidean"` distances.
+        h: See `nucleist.ops.watershed.split_distances`; to be chosen on labelled images.
+        threshold: See there.
+        min_size: See there; 0 in the authors' code.
+        parity: See there.
+        image_mean: Mean of each channel, images being in [0, 1].
+        image_std: Standard deviation of each channel.
+
+    Raises:
+        UserError: If an option with named values has another, or a number is negative.
+    """
+    one_of("model.padding", padding, ("same", "valid"))
+    one_of("model.metric", metric, METRICS)
+    at_least("model.h", h, 0)
+    at_least("model.threshold", threshold, 0)
+    split = {"h": h, "threshold": threshold, "min_size": min_size, "parity": parity}
+    padded = padding == "same"
+    return Dist(UNet(width, int(padded)), padded, metric, split, image_mean, image_std)

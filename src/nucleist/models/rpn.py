@@ -1,0 +1,132 @@
+"""Torchvision's region proposal network for images with thousands of nuclei."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.models.detection._utils import BoxCoder, Matcher
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.rpn import RegionProposalNetwork
+
+from nucleist.ops.matching import OverlapMatcher, Overlaps, matching_overlaps, overlaps
+
+
+class GridAnchors(AnchorGenerator):
+    """Torchvision's anchors; remembers the grids that it made last.
+
+    `levels` holds rows, columns and anchors a cell of each level.
+    """
+
+    levels: tuple[tuple[int, int, int], ...] = ()
+
+    def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
+        """Anchors `(A, 4)` of each image."""
+        kinds = self.num_anchors_per_location()
+        shapes = [(x.shape[-2], x.shape[-1]) for x in feature_maps]
+        self.levels = tuple((h, w, k) for (h, w), k in zip(shapes, kinds, strict=True))
+        return super().forward(image_list, feature_maps)
+
+
+class FullBoxCoder(BoxCoder):
+    """Torchvision's, in float32 under autocast too.
+
+    Torchvision decodes in the precision of the offsets, and casts nuclei to that of the decoded
+    proposals to train the RoI heads. From 512 on bfloat16 knows every fourth pixel.
+    """
+
+    def decode_single(self, rel_codes: Tensor, boxes: Tensor) -> Tensor:
+        """`(N, 4 K)` offsets and `(N, 4)` boxes to `(N, 4 K)` `float32` boxes."""
+        return super().decode_single(rel_codes.float(), boxes.float())
+
+
+class GridRPN(RegionProposalNetwork):
+    """RPN that matches anchors through the pairs that overlap, with caps that fit the image.
+
+    Losses are torchvision's, number for number, and so are the proposals where its caps cut only
+    what the RPN takes for background. At inference all anchors with an objectness above 0.5 pass
+    the caps: an image with thousands of nuclei needs them, one with few is not made slower.
+
+    Args:
+        caps_area: Pixels of the image that the caps at inference are meant for; a larger image
+            may have as many times more anchors before suppression. None for torchvision's fixed
+            caps.
+
+    Attributes:
+        capped: Images at inference in which a cap cut anchors with an objectness above 0.5, by
+            cap. What is below is background to the RPN, and training draws a sample anyway.
+    """
+
+    box_coder: BoxCoder
+
+    def __init__(self, *args: Any, caps_area: float | None = None, **kw: Any):
+        super().__init__(*args, **kw)
+        self.box_coder = FullBoxCoder(self.box_coder.weights, self.box_coder.bbox_xform_clip)
+        old: Matcher = self.proposal_matcher
+        self.proposal_matcher: OverlapMatcher = OverlapMatcher(
+            old.high_threshold, old.low_threshold, old.allow_low_quality_matches
+        )
+        self.box_similarity = self.overlaps  # type: ignore[assignment]
+        self.caps_area = caps_area
+        self.capped: dict[str, int] = {}
+        self._before: int | None = None  # anchors a level before suppression, in this call
+
+    def overlaps(self, boxes: Tensor, anchors: Tensor) -> Overlaps:
+        """Pairs that matter to the matcher, by the grids if the anchors are those made last."""
+        levels = self.anchor_generator.levels
+        if len(anchors) and len(anchors) == sum(h * w * k for h, w, k in levels):
+            return matching_overlaps(boxes, anchors, levels, self.proposal_matcher.low_threshold)
+        return overlaps(boxes, anchors)
+
+    def filter_proposals(
+        self,
+        proposals: Tensor,
+        objectness: Tensor,
+        image_shapes: list[tuple[int, int]],
+        num_anchors_per_level: list[int],
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Torchvision's; at inference with caps that spare or count what looks like nuclei."""
+        inputs = (proposals, objectness, image_shapes, num_anchors_per_level)
+        if self.training:
+            return super().filter_proposals(*inputs)
+        levels = objectness.detach().reshape(len(image_shapes), -1).split(num_anchors_per_level, 1)
+        likely = torch.stack([(level > 0).sum(1) for level in levels], 1).tolist()
+        cap, area = super().pre_nms_top_n(), max(h * w for h, w in image_shapes)
+        limit = round(cap * caps_factor(self.caps_area, area))
+        self._before = min(max(cap, *(n for image in likely for n in image)), limit)
+        name = f"pre_nms_top_n={cap}"
+        count_capped(self.capped, name, [max(image) > limit for image in likely])
+        boxes, scores = super().filter_proposals(*inputs)
+        self._before = None
+        counts = self._kept(torch.stack([(s > 0.5).sum() for s in scores]).tolist())
+        kept = [b[:n] for b, n in zip(boxes, counts, strict=True)]
+        return kept, [s[:n] for s, n in zip(scores, counts, strict=True)]
+
+    def _kept(self, likely: list[int]) -> list[int]:
+        """Proposals of each image that stay, of which so many look like nuclei."""
+        cap = self.post_nms_top_n()
+        if self.caps_area is not None:
+            return [max(cap, n) for n in likely]
+        count_capped(self.capped, f"post_nms_top_n={cap}", [n > cap for n in likely])
+        return [cap] * len(likely)
+
+    def pre_nms_top_n(self) -> int:
+        """Anchors of each level before suppression."""
+        return super().pre_nms_top_n() if self._before is None else self._before
+
+    def post_nms_top_n(self) -> int:
+        """Proposals of an image after suppression."""
+        if self._before is None:
+            return super().post_nms_top_n()
+        return self._before * len(self.anchor_generator.sizes)  # cut afterwards, by objectness
+
+
+def caps_factor(caps_area: float | None, area: float) -> float:
+    """How many times larger than `caps_area` an image of `area` pixels is, at least 1."""
+    return 1.0 if caps_area is None else max(area / caps_area, 1.0)
+
+
+def count_capped(capped: dict[str, int], name: str, reached: list[bool]) -> None:
+    """Add the images that reached a cap to the count under its name."""
+    if any(reached):
+        capped[name] = capped.get(name, 0) + sum(reached)

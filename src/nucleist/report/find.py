@@ -1,0 +1,72 @@
+"""Find run folders, whatever state they are in: what can be used, and a line on what cannot."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from nucleist.report.collect import Run, read_json, read_run
+from nucleist.types import UserError
+
+
+def find_runs(arguments: Sequence[Path]) -> tuple[list[Run], list[str]]:
+    """Finished runs in and below folders, and a line on each one that is left out.
+
+    Args:
+        arguments: Run folders, or folders that hold some at any depth.
+
+    Returns:
+        Runs in the order of their folders' names, each once.
+
+    Raises:
+        UserError: If an argument is not there or holds no run, or no run is finished.
+    """
+    runs: dict[Path, Run] = {}
+    notes: list[str] = []
+    for argument in arguments:
+        folders = list(run_folders(argument))
+        if not folders:
+            raise UserError(
+                f"{argument}: no run folder in it (one with config.yaml); "
+                "give folders that nucleist train wrote, or a folder that holds them"
+            )
+        notes += _unfinished_sweep(argument / "sweep.json")
+        for folder in folders:
+            if folder.resolve() not in runs:
+                _read_into(runs, notes, folder)
+    if not runs:
+        raise UserError(f"{arguments[0]}: no finished run; {notes[0]}")
+    return list(runs.values()), notes
+
+
+def _unfinished_sweep(path: Path) -> list[str]:
+    """A line if runs of a sweep are still to be done; those begun have a line of their own."""
+    runs = read_json(path).get("runs")
+    if not isinstance(runs, list):
+        return []
+    missing = sum(not isinstance(run, dict) or run.get("status") != "done" for run in runs)
+    return [f"{path}: {missing} of {len(runs)} runs of the sweep are not done"] if missing else []
+
+
+def _read_into(runs: dict[Path, Run], notes: list[str], folder: Path) -> None:
+    try:
+        run = read_run(folder)
+    except UserError as error:
+        notes.append(f"{error}; left out")
+        return
+    runs[folder.resolve()] = run
+    notes += run.remarks()
+
+
+def run_folders(top: Path) -> Iterator[Path]:
+    """Run folders at or below a folder, sorted; a run folder is not searched further.
+
+    Raises:
+        UserError: If it is no folder.
+    """
+    if not top.is_dir():
+        raise UserError(f"{top}: no such folder; give a run folder or one that holds some")
+    for place, folders, files in os.walk(top):
+        folders.sort()
+        if "config.yaml" in files:
+            folders.clear()
+            yield Path(place)

@@ -1,0 +1,154 @@
+"""Pictures that the runs left: the best and the worst test images, overlays, maps.
+
+A test is expected to leave `figures/test/<image id>_overlay.png`; `nucleist figures` writes the same.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from nucleist.atomic import replacing
+from nucleist.report.charts import Chart
+from nucleist.report.collect import Run, number
+from nucleist.report.grouping import DataSet, Model
+from nucleist.report.table import Column, Row, Table, shortened
+
+WIDTH = 1200
+"""Pixels that a picture on the page has at most."""
+
+EACH = 2
+"""Best and worst images shown of a model, each."""
+
+FIGURES = {
+    "overlays": "Images, kept labels, ground truth and prediction (Figs. 3 and 6)",
+    "center_map": "Centre scores of a training image (Fig. 2)",
+    "attention_map": "Where the labelled nuclei of a training image attend to (Fig. 1)",
+    "canonical_shape": "The canonical shape that was learned, its outline and a circle as large",
+}
+
+
+class Example(NamedTuple):
+    """A test image of a run and how well it went; `rank` is `best` or `worst`."""
+
+    rank: str
+    row: dict[str, Any]
+    run: Run
+
+    @property
+    def picture(self) -> Path:
+        """Where a test leaves the overlay."""
+        return self.run.folder / "figures" / "test" / f"{self.row['image']}_overlay.png"
+
+
+def extremes(rows: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """The rows with the highest and the lowest mAP, `EACH` of both at most, none twice.
+
+    >>> rows = [{"image": name, "map": score} for name, score in (("a", 0.1), ("b", 0.9))]
+    >>> [(rank, row["image"]) for rank, row in extremes(rows)]
+    [('best', 'b'), ('worst', 'a')]
+    """
+    ordered = sorted(rows, key=lambda row: (-row["map"], row["image"]))
+    best = ordered[: min(EACH, -(-len(ordered) // 2))]
+    worst = ordered[::-1][: min(EACH, len(ordered) // 2)]
+    return [*(("best", row) for row in best), *(("worst", row) for row in worst)]
+
+
+def examples(model: Model) -> list[Example]:
+    """Best and worst images of the first seed that has any, at its calibrated threshold."""
+    for run in model.runs:
+        rows = run.images("test_calibrated") or run.images("test")
+        if found := [Example(rank, row, run) for rank, row in extremes(rows)]:
+            return found
+    return []
+
+
+def example_table(data: DataSet) -> Table:
+    """Best and worst images of every model, with a command where a picture is missing."""
+    columns = (
+        Column("model", "model"),
+        Column("seed", "seed"),
+        Column("rank", "rank"),
+        Column("image", "image"),
+        *(Column(name, title) for name, title in (("map", "mAP"), ("aji", "AJI"))),
+        *(Column(name, name, digits=0) for name in ("nuclei", "detections")),
+    )
+    rows, commands = [], []
+    for model in data.models:
+        found = examples(model)
+        rows += [_row(model, example) for example in found]
+        missing = [example for example in found if not example.picture.is_file()]
+        if missing:
+            commands.append(_command(missing))
+    notes = ["Calibrated score threshold, last checkpoint, the first seed of each model."]
+    if commands:
+        notes.append("Pictures are missing; draw them and make the report again:")
+    return Table(
+        f"examples_{data.key}",
+        "Best and worst test images",
+        columns,
+        tuple(rows),
+        tuple(notes),
+        headline=False,
+        commands=tuple(commands),
+    )
+
+
+def _row(model: Model, example: Example) -> Row:
+    figures = [number(example.row.get(key)) for key in ("map", "aji", "nuclei", "detections")]
+    names = (model.title, example.run.seed, example.rank, str(example.row["image"]))
+    return Row((*names, *figures), model.key)
+
+
+def _command(missing: Sequence[Example]) -> str:
+    run = missing[0].run.folder
+    ids = " ".join(str(example.row["image"]) for example in missing)
+    return f"nucleist figures {run}/checkpoints/last.ckpt {ids} -o {run}/figures/test --only overlay"
+
+
+def pictures(data: DataSet, folder: Path, notes: list[str]) -> list[tuple[Model, list[Chart]]]:
+    """Copies, made smaller, of the pictures of every model's runs.
+
+    Args:
+        data: Models on the same images.
+        folder: For the JPEG files.
+        notes: Takes a line on each picture that cannot be read.
+    """
+    found = []
+    for model in data.models:
+        jobs = [(e.picture, _caption(e), str(e.row["image"])) for e in examples(model)]
+        first = model.runs[0]
+        jobs += [
+            (first.folder / "figures" / f"{name}.png", f"{words}, seed {first.seed}", "")
+            for name, words in FIGURES.items()
+        ]
+        charts = []
+        for source, words, full in jobs:
+            target = folder / f"{model.key}_{source.stem}.jpg"
+            if source.is_file() and _shrink(source, target, notes):
+                charts.append(Chart(target, words, "", full))
+        found.append((model, charts))
+    return found
+
+
+def _caption(example: Example) -> str:
+    row = example.row
+    scores = f"mAP {row['map']:.3f}, AJI {row['aji']:.3f}"
+    image = shortened(str(row["image"]))
+    return f"{example.rank.capitalize()}: {image}, {scores}, seed {example.run.seed}"
+
+
+def _shrink(source: Path, target: Path, notes: list[str]) -> bool:
+    try:
+        with Image.open(source) as image:
+            small = image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        notes.append(f"{source}: not a readable picture ({type(error).__name__}); left out")
+        return False
+    if small.width > WIDTH:
+        height = max(round(small.height * WIDTH / small.width), 1)
+        small = small.resize((WIDTH, height), Image.Resampling.LANCZOS)
+    with replacing(target) as part:
+        small.save(part, format="JPEG", quality=80, optimize=True)
+    return True

@@ -1,0 +1,112 @@
+"""What a run was asked to do: which settings count, how much was labelled, which images."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nucleist.report.collect import Run, number
+
+Settings = dict[str, str]
+"""Flat: dotted key, value as JSON."""
+
+VOLATILE = (
+    *("seed", "runs", "resume", "data_root", "name", "val_every", "attention", "logger"),
+    *("checkpoint_every", "test_best", "callbacks.speed"),
+    *("data.seed", "data.annotation_seed", "data.workers", "data.cache"),
+    *("callbacks.progress", "callbacks.previews"),
+    *("callbacks.checkpoint", "trainer.accelerator", "trainer.devices"),
+    *("trainer.val_check_interval", "trainer.log_every_n_steps", "trainer.num_sanity_val_steps"),
+)
+PLACES = ("root", "kumar_root")
+"""Options of a reader that say where its files are."""
+
+MEASURED = "model.center.anchor_size"
+"""The median of the labels that a seed happened to keep, unless the command sets it."""
+
+ANNOTATION = ("data.annotation_fraction", "data.exemplars")
+HOW_MUCH = (*ANNOTATION, "data.crop_fraction")
+
+
+def settings(run: Run) -> Settings:
+    """What of a configuration makes a difference to the result, the seed aside."""
+    return settings_with(run, chose_anchor(run))
+
+
+def chose_anchor(run: Run) -> bool:
+    """Whether the command set the size of the centre head's anchor."""
+    return "anchor_size" in str(run.environment.get("command", ""))
+
+
+def settings_with(run: Run, anchor: bool) -> Settings:
+    """The same, the size of the centre head's anchor being part of it or not."""
+    volatile = VOLATILE if anchor else (*VOLATILE, MEASURED)
+    flat = dict(_flat(run.config))
+    return {
+        key: value
+        for key, value in flat.items()
+        if not any(key == v or key.startswith(f"{v}.") for v in volatile)
+        and not (key.startswith("data.source.") and key.split(".")[-1] in PLACES)
+    }
+
+
+def is_binary(run: Run) -> bool:
+    """Whether a run saw foreground alone, no outline of a nucleus."""
+    return bool(run.get("data.supervision", "instances") == "binary")
+
+
+def share_of(run: Run) -> float | None:
+    """Share of the nuclei or of the area that was kept; None if it was not asked for as one."""
+    first = run.summary
+    if first.get("exemplars") is not None or run.get("data.manifest") is not None:
+        return None
+    crop = number(first.get("crop_fraction"))
+    return number(first.get("annotation_fraction")) if crop is None else crop
+
+
+def annotation_of(run: Run) -> str:
+    """How much was labelled, in words."""
+    share, exemplars = share_of(run), run.summary.get("exemplars")
+    if exemplars is not None:
+        words = f"{exemplars} an image"
+    elif share is None:
+        words = "as in a manifest"
+    else:
+        crop = run.summary.get("crop_fraction") is not None
+        words = f"{100 * share:g} %" + (" of the area" if crop else "")
+    if not is_binary(run):
+        return words
+    return "foreground only" if share == 1 else f"foreground only, {words}"
+
+
+def model_name(run: Run) -> str:
+    """`mask_rcnn_pa` of `nucleist.models.mask_rcnn_pa`."""
+    return str(run.get("model._target_", "unknown model")).rpartition(".")[2]
+
+
+def source_of(run: Run) -> str:
+    """The reader and its options in words, without where the files are."""
+    source = run.get("data.source") or {}
+    name = str(source.get("_target_", "unknown data")).rpartition(".")[2]
+    options = []
+    for key, value in sorted(_flat(source)):  # in whatever order they were written
+        if key.endswith("._target_"):  # a reader that shows the images of another one
+            options.append(json.loads(value).rpartition(".")[2])
+        elif value != "null" and key.split(".")[-1] not in ("_target_", *PLACES):
+            options.append(f"{key.removeprefix('source.')} {value.strip(chr(34))}")
+    if name == "Folder":  # any images: only where they are says which
+        options.insert(0, Path(str(source.get("root", ""))).name)
+    return f"{name}: {', '.join(options)}" if options else name
+
+
+def _flat(node: Any) -> Iterator[tuple[str, str]]:
+    return ((key, json.dumps(value, default=str)) for key, value in values_of(node))
+
+
+def values_of(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Values in nested dicts by dotted key, lists and plain values as they are."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from values_of(value, f"{prefix}{key}.")
+    else:
+        yield prefix[:-1], node

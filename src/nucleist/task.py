@@ -1,0 +1,177 @@
+"""The one LightningModule: it trains, validates and tests any net that obeys the contract."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from nucleist.data.sets import Batch
+from nucleist.metrics import InstanceScores, per_image_scores
+from nucleist.ops.labels import at_threshold
+from nucleist.types import DivergedError, Prediction, UserError
+
+THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
+"""Score thresholds of the curves; a test adds the thresholds it is asked about."""
+
+
+def ramp(step: int, total: int, warmup: int = 500, start: float = 1 / 3) -> float:
+    """Factor on the learning rate: linear from `start` to 1 over `warmup` steps, then 1."""
+    return start + (1 - start) * min(step / warmup, 1.0)
+
+
+def cosine(step: int, total: int, warmup: int = 30) -> float:
+    """Factor on the learning rate: linear over `warmup` steps, then a half cosine to 0."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 + 0.5 * math.cos(math.pi * min((step - warmup) / max(total - warmup, 1), 1.0))
+
+
+class SegmentationTask(pl.LightningModule):
+    """Sum the net's losses in training; score its label maps in evaluation.
+
+    Args:
+        net: Obeys `net(images, targets) -> losses` and `net(images) -> predictions`.
+        optimizer: Makes the optimiser from parameter groups.
+        schedule: Factor on the learning rate from `(step, total steps)`; None for 1.
+        bias_lr_factor: Factor on the learning rate of biases; if it is not 1 they have no
+            weight decay either (the paper's recipe).
+        score_threshold: Detections with a higher score count in validation.
+        config: The run's configuration in plain types, stored in every checkpoint.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer] | None = None,
+        schedule: Callable[[int, int], float] | None = None,
+        bias_lr_factor: float = 1.0,
+        score_threshold: float = 0.5,
+        config: dict[str, Any] | None = None,
+    ):
+        super().__init__()
+        self.net = net
+        self.optimizer, self.schedule = optimizer, schedule
+        self.bias_lr_factor = bias_lr_factor
+        self.config = config or {}
+        self.only_losses: tuple[str, ...] | None = None  # set by WarmupPhase
+        self.skip_others = False
+        self.calibrated_threshold: float | None = None
+        self.headline = score_threshold
+        self.val_metrics = InstanceScores([score_threshold, *THRESHOLDS])
+        self.test_metrics = InstanceScores([score_threshold, *THRESHOLDS])
+        self.test_rows: list[dict[str, Any]] = []
+        self.test_thresholds: tuple[float, ...] = (score_threshold, *THRESHOLDS)
+
+    def test_at(self, thresholds: Sequence[float]) -> None:
+        """Score the next test at these thresholds and at those of the curve."""
+        self.test_thresholds = (*thresholds, *THRESHOLDS)
+        self.test_metrics = InstanceScores(self.test_thresholds).to(self.device)
+        self.test_rows = []
+
+    def forward(self, images: list[Tensor]) -> list[Prediction]:
+        """Predictions of the net for `(3, H, W)` images in [0, 1]."""
+        return self.net(images)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Sum of the weighted losses."""
+        images, targets, _ = batch
+        losses = self._losses(images, targets)
+        total = sum(self._weight(name) * loss for name, loss in losses.items())
+        assert isinstance(total, Tensor)
+        self._log_step(losses, total, len(images))
+        if not torch.isfinite(total):
+            raise DivergedError(
+                f"the loss is {total.item()} at step {self.global_step}; lower optim.optimizer.lr "
+                "or raise the warm-up; the last checkpoint is kept"
+            )
+        return total
+
+    def _losses(self, images: list[Tensor], targets: list[Any]) -> dict[str, Tensor]:
+        if self.skip_others:
+            return self.net.center_losses(images, targets)  # type: ignore[operator]
+        return self.net(images, targets)
+
+    def _weight(self, name: str) -> float:
+        return float(self.only_losses is None or name in self.only_losses)
+
+    def _log_step(self, losses: dict[str, Tensor], total: Tensor, count: int) -> None:
+        values = {f"train/{name}": loss.detach() for name, loss in losses.items()}
+        values["train/loss"] = total.detach()
+        seen = getattr(self.net, "counts", {})
+        values |= {f"train/{name}": number.float() for name, number in seen.items()}
+        values["lr"] = torch.tensor(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        self.log_dict(values, batch_size=count)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Update the metrics with the predictions for a batch."""
+        images, truth, _ = batch
+        self.val_metrics.update(self.net(images), truth)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log every metric at the headline threshold, and mAP at the best of the curve."""
+        values = self.val_metrics.compute()
+        self.log_dict({f"val/{name}": value[0].float() for name, value in values.items()})
+        self.log("val/map_best_threshold", values["map_pooled"].max().float())
+        self.val_metrics.reset()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Update the metrics with the predictions for a batch."""
+        images, truth, ids = batch
+        predictions = self.net(images)
+        self.test_metrics.update(predictions, truth)
+        for image_id, prediction, labels in zip(ids, predictions, truth, strict=True):
+            for threshold in dict.fromkeys(self.test_thresholds[:2]):
+                scores = per_image_scores(labels, at_threshold(prediction, threshold))
+                self.test_rows.append({"image": image_id, "score_threshold": threshold, **scores})
+
+    def test_scores(self) -> dict[str, list[float]]:
+        """Every metric at every threshold of `test_thresholds`, after a test."""
+        values = self.test_metrics.compute()
+        return {name: value.double().cpu().tolist() for name, value in values.items()}
+
+    def rows_per_image(self) -> list[dict[str, Any]]:
+        """Scores of each test image at the first two thresholds, from all processes, by name."""
+        rows = self.test_rows
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            parts: list[Any] = [None] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(parts, rows)
+            rows = [row for part in parts for row in part]
+        return sorted(rows, key=lambda row: (row["image"], row["score_threshold"]))
+
+    def configure_optimizers(self) -> Any:
+        """Two groups, weights and biases; the schedule acts each step."""
+        if self.optimizer is None:
+            raise UserError("this task was built for evaluation; give it an optimizer to train")
+        named = [(n, p) for n, p in self.net.named_parameters() if p.requires_grad]
+        groups: list[dict[str, Any]] = [{"params": [p for n, p in named if "bias" not in n]}]
+        groups.append({"params": [p for n, p in named if "bias" in n]})
+        optimizer = self.optimizer(groups)
+        if self.bias_lr_factor != 1:
+            optimizer.param_groups[1]["lr"] *= self.bias_lr_factor
+            optimizer.param_groups[1]["weight_decay"] = 0.0
+        if self.schedule is None:
+            return optimizer
+        schedule, total = self.schedule, int(self.trainer.estimated_stepping_batches)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: schedule(k, total))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def on_fit_start(self) -> None:
+        """Convolutions are 1.1 to 1.5 times faster with channels last."""
+        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Everything that prediction needs besides the weights, in plain types."""
+        checkpoint["nucleist"] = {
+            "config": self.config,
+            "calibrated_threshold": self.calibrated_threshold,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the calibrated threshold back."""
+        self.calibrated_threshold = checkpoint.get("nucleist", {}).get("calibrated_threshold")
