@@ -114,8 +114,16 @@ def test_module_keeps_to_its_layer(path):
         ("models", "from nucleist.data import Folder", "models imports nucleist.data.Folder"),
         ("data", "import nucleist.metrics", "data imports nucleist.metrics"),
         ("export", "from nucleist import models", "export imports nucleist.models"),
-        ("ops", "def f():\n    from nucleist.data import images", "ops imports nucleist.data.images"),
-        ("task", "from nucleist.cli.config import build", "task imports nucleist.cli.config.build"),
+        (
+            "ops",
+            "def f():\n    from nucleist.data import images",
+            "ops imports nucleist.data.formats.images",
+        ),
+        (
+            "task",
+            "from nucleist.config.compose import build",
+            "task imports nucleist.config.compose.build",
+        ),
         (
             "types",
             "from nucleist.ops.labels import relabel",
@@ -140,10 +148,19 @@ def test_a_broken_rule_is_found(part, source, broken):
     ("part", "source"),
     [
         ("models", "from nucleist.ops.centers import decode\nfrom nucleist.types import UserError"),
-        ("data", "from nucleist.data.files import FileTree\nimport pytorch_lightning as pl"),
-        ("task", "from nucleist.metrics import InstanceScores\nfrom nucleist.data.module import Batch"),
-        ("callbacks", "from nucleist.task import ramp\ndef f():\n    import wandb"),
-        ("cli", "import hydra\nfrom nucleist import __version__\nfrom nucleist.runs import write_json"),
+        (
+            "data",
+            "from nucleist.data.formats.archive import FileTree\nimport pytorch_lightning as pl",
+        ),
+        (
+            "task",
+            "from nucleist.metrics import InstanceScores\nfrom nucleist.data.module import Batch",
+        ),
+        ("callbacks", "from nucleist.training.task import ramp\ndef f():\n    import wandb"),
+        (
+            "cli",
+            "import hydra\nfrom nucleist import __version__\nfrom nucleist.training.run import write_json",
+        ),
     ],
 )
 def test_what_is_allowed_is_not_found(part, source):

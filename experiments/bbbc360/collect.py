@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from statistics import fmean
 
-from nucleist.comparison import (
+from nucleist.plots import save_curves, save_threshold_curves
+from nucleist.report.comparison import (
     SCORES,
     markdown_table,
     read_curve,
@@ -18,7 +19,6 @@ from nucleist.comparison import (
     read_thresholds,
     spread,
 )
-from nucleist.export import save_curves, save_threshold_curves
 
 NAMES = {
     "bbbc360_baseline": "all labels, Mask R-CNN",

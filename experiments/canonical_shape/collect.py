@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nucleist.cli.checkpoint import load
-from nucleist.comparison import read_summary, spread
+from nucleist.inference.load import load
+from nucleist.report.comparison import read_summary, spread
 from nucleist.types import UserError
 
 METRICS = {"pixel_iou": "IoU", "pixel_dice": "Dice", "f1_50": "F1@.5", "f1_mean": "F1 mean"}

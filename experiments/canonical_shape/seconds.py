@@ -15,8 +15,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from nucleist.cli.config import build, compose
-from nucleist.cli.train import build_data, build_task, quiet
+from nucleist.config.compose import build, compose
+from nucleist.training.train import build_data, build_task, quiet
 
 STEPS, FIRST = 20, 3
 """Steps that are timed, and steps before them, in which memory is first asked for."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from nucleist.comparison import read_summary, spread
+from nucleist.report.comparison import read_summary, spread
 from nucleist.report.organs import PAIRING, p_values, signed_rank, slots
 from nucleist.report.published import published
 from nucleist.types import UserError

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from statistics import fmean
 
-from nucleist.comparison import read_summary
+from nucleist.report.comparison import read_summary
 
 
 def main(run: Path, target: Path) -> None:

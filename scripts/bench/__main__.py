@@ -25,7 +25,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from nucleist.runs import environment, write_text
+from nucleist.training.run import environment, write_text
 from scripts.bench import bookkeeping, loading, scores, steps
 from scripts.bench.report import markdown
 from scripts.bench.settings import PARTS, Settings

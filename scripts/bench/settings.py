@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nucleist.data.synthetic import Synthetic
+from nucleist.data.readers.synthetic import Synthetic
 from nucleist.data.targets import to_target, to_tensor
 from nucleist.ops.normalize import Percentile
 from nucleist.types import Target

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from runs_support import SMALL, data_root, said
+from support.runs import SMALL, data_root, said
 
 from nucleist.cli.main import main
 from nucleist.data import BBBC038

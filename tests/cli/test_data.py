@@ -5,16 +5,16 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
-import layouts
 import numpy as np
 import pytest
 from PIL import Image
-from runs_support import data_root
+from support import layouts
+from support.runs import data_root
 
 from nucleist.cli.data import known
 from nucleist.cli.main import main
 from nucleist.data import BBBC038, DH100, TNBC, Folder, Kumar, Synthetic
-from nucleist.data.images import write_label_map
+from nucleist.data.formats.images import write_label_map
 
 SYNTHETIC = [f"data.source.{key}" for key in ("n_train=3", "n_test=2", "size=[32,32]")]
 

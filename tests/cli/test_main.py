@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from runs_support import said
+from support.runs import said
 
 import nucleist.cli.metrics
 from nucleist.cli.main import main

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from runs_support import said
+from support.runs import said
 
 from nucleist.cli.main import main
 from nucleist.metrics.cards import cards

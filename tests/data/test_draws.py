@@ -4,11 +4,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
-from sources import drain, make_data, synthetic
+from support.sources import drain, make_data, synthetic
 from torch import nn
 
 from nucleist.data.module import Draws, free_workers
-from nucleist.data.synthetic import Synthetic
+from nucleist.data.readers.synthetic import Synthetic
 from nucleist.data.transforms import flips, light, strong
 from nucleist.types import UserError
 

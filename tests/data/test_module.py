@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from sources import InMemory, grid, make_data, synthetic
+from support.sources import InMemory, grid, make_data, synthetic
 
 from nucleist.data.annotation import crop_window, keep_exemplars, keep_fraction
 from nucleist.data.targets import to_target

@@ -5,7 +5,7 @@ import numpy as np
 from nucleist.data.annotation import Annotation
 from nucleist.data.module import PartialSet
 from nucleist.data.paste import exemplars, paste
-from nucleist.data.synthetic import Synthetic
+from nucleist.data.readers.synthetic import Synthetic
 from nucleist.data.transforms import light
 from nucleist.ops.normalize import FullRange
 

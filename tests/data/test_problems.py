@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nucleist.data.problems import ALIKE, examine, fingerprint
-from nucleist.data.synthetic import Synthetic
+from nucleist.data.readers.synthetic import Synthetic
 from nucleist.types import Record
 
 

@@ -5,9 +5,9 @@ import doctest
 import warnings
 
 import numpy as np
-import oracles
 import pytest
 import torch
+from support import oracles
 
 from nucleist.metrics import CocoAveragePrecision, coco
 from nucleist.ops.labels import boxes_of, relabel

@@ -5,12 +5,12 @@ import importlib
 from fractions import Fraction
 
 import numpy as np
-import oracles
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from support import oracles
 
 from nucleist.metrics import functional
 from nucleist.metrics.counts import TENTHS, count

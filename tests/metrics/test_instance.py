@@ -6,10 +6,10 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import oracles
 import pytest
 import torch
 import torch.multiprocessing
+from support import oracles
 
 from nucleist.metrics import (
     F1,

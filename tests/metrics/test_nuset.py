@@ -4,13 +4,13 @@ import doctest
 from fractions import Fraction
 
 import numpy as np
-import oracles
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
+from support import oracles
 
 from nucleist.metrics import (
     PairScores,

@@ -7,8 +7,8 @@ separates exact ties cleanly: below t is our `inclusive=True`, above t is our st
 import warnings
 
 import numpy as np
-import oracles
 import pytest
+from support import oracles
 
 from nucleist.metrics.functional import (
     IOU_THRESHOLDS,

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import draw
-from runs_support import SMALL
+from support.runs import SMALL
 from torch import nn
 from torchvision.models import resnet18
 
@@ -15,8 +15,8 @@ from nucleist.cli.main import main
 from nucleist.data.targets import to_binary, to_target, to_tensor
 from nucleist.models import deeplabv3, resnet_body
 from nucleist.models.deeplabv3 import foreground, smooth_dice
+from nucleist.models.maps import Wanted, to_prediction
 from nucleist.models.norms import SingleBatchNorm
-from nucleist.models.semantic import Wanted, to_prediction
 from nucleist.ops.labels import at_threshold
 from nucleist.types import UserError
 

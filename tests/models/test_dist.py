@@ -9,15 +9,15 @@ import pytest
 import torch
 from conftest import draw
 from PIL import Image
-from runs_support import SMALL
+from support.runs import SMALL
 
-from nucleist.cli.config import compose
 from nucleist.cli.main import main
+from nucleist.config.compose import compose
+from nucleist.data.formats.label_tiff import read_label_tiff
 from nucleist.data.targets import to_target, to_tensor
-from nucleist.export import read_label_tiff
 from nucleist.models import dist
 from nucleist.ops.distances import distance_map
-from nucleist.schedules import staircase
+from nucleist.training.schedules import staircase
 from nucleist.types import UserError
 
 FEW = [option for option in SMALL if not option.startswith("model.")]
@@ -203,5 +203,5 @@ def test_a_checkpoint_predicts(run: Path, tmp_path: Path) -> None:
 def test_its_experiment_names_keys_that_exist() -> None:
     config = compose("train", ["experiment=dist_kumar"])
     assert config.model._target_ == "nucleist.models.dist"
-    assert config.optim.schedule._target_ == "nucleist.schedules.staircase"
+    assert config.optim.schedule._target_ == "nucleist.training.schedules.staircase"
     assert config.data.annotation_fraction == 1  # unlabelled nuclei would be background

@@ -6,7 +6,7 @@ from torchvision.models.detection._utils import Matcher
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 
-from nucleist.models.rpn import GridAnchors
+from nucleist.models.mask_rcnn.rpn import GridAnchors
 from nucleist.ops import matching
 from nucleist.ops.matching import OverlapMatcher, grid_overlaps, matching_overlaps, overlaps
 

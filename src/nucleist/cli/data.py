@@ -13,13 +13,13 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
 
-from nucleist.cli.config import build, compose
 from nucleist.cli.parser import Parser
+from nucleist.config.compose import build, compose
 from nucleist.data.annotation import Annotation, Window
 from nucleist.data.downloads import PUBLISHED, download
 from nucleist.data.prepare import prepare
 from nucleist.data.problems import examine
-from nucleist.export import LabelledImage, contact_sheet
+from nucleist.plots import LabelledImage, contact_sheet
 from nucleist.types import Record, Source, UserError
 
 HELP = """usage: nucleist data VERB [NAME] [key=value ...]
@@ -223,7 +223,9 @@ def fetch(arguments: Sequence[str]) -> None:
 
 def known() -> list[str]:
     """Names of the data sets: the files in `conf/data`."""
-    files = (Path(file.name) for file in resources.files("nucleist.conf").joinpath("data").iterdir())
+    files = (
+        Path(file.name) for file in resources.files("nucleist.conf").joinpath("data").iterdir()
+    )
     return sorted(file.stem for file in files if file.suffix == ".yaml" and file.stem != "base")
 
 
@@ -261,7 +263,9 @@ class _Parser(Parser):
     """Options of one verb, names and `key=value` in any order; one line if they are wrong."""
 
     def __init__(self, verb: str, description: str, *examples: str):
-        super().__init__(f"nucleist data {verb}", description, "\n  ".join(("examples:", *examples)))
+        super().__init__(
+            f"nucleist data {verb}", description, "\n  ".join(("examples:", *examples))
+        )
         self.add_argument("words", nargs="*", metavar="NAME or key=value", help=", ".join(known()))
 
     def parse(self, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str], list[str]]:

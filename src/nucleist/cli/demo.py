@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nucleist.cli.checkpoint import load
-from nucleist.cli.config import compose
 from nucleist.cli.parser import Parser
-from nucleist.cli.train import build_data, train
-from nucleist.comparison import markdown_table, read_curve, read_summary
+from nucleist.config.compose import compose
+from nucleist.data.formats.label_tiff import write_label_tiff
 from nucleist.data.module import NucleiData
-from nucleist.export import LabelledImage, save_curves, save_overlays, write_label_tiff
+from nucleist.inference.load import load
+from nucleist.inference.pictures import predict_one
 from nucleist.ops.labels import at_threshold
-from nucleist.previews import predict_one
-from nucleist.runs import write_json, write_text
+from nucleist.plots import LabelledImage, save_curves, save_overlays
+from nucleist.report.comparison import markdown_table, read_curve, read_summary
+from nucleist.training.run import write_json, write_text
+from nucleist.training.train import build_data, train
 from nucleist.types import UserError
 
 MODELS = {"PA Mask R-CNN": "mask_rcnn_pa", "Mask R-CNN": "mask_rcnn"}

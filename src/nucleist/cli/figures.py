@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from nucleist.cli.caps import caps_reached, warn_of_caps
-from nucleist.cli.checkpoint import Trained, load, model_options
-from nucleist.cli.config import build
 from nucleist.cli.parser import Parser
-from nucleist.cli.predict import add_net_options, choose_device, find_images
+from nucleist.config.compose import build
 from nucleist.data import Folder
-from nucleist.data.images import read_image
+from nucleist.data.formats.images import read_image
 from nucleist.data.module import NucleiData
-from nucleist.report.drawing import KINDS, Subject, draw_subject
+from nucleist.inference.figures import KINDS, Subject, draw_subject
+from nucleist.inference.load import Trained, load, model_options
+from nucleist.inference.predict import add_net_options, choose_device, find_images
+from nucleist.training.limits import caps_reached, warn_of_caps
 from nucleist.types import UserError
 
 EXAMPLES = """examples:

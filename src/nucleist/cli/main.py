@@ -9,13 +9,22 @@ from nucleist import __version__
 from nucleist.types import UserError
 
 VERBS = {
-    "train": ("nucleist.cli.train", "train a net: nucleist train experiment=bbbc360_25_pa seed=1"),
-    "evaluate": ("nucleist.cli.evaluate", "score a checkpoint, or label images of any tool"),
+    "train": (
+        "nucleist.training.train",
+        "train a net: nucleist train experiment=bbbc360_25_pa seed=1",
+    ),
+    "evaluate": ("nucleist.evaluation.model", "score a checkpoint, or label images of any tool"),
     "metrics": ("nucleist.cli.metrics", "what the numbers mean: nucleist metrics map"),
-    "predict": ("nucleist.cli.predict", "outline nuclei: nucleist predict FILE IMAGES -o DIR"),
+    "predict": (
+        "nucleist.inference.predict",
+        "outline nuclei: nucleist predict FILE IMAGES -o DIR",
+    ),
     "report": ("nucleist.cli.report", "tables and curves of runs: nucleist report runs -o report"),
     "figures": ("nucleist.cli.figures", "what a net sees: nucleist figures FILE IMAGES -o DIR"),
-    "reproduce": ("nucleist.cli.reproduce", "train a run folder again: nucleist reproduce RUN"),
+    "reproduce": (
+        "nucleist.training.reproduce",
+        "train a run folder again: nucleist reproduce RUN",
+    ),
     "data": ("nucleist.cli.data", "list, show, check, prepare, download data sets"),
     "demo": ("nucleist.cli.demo", "the whole story on drawn nuclei, in a few minutes"),
 }

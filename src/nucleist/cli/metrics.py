@@ -38,7 +38,9 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(highlight=False)
     if not names:
         console.print(_overview())
-        print("\nnucleist metrics NAME prints the card of a metric, nucleist metrics all every card.")
+        print(
+            "\nnucleist metrics NAME prints the card of a metric, nucleist metrics all every card."
+        )
         return 0
     for card in chosen:
         console.print(_printed(card))

@@ -78,7 +78,7 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
 
 def _measure(options: argparse.Namespace, titles: Mapping[str, str], command: str) -> None:
     """Write `speed.json` into the report's folder."""
-    from nucleist.cli.measure import Amount, measure
+    from nucleist.report.measure import Amount, measure
 
     for name in ("steps", "images", "rounds"):
         if getattr(options, name) < 1:

@@ -1,16 +1,16 @@
 """Sources of labelled images, partial annotation, and the data module."""
 
 from nucleist.data.annotation import Annotation
-from nucleist.data.bbbc038 import BBBC038
-from nucleist.data.cache import InMemory, Prepared
-from nucleist.data.dh100 import DH100
-from nucleist.data.folder import Folder
-from nucleist.data.kumar import Kumar
 from nucleist.data.manifest import read_manifest, write_manifest
 from nucleist.data.module import NucleiData
-from nucleist.data.synthetic import Synthetic
-from nucleist.data.tiles import Tiles
-from nucleist.data.tnbc import TNBC
+from nucleist.data.readers.bbbc038 import BBBC038
+from nucleist.data.readers.cache import InMemory, Prepared
+from nucleist.data.readers.dh100 import DH100
+from nucleist.data.readers.folder import Folder
+from nucleist.data.readers.kumar import Kumar
+from nucleist.data.readers.synthetic import Synthetic
+from nucleist.data.readers.tiles import Tiles
+from nucleist.data.readers.tnbc import TNBC
 from nucleist.data.transforms import flips, light, strong
 
 __all__ = [

@@ -28,7 +28,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from nucleist.atomic import replacing
+from nucleist.files import replacing
 from nucleist.types import UserError
 
 UNKNOWN = "unknown"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from nucleist.atomic import replacing
+from nucleist.files import replacing
 from nucleist.types import UserError
 
 FORMAT = "nucleist-annotation-1"

@@ -14,10 +14,10 @@ import imagecodecs
 import numpy as np
 import tifffile
 
-from nucleist.atomic import replacing
-from nucleist.data.folder import Folder
-from nucleist.data.images import check_instances, write_label_map
+from nucleist.data.formats.images import check_instances, write_label_map
 from nucleist.data.problems import Watch
+from nucleist.data.readers.folder import Folder
+from nucleist.files import replacing
 from nucleist.types import Record, Source, UserError
 
 SPLITS = ("train", "val", "test")

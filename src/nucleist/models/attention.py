@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, LastLevelMaxPool
 
-from nucleist.models.side import aside
+from nucleist.models.aside import aside
 
 
 class DecomposedAttention(nn.Module):

@@ -13,8 +13,8 @@ from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.ops.misc import FrozenBatchNorm2d
 
+from nucleist.models.aside import aside
 from nucleist.models.attention import AttendedLevels, DecomposedAttention
-from nucleist.models.side import aside
 from nucleist.types import UserError, one_of
 
 Attention = Sequence[str]

@@ -14,8 +14,8 @@ from torch import Tensor
 from torchvision.models.segmentation.deeplabv3 import ASPP, DeepLabHead
 
 from nucleist.models.backbones import ResNetBody
+from nucleist.models.maps import MapNet, Wanted, at_least, mean_in, stack_wanted
 from nucleist.models.norms import for_one_image
-from nucleist.models.semantic import MapNet, Wanted, at_least, mean_in, stack_wanted
 from nucleist.ops.watershed import METHODS, split_foreground
 from nucleist.types import BinaryTarget, Target, UserError, one_of
 

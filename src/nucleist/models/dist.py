@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nucleist.models.semantic import MapNet, at_least, mean_in, stack_wanted
+from nucleist.models.maps import MapNet, at_least, mean_in, stack_wanted
 from nucleist.ops.distances import METRICS, distance_map, edge_distance
 from nucleist.ops.watershed import split_distances
 from nucleist.types import one_of

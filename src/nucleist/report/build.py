@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from nucleist.report.charts import Chart, charts
-from nucleist.report.collect import AVERAGES, MORE_METRICS, PARTS, Run, caps_in_words, read_json
 from nucleist.report.find import find_runs
 from nucleist.report.grouping import DataSet, group
 from nucleist.report.organs import table3, table4
@@ -16,7 +15,8 @@ from nucleist.report.pictures import example_table, pictures
 from nucleist.report.speeds import MEASURED, not_measured, table2
 from nucleist.report.table import Table, to_csv, to_markdown
 from nucleist.report.tables import table1, table1b
-from nucleist.runs import write_text
+from nucleist.training.finished import AVERAGES, MORE_METRICS, PARTS, Run, caps_in_words, read_json
+from nucleist.training.run import write_text
 from nucleist.types import UserError
 
 HEAD = ("experiment", "seed", "annotation_fraction", "exemplars", "crop_fraction")

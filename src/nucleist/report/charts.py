@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-from nucleist.export import save_curves, save_threshold_curves
-from nucleist.export.curves import DASHES, Dash, fit_height, save_figure, spread, style
-from nucleist.report.collect import METRICS, PARTS, Line
+from nucleist.plots import save_curves, save_threshold_curves
+from nucleist.plots.curves import DASHES, Dash, fit_height, save_figure, spread, style
 from nucleist.report.crossed import Curve, Kinds, kinds_of, save_crossed_curves
 from nucleist.report.grouping import DataSet, Model
+from nucleist.training.finished import METRICS, PARTS, Line
 
 CURVES = 10
 """Most curves in a picture; the rest go to a further one."""

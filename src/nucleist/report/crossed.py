@@ -16,8 +16,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nucleist.export.curves import DASHES, fit_height, save_figure, summarise
-from nucleist.report.collect import Line
+from nucleist.plots.curves import DASHES, fit_height, save_figure, summarise
+from nucleist.training.finished import Line
 
 
 class Curve(NamedTuple):
@@ -60,7 +60,7 @@ def save_crossed_curves(
 
     Raises:
         UserError: If the file cannot be written.
-        ValueError: If a line is not fit to draw, see `nucleist.export.curves.summarise`.
+        ValueError: If a line is not fit to draw, see `nucleist.plots.curves.summarise`.
     """
     save_figure(path, crossed_figure(curves, words, kinds, fixed))
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nucleist.report.collect import Run, read_json, read_run
+from nucleist.training.finished import Run, read_json, read_run
 from nucleist.types import UserError
 
 

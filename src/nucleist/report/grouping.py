@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from nucleist.report.collect import Run, number, read_json
 from nucleist.report.settings import (
     ANNOTATION,
     HOW_MUCH,
@@ -25,6 +24,7 @@ from nucleist.report.settings import (
     share_of,
     source_of,
 )
+from nucleist.training.finished import Run, number, read_json
 
 LABELS = {
     "mask_rcnn": "Mask R-CNN",

@@ -14,11 +14,11 @@ from statistics import fmean
 import numpy as np
 from scipy.stats import wilcoxon
 
-from nucleist.data.kumar import TEST, organ
-from nucleist.report.collect import number
+from nucleist.data.readers.kumar import TEST, organ
 from nucleist.report.grouping import DataSet, Model
 from nucleist.report.published import published
 from nucleist.report.table import SPREAD, Column, Row, Table, Value, spread
+from nucleist.training.finished import number
 
 METHODS = {"ours": "PA Mask R-CNN", "dist": "DIST", "cnn3": "CNN3"}
 KINDS = {"test": "fixed", "test_calibrated": "calibrated"}

@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from nucleist import __version__
 from nucleist.report.charts import Chart
-from nucleist.report.collect import Run
 from nucleist.report.grouping import DataSet, Model
 from nucleist.report.table import Column, Row, Spread, Table, Value, shortened, text_of, to_csv
+from nucleist.training.finished import Run
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """Nothing is fetched, whatever the page should ask for."""

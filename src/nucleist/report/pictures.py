@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from nucleist.atomic import replacing
+from nucleist.files import replacing
 from nucleist.report.charts import Chart
-from nucleist.report.collect import Run, number
 from nucleist.report.grouping import DataSet, Model
 from nucleist.report.table import Column, Row, Table, shortened
+from nucleist.training.finished import Run, number
 
 WIDTH = 1200
 """Pixels that a picture on the page has at most."""
@@ -104,7 +104,9 @@ def _row(model: Model, example: Example) -> Row:
 def _command(missing: Sequence[Example]) -> str:
     run = missing[0].run.folder
     ids = " ".join(str(example.row["image"]) for example in missing)
-    return f"nucleist figures {run}/checkpoints/last.ckpt {ids} -o {run}/figures/test --only overlay"
+    return (
+        f"nucleist figures {run}/checkpoints/last.ckpt {ids} -o {run}/figures/test --only overlay"
+    )
 
 
 def pictures(data: DataSet, folder: Path, notes: list[str]) -> list[tuple[Model, list[Chart]]]:

@@ -8,8 +8,8 @@ printed there. Every line of the files names its table.
 import csv
 from importlib import resources
 
-from nucleist.report.collect import number
 from nucleist.report.grouping import Model
+from nucleist.training.finished import number
 
 FLUORESCENCE = ("DH100", "BBBC038")
 """Readers of the data set of the papers' Tables 1 and 2, and of one that stands in for it."""

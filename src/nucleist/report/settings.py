@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nucleist.report.collect import Run, number
+from nucleist.training.finished import Run, number
 
 Settings = dict[str, str]
 """Flat: dotted key, value as JSON."""

@@ -7,10 +7,10 @@ comes first; without it there is what each run noted while it ran, which is said
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from nucleist.report.collect import Run, number
 from nucleist.report.grouping import DataSet, Model
 from nucleist.report.published import figures_of, row_of
 from nucleist.report.table import SPREAD, Column, Row, Table, Value, setting, spread
+from nucleist.training.finished import Run, number
 
 MEASURED = "speed.json"
 """Name of the file beside the report that holds what was measured."""

@@ -7,7 +7,10 @@ ours. Table 1b is ours: F1 of nuclei, and of the foreground as a whole.
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from nucleist.report.collect import (
+from nucleist.report.grouping import DataSet, Model
+from nucleist.report.published import figures_of, row_of
+from nucleist.report.table import SPREAD, Column, Row, Spread, Table, Value, setting, spread
+from nucleist.training.finished import (
     AVERAGES,
     METRICS,
     MORE_METRICS,
@@ -16,9 +19,6 @@ from nucleist.report.collect import (
     caps_in_words,
     number,
 )
-from nucleist.report.grouping import DataSet, Model
-from nucleist.report.published import figures_of, row_of
-from nucleist.report.table import SPREAD, Column, Row, Spread, Table, Value, setting, spread
 
 PAPER = (
     "The paper's columns are printed figures for the same model and annotation on the DH images, "

@@ -1,0 +1,1 @@
+"""From words and YAML to objects: the one room that knows Hydra."""

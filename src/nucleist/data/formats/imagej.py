@@ -1,0 +1,237 @@
+"""Read nuclei outlined in ImageJ or Fiji: a zip of ROIs (`RoiSet.zip`) or a single `.roi`.
+
+Coordinates are those of ImageJ: pixel (row i, column j) is the square from (j, i) to
+(j + 1, i + 1) and belongs to a selection if its centre lies inside. An outline with the flag
+"spline fit" is the curve that ImageJ draws through its anchors, not their polygon: a closed
+cubic spline with centripetal knots, that is with the square root of the distance between two
+anchors as the step of the parameter. ImageJ continues the anchors by seven on either side and
+ends that naturally, which is the periodic spline to a thousandth of a pixel.
+"""
+
+import io
+import re
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi
+from scipy.interpolate import CubicSpline
+
+from nucleist.data.outlines import Shape, compose, fill
+from nucleist.types import UserError
+
+MAX_ROI_BYTES = 16 * 1024**2
+"""Largest ROI that is read, unpacked; one of a thousand vertices has some 12 kB."""
+
+_MAX_COORDINATE = 1e7
+_AREAS = {
+    ROI_TYPE.POLYGON,
+    ROI_TYPE.RECT,
+    ROI_TYPE.OVAL,
+    ROI_TYPE.FREEHAND,
+    ROI_TYPE.TRACED,
+}
+# What roifile and zipfile are known to raise on damaged files.
+_DAMAGE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    RuntimeError,
+    NotImplementedError,
+    ArithmeticError,
+    AttributeError,
+    MemoryError,
+    EOFError,
+    OSError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """One selection of ImageJ.
+
+    Attributes:
+        name: Its name in the ROI manager.
+        paths: Closed outlines, `(N, 2)` `float64`, x and y, pixels, each vertex joined to the
+            next and the last to the first; several for a composite, where what lies in an even
+            number of them is outside. None if the selection is no area (a point, a line).
+    """
+
+    name: str
+    paths: list[np.ndarray] | None
+
+
+def read_rois(
+    data: bytes, where: str, shape: tuple[int, int]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Read the nuclei of an image from a zip of ROIs or a `.roi` file.
+
+    Overlaps follow the rule of `nucleist.data.outlines`. Selections that are no area or lie
+    outside the image are left out, with a note.
+
+    Args:
+        data: Content of the file.
+        where: The file, for messages.
+        shape: Height and width of the image, pixels.
+
+    Returns:
+        `(H, W)` `int32` label map in which the k-th selection of the file has the id k, and
+        the notes.
+
+    Raises:
+        UserError: If the file is damaged or not safe, or holds no ROI.
+    """
+    notes, nuclei = [], []
+    for number, outline in enumerate(read_outlines(data, where), 1):
+        if outline.paths is None:
+            notes.append(f"ROI '{outline.name}' outlines no area and was left out")
+        elif nucleus := _rasterised(outline.paths, shape, number):
+            nuclei.append(nucleus)
+        else:
+            notes.append(f"ROI '{outline.name}' holds no pixel of the image and was left out")
+    labels, overlaps = compose(shape, nuclei)
+    return labels, (*notes, *overlaps)
+
+
+def read_outlines(data: bytes, where: str) -> list[Outline]:
+    """Read the outlines of a zip of ROIs or a `.roi` file, in the order of the file.
+
+    Raises:
+        UserError: If the file is damaged or not safe, or holds no ROI.
+    """
+    members = [(where, data)] if data.startswith(b"Iout") else _members(data, where)
+    outlines = []
+    for name, content in members:
+        try:
+            _check_complete(content)
+            outlines.append(_outline(ImagejRoi.frombytes(content), name))
+        except _DAMAGE as error:
+            raise UserError(
+                f"{name}: not a complete ImageJ ROI of straight lines or splines ({error}); "
+                "save the selections anew from the ROI manager"
+            ) from error
+    return outlines
+
+
+def spline_outline(anchors: np.ndarray, spacing: float = 0.25) -> np.ndarray:
+    """Evaluate ImageJ's closed spline through anchors.
+
+    Args:
+        anchors: `(N, 2)` x and y, pixels; anchors that repeat the one before are dropped.
+        spacing: Distance of the evaluated points along the anchors' polygon, pixels, about.
+
+    Returns:
+        `(M, 2)` `float64`, x and y, beginning at the first anchor; the anchors themselves if
+        there are fewer than three.
+    """
+    points = np.asarray(anchors, np.float64)
+    repeats = np.all(points[1:] == points[:-1], axis=1)
+    points = points[np.concatenate([[True], ~repeats])] if len(points) else points
+    if len(points) > 1 and (points[0] == points[-1]).all():
+        points = points[:-1]
+    if len(points) < 3:
+        return points
+    closed = np.concatenate([points, points[:1]])
+    chords = np.hypot(*np.diff(closed, axis=0).T)
+    knots = np.concatenate([[0.0], np.cumsum(np.sqrt(chords))])
+    curve = CubicSpline(knots, closed, bc_type="periodic")
+    count = int(np.clip(chords.sum() / spacing, 8 * len(points), 20_000))
+    return curve(np.linspace(0, knots[-1], count, endpoint=False))
+
+
+def _members(data: bytes, where: str) -> list[tuple[str, bytes]]:
+    """Names, for messages, and contents of the ROIs of a zip."""
+    found = []
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for info in archive.infolist():
+                name = info.filename.replace("\\", "/")
+                if name.startswith("/") or ".." in name.split("/") or re.match("[A-Za-z]:/", name):
+                    raise UserError(
+                        f"{where}: member '{info.filename}' lies outside the archive; save the "
+                        "selections anew from the ROI manager"
+                    )
+                hidden = name.startswith("__MACOSX/") or name.split("/")[-1].startswith(".")
+                if hidden or not name.lower().endswith(".roi"):
+                    continue
+                if info.file_size > MAX_ROI_BYTES:
+                    raise UserError(
+                        f"{where}:{name}: unpacks to {info.file_size} bytes, over the limit of "
+                        f"{MAX_ROI_BYTES} for a ROI; outline the nuclei one by one"
+                    )
+                found.append((f"{where}:{name}", archive.read(info)))
+    except _DAMAGE as error:
+        raise UserError(
+            f"{where}: not a complete .zip of ROIs ({error}); copy the file again"
+        ) from error
+    if not found:
+        raise UserError(f"{where}: holds no .roi file; save the selections from the ROI manager")
+    return found
+
+
+def _check_complete(content: bytes) -> None:
+    """Raise if the second header or the name, which end a ROI, are cut off."""
+    (header,) = struct.unpack_from(">i", content, 60)
+    if header > 0:
+        offset, length = struct.unpack_from(">ii", content, header + 16)
+        if max(header + 52, offset + 2 * length) > len(content):
+            raise ValueError(f"cut short at byte {len(content)}")
+
+
+def _outline(roi: ImagejRoi, where: str) -> Outline:
+    name = roi.name or where.split("/")[-1].split(":")[-1].removesuffix(".roi")
+    drawn = roi.subtype in (ROI_SUBTYPE.TEXT, ROI_SUBTYPE.IMAGE)
+    if roi.roitype not in _AREAS or (drawn and not roi.composite):
+        return Outline(name, None)
+    if roi.composite:
+        paths = [np.asarray(path, np.float64) for path in roi.coordinates(multi=True)]
+    elif roi.roitype in (ROI_TYPE.RECT, ROI_TYPE.OVAL):
+        paths = [_box(roi)]
+    else:
+        paths = [np.asarray(roi.coordinates(), np.float64)]
+        if roi.options & ROI_OPTIONS.SPLINE_FIT:
+            paths = [spline_outline(_checked(paths[0]))]
+    return Outline(name, [_checked(path) for path in paths])
+
+
+def _box(roi: ImagejRoi) -> np.ndarray:
+    """A rectangle (corners taken as sharp) or an ellipse."""
+    x, y = float(roi.left), float(roi.top)
+    width, height = float(roi.right) - x, float(roi.bottom) - y
+    if roi.subpixelrect:
+        x, y, width, height = roi.xd, roi.yd, roi.widthd, roi.heightd
+    if roi.roitype == ROI_TYPE.RECT:
+        unit = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float64)
+    else:
+        angles = np.linspace(0, 2 * np.pi, 360, endpoint=False)
+        unit = 0.5 + 0.5 * np.stack([np.cos(angles), np.sin(angles)], 1)
+    return np.array([x, y]) + unit * [width, height]
+
+
+def _checked(path: np.ndarray) -> np.ndarray:
+    if path.ndim != 2 or not (np.abs(path) < _MAX_COORDINATE).all():  # NaN fails too
+        raise ValueError("coordinates that are no pixels")
+    return path
+
+
+def _rasterised(paths: list[np.ndarray], shape: tuple[int, int], number: int) -> Shape | None:
+    """Fill closed paths by the even-odd rule, holes and all."""
+    parts = [fill(path, shape, number) for path in paths if len(path) >= 3]
+    there = [part for part in parts if part is not None]
+    if len(there) < 2:
+        return there[0] if there else None
+    top, left = min(part.top for part in there), min(part.left for part in there)
+    bottom = max(part.top + part.mask.shape[0] for part in there)
+    right = max(part.left + part.mask.shape[1] for part in there)
+    mask = np.zeros((bottom - top, right - left), bool)
+    for part in there:
+        height, width = part.mask.shape
+        row, column = part.top - top, part.left - left
+        mask[row : row + height, column : column + width] ^= part.mask
+    return Shape(number, top, left, mask) if mask.any() else None

@@ -1,0 +1,234 @@
+"""A user's own images with their labels, in the layouts people have.
+
+Labels may be label maps (TIFF, PNG), binary masks, one mask file a nucleus, a COCO json or
+ImageJ ROIs; see `nucleist.data.readers.pairing` for what belongs to what.
+"""
+
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+from scipy import ndimage
+
+from nucleist.data.formats.archive import FileTree
+from nucleist.data.formats.coco import CocoImage, label_map, load_coco
+from nucleist.data.formats.imagej import read_rois
+from nucleist.data.formats.images import check_instances, read_image, read_label_map, read_mask
+from nucleist.data.outlines import compose, crop
+from nucleist.data.readers.pairing import IMAGE_SUFFIXES, ROI_SUFFIXES, Pair, pair, split_of
+from nucleist.types import Record, UserError
+
+Labels = tuple[np.ndarray, tuple[str, ...]]
+
+
+class Folder:
+    """Reader of a folder or a `.zip` of images and labels.
+
+    Args:
+        root: The folder or archive.
+        images: Folder of the images, relative to the root; None to tell by names.
+        labels: Folder of the labels, or a COCO json, relative to the root; None to tell by
+            names, or to take the json files there are if no other labels are found.
+        masks: `"labels"` if each nucleus has its own value in a mask; `"components"` if masks
+            are binary: their 8-connected pieces are then the nuclei.
+        test_fraction: Share of the labelled images that is set apart for testing, in [0, 1),
+            where no folder says the split.
+        seed: Seed of that choice.
+
+    Raises:
+        UserError: If an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        images: str | None = None,
+        labels: str | None = None,
+        masks: Literal["labels", "components"] = "labels",
+        test_fraction: float = 0.2,
+        seed: int = 0,
+    ):
+        if masks not in ("labels", "components"):
+            raise UserError(f"masks={masks}: unknown; say masks=labels or masks=components")
+        if not 0 <= test_fraction < 1:
+            raise UserError(f"test_fraction={test_fraction}: give a number from 0 to below 1")
+        self._tree = FileTree(root)
+        self._images, self._labels, self._masks = images, labels, masks
+        self._test_fraction, self._seed = test_fraction, seed
+        self._pairs: dict[str, Pair] = {}
+        self._orphans: list[str] = []
+        self._coco: dict[tuple[str, str], CocoImage] = {}  # json and image file, annotations
+
+    def splits(self) -> dict[str, list[str]]:
+        """Ids of `train` and `test`, of `val` if there is such a folder, and of `unlabelled`.
+
+        What is in no folder of a split is for training. If no folder says `test`,
+        `numpy.random.default_rng(seed).permutation` of the sorted training ids chooses the test
+        images, at least one of two or more.
+
+        Raises:
+            UserError: If no image has labels, or names are ambiguous.
+        """
+        pairs = self.pairing()
+        found: dict[str, list[str]] = {"train": [], "test": []}
+        for one in pairs:
+            split = "unlabelled" if one.labels is None else one.split or "train"
+            found.setdefault(split, []).append(one.id)
+        if all(one.labels is None for one in pairs):
+            raise UserError(
+                f"{self._tree.describe()}: {len(pairs)} images and {len(self._orphans)} label "
+                f"files, but no pair; name the labels of {pairs[0].image} {pairs[0].id}_labels.tif"
+            )
+        train = found["train"]
+        if not found["test"] and self._test_fraction and len(train) > 1:
+            count = min(max(1, round(self._test_fraction * len(train))), len(train) - 1)
+            order = np.random.default_rng(self._seed).permutation(len(train))
+            found["test"] = sorted(train[i] for i in order[:count])
+            found["train"] = sorted(train[i] for i in order[count:])
+        return found
+
+    def read(self, image_id: str) -> Record:
+        """Read one image; without labels, its label map is empty and a note says so.
+
+        Raises:
+            UserError: If the id is unknown, a file is damaged, the sizes differ, or a binary
+                mask is where a label map is needed.
+        """
+        self.pairing()
+        if image_id not in self._pairs:
+            raise UserError(f"{self._tree.describe()}: no image '{image_id}'; see the list of ids")
+        one = self._pairs[image_id]
+        where = self._tree.describe(one.image)
+        image = read_image(self._tree.read(one.image), where)
+        shape = (image.shape[0], image.shape[1])
+        labels, notes = self._read_labels(one, shape)
+        if labels.shape != shape:
+            raise UserError(
+                f"{self._tree.describe(one.labels or '')}: labels of {labels.shape[0]} x "
+                f"{labels.shape[1]} pixels for {one.image} of {shape[0]} x {shape[1]}; "
+                "export the labels anew from that image"
+            )
+        return Record(image_id, image, labels, notes)
+
+    def pairing(self) -> list[Pair]:
+        """Every image with what holds its labels, sorted by id.
+
+        Raises:
+            UserError: If the root is missing, holds no image, or names are ambiguous.
+        """
+        if not self._pairs:
+            self._scan()
+        return list(self._pairs.values())
+
+    def problems(self) -> list[str]:
+        """What has no partner, one line each: images without labels, labels without image."""
+        alone = [
+            f"{self._tree.describe(one.image)}: image without labels"
+            for one in self.pairing()
+            if one.labels is None
+        ]
+        return alone + [
+            f"{self._tree.describe(name)}: labels without an image; add the image or remove them"
+            for name in self._orphans
+        ]
+
+    def describe_pairing(self) -> str:
+        """The pairing as a table of three columns, then what has no partner."""
+        pairs = self.pairing()
+        rows = [("id", "image", "labels")]
+        for one in pairs:
+            masks = f" ({len(one.nuclei)} masks)" if one.nuclei else ""
+            rows.append((one.id, one.image, f"{one.labels}{masks}" if one.labels else "- none -"))
+        rows += [("", "- none -", name) for name in self._orphans]
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        alone = sum(one.labels is None for one in pairs)
+        lines.append(
+            f"{len(pairs) - alone} pairs, {alone} images without labels, "
+            f"{len(self._orphans)} labels without an image"
+        )
+        return "\n".join(lines)
+
+    def _scan(self) -> None:
+        """Pair all files once."""
+        where = self._tree.describe()
+        names = self._tree.names(IMAGE_SUFFIXES | ROI_SUFFIXES)
+        json = self._labels if (self._labels or "").lower().endswith(".json") else None
+        folders = {"images": self._images, "labels": None if json else self._labels}
+        for key, folder in folders.items():
+            inside = "" if folder in (None, ".") else f"{PurePosixPath(folder)}/"
+            if not any(name.startswith(inside) for name in [*names, ""]):
+                raise UserError(f"{where}: {key}={folder}: no images in there; correct the name")
+        pairs, orphans = pair(names, where, **folders)
+        if not pairs:
+            raise UserError(
+                f"{where}: no images (.png, .tif, .jpg, .bmp); check the path, or set "
+                "data.source.images=FOLDER"
+            )
+        if json or all(one.labels is None for one in pairs):
+            jsons = [json] if json else self._tree.names({".json"})
+            pairs, orphans = self._pair_coco(pairs, jsons, orphans)
+        self._orphans = orphans
+        self._pairs = {one.id: one for one in pairs}
+
+    def _pair_coco(
+        self, pairs: list[Pair], jsons: list[str], orphans: list[str]
+    ) -> tuple[list[Pair], list[str]]:
+        """Pair images with the entries of COCO files, by file name without folder."""
+        by_stem: dict[str, list[Pair]] = {}
+        for one in pairs:
+            by_stem.setdefault(PurePosixPath(one.image).stem, []).append(one)
+        found = {one.id: Pair(one.id, one.image, split=one.split) for one in pairs}
+        for json in jsons:
+            where, split = self._tree.describe(json), split_of(json)
+            for entry in load_coco(self._tree.read(json), where):
+                stem = PurePosixPath(entry.file_name.replace("\\", "/")).stem
+                alike = by_stem.get(stem, [])
+                fits = [one for one in alike if split is None or one.split in (None, split)]
+                if not fits:
+                    orphans = [*orphans, f"{json}: {entry.file_name}"]
+                    continue
+                one = found[fits[0].id]
+                if len(fits) > 1 or one.labels is not None:
+                    raise UserError(
+                        f"{where}: {entry.file_name} fits {len(fits)} images or is listed twice; "
+                        "give images names of their own and list each once"
+                    )
+                found[one.id] = Pair(one.id, one.image, json, split=one.split or split)
+                self._coco[json, one.image] = entry
+        return list(found.values()), orphans
+
+    def _read_labels(self, one: Pair, shape: tuple[int, int]) -> Labels:
+        if one.labels is None:
+            return np.zeros(shape, np.int32), ("no labels",)
+        where = self._tree.describe(one.labels)
+        if (one.labels, one.image) in self._coco:
+            return label_map(self._coco[one.labels, one.image], where)
+        if one.nuclei:
+            return self._read_nuclei(one, shape)
+        data = self._tree.read(one.labels)
+        if PurePosixPath(one.labels).suffix.lower() in ROI_SUFFIXES:
+            return read_rois(data, where, shape)
+        if self._masks == "labels":
+            labels = read_label_map(data, where)
+            check_instances(labels, where)
+            return labels, ()
+        labels, count = ndimage.label(read_mask(data, where), structure=np.ones((3, 3), int))
+        return labels.astype(np.int32), (f"binary mask: its {count} pieces are the nuclei",)
+
+    def _read_nuclei(self, one: Pair, shape: tuple[int, int]) -> Labels:
+        nuclei, notes = [], []
+        for number, name in enumerate(one.nuclei, 1):
+            where = self._tree.describe(name)
+            mask = read_mask(self._tree.read(name), where)
+            if mask.shape != shape:
+                raise UserError(
+                    f"{where}: mask of {mask.shape[0]} x {mask.shape[1]} pixels for {one.image} "
+                    f"of {shape[0]} x {shape[1]}; export the mask anew from that image"
+                )
+            if nucleus := crop(mask, number):
+                nuclei.append(nucleus)
+            else:
+                notes.append(f"mask {PurePosixPath(name).name} is empty and was left out")
+        labels, overlaps = compose(shape, nuclei)
+        return labels, (*notes, *overlaps)

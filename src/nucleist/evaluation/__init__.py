@@ -1,0 +1,1 @@
+"""Scores of a trained net, and of label images that any tool wrote."""

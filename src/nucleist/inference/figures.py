@@ -1,0 +1,213 @@
+"""A net at work on one image, as the figures of the partial-annotation paper show it.
+
+Feng et al., IEEE Access 2019: where labelled nuclei attend to (Fig. 1), the centre target, centre
+scores and found boxes (Fig. 2), kept labels, ground truth and prediction (Figs. 3, 5 and 6).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+from torch import Tensor, nn
+
+from nucleist.data.module import NucleiData
+from nucleist.data.targets import to_target, to_tensor
+from nucleist.files import replacing
+from nucleist.inference.pictures import heat_map, predict_one
+from nucleist.ops.centers import center_target
+from nucleist.ops.labels import at_threshold
+from nucleist.plots import draw_contours, overlay_panel, to_display
+from nucleist.report.pictures import extremes
+
+KINDS = ("overlay", "centers", "attention")
+"""Pictures of a subject, and the ends of their files' names."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An image to draw, with the labels there are; each label map `(H, W)` `int32`.
+
+    Attributes:
+        id: Begins the names of its pictures.
+        title: Above them.
+        image: `(H, W, 3)` `float32`, normalised as the net was trained.
+        kept: Labels that training saw, for a panel of their own.
+        truth: All nuclei.
+        query: Labels whose attention and centre target are drawn.
+    """
+
+    id: str
+    title: str
+    image: np.ndarray
+    kept: np.ndarray | None = None
+    truth: np.ndarray | None = None
+    query: np.ndarray | None = None
+
+
+class Panel(NamedTuple):
+    """One picture of a row: `(H, W, 3)` `uint8`, its caption, and boxes `(K, 4)` xyxy."""
+
+    pixels: np.ndarray
+    caption: str
+    boxes: np.ndarray | None = None
+
+
+def draw_subject(
+    net: nn.Module,
+    subject: Subject,
+    threshold: float,
+    folder: Path,
+    kinds: Sequence[str] = KINDS,
+) -> list[str]:
+    """Write the pictures that a net in eval mode can give of an image.
+
+    Args:
+        net: Obeys the contract; Fig. 1 needs `attention_map`, Fig. 2 `center_map` and
+            `found_boxes`.
+        subject: The image.
+        threshold: Score above which detections count.
+        folder: For `<id>_overlay.png`, `<id>_centers.png` and `<id>_attention.png`.
+        kinds: Which of the three.
+
+    Returns:
+        What could not be drawn and why, a line each.
+
+    Raises:
+        UserError: If a file cannot be written.
+    """
+    if "overlay" in kinds:
+        save_overlay(net, subject, threshold, folder)
+    lacks = []
+    for kind, draw in (("centers", center_panels), ("attention", attention_panels)):
+        panels = draw(net, subject) if kind in kinds else []
+        if isinstance(panels, str):
+            lacks.append(f"no picture of the {kind}: {panels}")
+        elif panels:
+            save_panels(folder / f"{subject.id}_{kind}.png", panels, subject.title)
+    return lacks
+
+
+def save_overlay(net: nn.Module, subject: Subject, threshold: float, folder: Path) -> Path:
+    """Write the image, the labels there are and the prediction side by side."""
+    found = at_threshold(predict_one(net, subject.image), threshold).cpu().numpy()
+    panel = overlay_panel(subject.image, subject.kept, subject.truth, found, subject.title)
+    path = folder / f"{subject.id}_overlay.png"
+    with replacing(path) as part:
+        Image.fromarray(panel).save(part, format="PNG", optimize=True)
+    return path
+
+
+def center_panels(net: Any, subject: Subject) -> list[Panel] | str:
+    """Fig. 2: centre target (with labels), centre scores, found boxes; else what is missing."""
+    if not hasattr(net, "center_map") or not hasattr(net, "found_boxes"):
+        return "this net has no centre head (model=mask_rcnn_pa has one)"
+    tensor = _tensor(net, subject.image)
+    scores = net.center_map(tensor)
+    boxes = net.found_boxes(tensor).float().cpu().numpy()
+    panels = []
+    if subject.query is not None:
+        count = len(np.unique(subject.query[subject.query > 0]))
+        words = f"centre target of {count} labelled nuclei\nwhite 1, gray 0, black unknown"
+        panels.append(Panel(target_picture(net, subject.image, subject.query), words))
+    panels.append(Panel(heat_map(subject.image, scores), "centre score"))
+    return [*panels, Panel(to_display(subject.image), f"found boxes: {len(boxes)}", boxes)]
+
+
+@torch.no_grad()
+def target_picture(net: Any, image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The target of the centre head at the net's own scale, white 1, gray 0, black unknown."""
+    tensor = _tensor(net, image)
+    given: Any = {key: value.to(tensor.device) for key, value in to_target(labels).items()}  # type: ignore[attr-defined]
+    cells = net.center_map(tensor).shape
+    batch, (target,) = net.transform([tensor], [given])
+    stride = max(round(batch.image_sizes[0][0] / cells[0]), 1)
+    head = net.rpn.center_head
+    wanted = center_target(
+        [target["boxes"]],
+        [target["label_map"]],
+        (int(cells[0]), int(cells[1])),
+        stride,
+        head.center_share,
+        head.overlap,
+    )
+    gray = np.array([0, 128, 255], np.uint8)[wanted.labels[0].cpu().numpy() + 1]
+    grown = Image.fromarray(gray).resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST)
+    return np.repeat(np.asarray(grown)[..., None], 3, axis=2)
+
+
+def attention_panels(net: Any, subject: Subject) -> list[Panel] | str:
+    """Fig. 1: the labelled nuclei, and where they attend to; else what is missing."""
+    if not hasattr(net, "attention_map"):
+        return "this net has no attention (model=mask_rcnn_pa attention=[p2] has it)"
+    if subject.query is None or not subject.query.any():
+        return f"{subject.id} has no labelled nucleus to ask for; put labels beside the image"
+    labels = torch.from_numpy(np.ascontiguousarray(subject.query))
+    given = net.attention_map(_tensor(net, subject.image), labels.to(_device(net)))
+    if given is None:
+        return "no attention on the net's first level (attention=[p2] puts it there)"
+    shown = draw_contours(to_display(subject.image), subject.query, thick=2)
+    count = len(np.unique(subject.query[subject.query > 0]))
+    words = f"labelled nuclei: {count}"
+    return [Panel(shown, words), Panel(heat_map(subject.image, given), "where they attend to")]
+
+
+def save_panels(path: Path, panels: Sequence[Panel], title: str) -> None:
+    """Write panels side by side with captions, boxes outlined.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    height, width = panels[0].pixels.shape[:2]
+    size = 4.0 * len(panels), 4.0 * height / width + 0.8
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    every = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, panel in zip(every, panels, strict=True):
+        axes.imshow(panel.pixels, interpolation="nearest")
+        axes.set_title(panel.caption, loc="left", fontsize=9)
+        axes.set_axis_off()
+        for x0, y0, x1, y1 in panel.boxes if panel.boxes is not None else ():
+            corner = (x0 - 0.5, y0 - 0.5)  # a pixel of imshow is around its whole number
+            box = Rectangle(corner, x1 - x0, y1 - y0, fill=False, edgecolor="#ffe100", lw=1.0)
+            axes.add_patch(box)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    with replacing(path) as part:
+        figure.savefig(part, format="png", dpi=150, bbox_inches="tight", pad_inches=0.1)
+
+
+def write_test_overlays(
+    folder: Path,
+    net: nn.Module,
+    data: NucleiData,
+    rows: Sequence[dict[str, Any]],
+    threshold: float,
+) -> None:
+    """Write overlays of the best and the worst test images, where a report looks for them.
+
+    Args:
+        folder: `figures/test` of a run.
+        net: In eval mode.
+        data: The run's data.
+        rows: Scores of each test image, as in `per_image.csv`.
+        threshold: Score above which detections count; rows at another one are passed over.
+    """
+    own = [row for row in rows if row["score_threshold"] == threshold]
+    for _, row in extremes(own):
+        image, truth = data.whole(row["image"])
+        subject = Subject(row["image"], f"test image {row['image']}", image, truth=truth)
+        save_overlay(net, subject, threshold, folder)
+
+
+def _device(net: nn.Module) -> torch.device:
+    return next(net.parameters()).device
+
+
+def _tensor(net: nn.Module, image: np.ndarray) -> Tensor:
+    return to_tensor(image).to(_device(net))

@@ -1,0 +1,1 @@
+"""Nuclei as affine copies of one learned shape."""

@@ -1,0 +1,1 @@
+"""Mask R-CNN from torchvision's parts, plain and for partial annotation."""

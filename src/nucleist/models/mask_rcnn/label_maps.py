@@ -1,0 +1,242 @@
+"""Two of Mask R-CNN's parts, taught to read and write label maps instead of mask stacks."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.models.detection._utils import BoxCoder, Matcher
+from torchvision.models.detection.roi_heads import (
+    RoIHeads,
+    fastrcnn_loss,
+    maskrcnn_inference,
+)
+from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
+from torchvision.ops import batched_nms, clip_boxes_to_image
+
+from nucleist.models.mask_rcnn.rpn import FullBoxCoder, caps_factor, count_capped
+from nucleist.ops.masks import DILATIONS, mask_targets, paste_label_map
+from nucleist.ops.matching import OverlapMatcher, overlaps
+from nucleist.types import IGNORE, one_of
+
+SMALLEST = 0.01
+"""Side of the smallest box that is kept, in pixels (torchvision's)."""
+
+Sizes = list[tuple[int, int]]
+Detections = tuple[list[Tensor], list[Tensor], list[Tensor]]
+
+
+class LabelMapTransform(GeneralizedRCNNTransform):
+    """Normalises and resizes images with their label maps, and paints predictions into one.
+
+    Args:
+        min_size: Short side that images are resized to, in pixels; None keeps their scale.
+        max_size: Largest long side after resizing.
+        image_mean: Mean of each channel, images being in [0, 1].
+        image_std: Standard deviation of each channel.
+        dilation: See `nucleist.ops.masks.paste_label_map`.
+        overlap: See there.
+        max_lost: See there. With `overlap="low"` (the authors') the label map at a higher score
+            threshold is not this one with detections erased: cut before, by `roi.score_thresh`.
+        size_divisible: Batches are padded to a multiple of it.
+    """
+
+    def __init__(
+        self,
+        min_size: int | None,
+        max_size: int,
+        image_mean: list[float],
+        image_std: list[float],
+        dilation: str = "none",
+        overlap: str = "high",
+        max_lost: float = 0.7,
+        size_divisible: int = 32,
+    ):
+        one_of("model.transform.dilation", dilation, DILATIONS)
+        one_of("model.transform.overlap", overlap, ("high", "low"))
+        super().__init__(min_size or 1, max_size, image_mean, image_std, size_divisible)
+        self.native_scale = min_size is None
+        self.paste: dict[str, Any] = dict(dilation=dilation, overlap=overlap, max_lost=max_lost)
+
+    def resize(
+        self, image: Tensor, target: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor] | None]:
+        """Resize an image bilinearly, its label map to the nearest pixel, and its boxes."""
+        if self.native_scale:
+            return image, target
+        before = image.shape[-2:]
+        image, _ = super().resize(image, None)
+        if target is None:
+            return image, None
+        after = image.shape[-2:]
+        target["boxes"] = resize_boxes(target["boxes"], before, after)
+        # float32 holds every integer up to 2^24, so ids survive.
+        resized = F.interpolate(target["label_map"][None, None].float(), size=after)
+        target["label_map"] = resized[0, 0].to(torch.int32)
+        return image, target
+
+    def postprocess(
+        self, result: list[dict[str, Tensor]], image_shapes: Sizes, original_image_sizes: Sizes
+    ) -> list[dict[str, Tensor]]:
+        """Boxes at the original scale, and all masks of an image in one label map."""
+        if self.training:
+            return result
+        return [
+            self._painted(found, inner, outer)
+            for found, inner, outer in zip(result, image_shapes, original_image_sizes, strict=True)
+        ]
+
+    def _painted(
+        self, found: dict[str, Tensor], inner: tuple[int, int], outer: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        boxes = resize_boxes(found["boxes"], inner, outer)
+        # Apple's GPUs lack the float64 and the integer scatter of painting.
+        place = "cpu" if boxes.device.type == "mps" else boxes.device
+        masks = found["masks"].to(place)
+        painted, kept = paste_label_map(masks, boxes.to(place), outer, **self.paste)
+        numbers = F.pad(kept.cumsum(0), (1, 0)).to(torch.int32)  # the dropped ones do not occur
+        kept = kept.to(boxes.device)
+        return {
+            "boxes": boxes[kept],
+            "labels": found["labels"][kept],
+            "scores": found["scores"][kept],
+            "label_map": numbers[painted.long()],
+        }
+
+
+class LabelMapRoIHeads(RoIHeads):
+    """RoIHeads for one class that take mask targets from `target["label_map"]`.
+
+    The forward is torchvision's, step by step, without key points; it is written out because
+    the original reads a mask stack between two steps that cannot be overridden. Under one seed
+    its losses are torchvision's, and a test holds it to that.
+
+    Args:
+        caps_area: Pixels of the image that `detections_per_img` is meant for, see `GridRPN`.
+    """
+
+    box_coder: BoxCoder
+
+    def __init__(self, *args: Any, caps_area: float | None = None, **kw: Any):
+        super().__init__(*args, **kw)
+        self.box_coder = FullBoxCoder(self.box_coder.weights, self.box_coder.bbox_xform_clip)
+        old: Matcher = self.proposal_matcher
+        self.proposal_matcher: OverlapMatcher = OverlapMatcher(
+            old.high_threshold, old.low_threshold, False
+        )
+        self.caps_area = caps_area
+        self.capped: dict[str, int] = {}
+
+    def check_targets(self, targets: list[dict[str, Tensor]] | None) -> None:
+        """Require boxes, labels and a label map of every target."""
+        for key in ("boxes", "labels", "label_map"):
+            if targets is None or any(key not in target for target in targets):
+                raise ValueError(f"every target needs `{key}` in training")
+
+    def detect(
+        self, logits: Tensor, deltas: Tensor, proposals: list[Tensor], shapes: Sizes
+    ) -> Detections:
+        """Boxes, scores and labels of each image, best score first, as torchvision's."""
+        sizes = [len(p) for p in proposals]
+        decoded = self.box_coder.decode(deltas, proposals).reshape(-1, 2, 4)
+        every = decoded[:, 1].split(sizes)
+        chances = logits.float().softmax(-1)[:, 1].split(sizes)
+        found, reached = [], []
+        for boxes, scores, shape in zip(every, chances, shapes, strict=True):
+            boxes = clip_boxes_to_image(boxes, shape)
+            large = (boxes[:, 2:] - boxes[:, :2] >= SMALLEST).all(1)
+            keep = ((scores > self.score_thresh) & large).nonzero()[:, 0]
+            boxes, scores = boxes[keep], scores[keep]
+            labels = torch.ones_like(keep)
+            cap = round(self.detections_per_img * caps_factor(self.caps_area, shape[0] * shape[1]))
+            best = batched_nms(boxes, scores, labels, self.nms_thresh)
+            reached.append(len(best) > cap)
+            best = best[:cap]
+            found.append((boxes[best], scores[best], labels[best]))
+        count_capped(self.capped, f"detections_per_img={self.detections_per_img}", reached)
+        return [f[0] for f in found], [f[1] for f in found], [f[2] for f in found]
+
+    def assign_targets_to_proposals(
+        self, proposals: list[Tensor], gt_boxes: list[Tensor], gt_labels: list[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Torchvision's, from the pairs that overlap."""
+        matched, labels = [], []
+        for candidates, boxes, own in zip(proposals, gt_boxes, gt_labels, strict=True):
+            if len(boxes) == 0:
+                matched.append(torch.zeros_like(candidates[:, 0], dtype=torch.int64))
+                labels.append(matched[-1].clone())
+                continue
+            match = self.proposal_matcher(overlaps(boxes, candidates))
+            label = own[match.clamp(min=0)]
+            label = label.masked_fill(match == Matcher.BELOW_LOW_THRESHOLD, 0)
+            labels.append(label.masked_fill(match == Matcher.BETWEEN_THRESHOLDS, IGNORE))
+            matched.append(match.clamp(min=0))
+        return matched, labels
+
+    def forward(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        image_shapes: Sizes,
+        targets: Any = None,
+    ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
+        """Losses in training, detections with 28 x 28 masks in evaluation."""
+        if self.training:
+            return [], self._losses(features, proposals, image_shapes, targets)
+        boxes = [p[:, :4] for p in proposals]
+        logits, deltas = self._classify(features, boxes, image_shapes)
+        found = self.detect(logits, deltas, proposals, image_shapes)
+        masks = maskrcnn_inference(self._mask_logits(features, found[0], image_shapes), found[2])
+        rows = zip(*found, masks, strict=True)
+        return [dict(zip(("boxes", "scores", "labels", "masks"), r, strict=True)) for r in rows], {}
+
+    def to_label(self, logits: Tensor) -> Tensor:
+        """Logits of what the labels tell apart, from those of the classes: the same."""
+        return logits
+
+    def _classify(
+        self, features: dict[str, Tensor], boxes: list[Tensor], shapes: Sizes
+    ) -> tuple[Tensor, Tensor]:
+        return self.box_predictor(self.box_head(self.box_roi_pool(features, boxes, shapes)))
+
+    def _mask_logits(
+        self, features: dict[str, Tensor], boxes: list[Tensor], shapes: Sizes
+    ) -> Tensor:
+        return self.mask_predictor(self.mask_head(self.mask_roi_pool(features, boxes, shapes)))
+
+    def _losses(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        shapes: Sizes,
+        targets: list[dict[str, Tensor]],
+    ) -> dict[str, Tensor]:
+        sampled = self.select_training_samples(proposals, targets)
+        boxes, matched, labels, regression = sampled
+        logits, deltas = self._classify(features, boxes, shapes)
+        classifier, box_reg = fastrcnn_loss(self.to_label(logits), deltas, labels, regression)
+        positive = [(label > 0).nonzero()[:, 0] for label in labels]
+        boxes = [b[p] for b, p in zip(boxes, positive, strict=True)]
+        matched = [m[p] for m, p in zip(matched, positive, strict=True)]
+        mask_logits = self._mask_logits(features, boxes, shapes)
+        return {
+            "loss_classifier": classifier,
+            "loss_box_reg": box_reg,
+            "loss_mask": self._mask_loss(mask_logits, boxes, matched, targets),
+        }
+
+    def _mask_loss(
+        self,
+        logits: Tensor,
+        boxes: list[Tensor],
+        matched: list[Tensor],
+        targets: list[dict[str, Tensor]],
+    ) -> Tensor:
+        if len(logits) == 0:  # the mean over nothing is not a number
+            return logits.sum() * 0
+        side = logits.shape[-1]
+        rows = zip(targets, boxes, matched, strict=True)
+        wanted = torch.cat([mask_targets(t["label_map"], b, m, side) for t, b, m in rows])
+        classes = torch.cat([t["labels"][m] for t, m in zip(targets, matched, strict=True)])
+        own = logits[torch.arange(len(logits), device=logits.device), classes]
+        return F.binary_cross_entropy_with_logits(own, wanted)

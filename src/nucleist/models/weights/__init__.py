@@ -1,0 +1,1 @@
+"""Weights from checkpoints, safetensors, torchvision and the Detectron pickle."""

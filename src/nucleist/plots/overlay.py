@@ -1,0 +1,296 @@
+"""Pictures of nuclei: thin contours over the image, as in Fig. 3 of the PA paper (IEEE 2019).
+
+Images are brought to the size of the page first and contours drawn after, so that a contour is
+as thin on a small image as on a large one. Contours run inside each nucleus; where two touch,
+both rims show and they stay apart.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from skimage.segmentation import find_boundaries
+from torch import Tensor
+
+from nucleist.files import replacing
+
+Color = tuple[int, int, int]
+Size = tuple[int, int]
+Labels = np.ndarray | Tensor
+PathLike = str | os.PathLike[str]
+
+# after Okabe and Ito (2008), for colour-blind readers; brightened for dark images
+INSTANCE_COLORS: tuple[Color, ...] = (
+    (255, 170, 30),
+    (86, 180, 233),
+    (20, 200, 140),
+    (240, 228, 66),
+    (240, 100, 30),
+    (225, 130, 190),
+)
+CONTOURS: dict[str, Color] = {"truth": (0, 215, 255), "prediction": (255, 225, 0)}
+"""Bright for stained tissue too: contours run inside nuclei, which are darker there."""
+PANELS = {"kept": "kept labels", "truth": "ground truth", "prediction": "prediction"}
+PAGE, INK, PALE_INK = (255, 255, 255), (25, 25, 25), (110, 110, 110)
+GRAY_ON_DARK, GRAY_ON_BRIGHT = (165, 165, 165), (80, 80, 80)
+GAP, LINE = 10, 22  # pixels between panels; height of a line of text
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """One image and the label maps to draw over it; what is `None` is left out.
+
+    Attributes:
+        image: `(H, W)` or `(H, W, C)`, anything `to_display` takes.
+        kept: `(H, W)` integer label map of the labels that training saw.
+        truth: `(H, W)` integer label map of all nuclei.
+        prediction: `(H, W)` integer label map of the detections that count.
+        title: Line above a row of panels, or below a thumbnail; the id of the image, say.
+    """
+
+    image: np.ndarray
+    kept: Labels | None = None
+    truth: Labels | None = None
+    prediction: Labels | None = None
+    title: str = ""
+
+
+def to_display(image: np.ndarray, low: float = 0.1, high: float = 99.8) -> np.ndarray:
+    """Any microscope image as an 8-bit RGB picture.
+
+    8-bit images that use half of their range stay as they are; dark ones, 16-bit and float are
+    stretched between two percentiles, taken over all channels so that hues remain.
+
+    Args:
+        image: `(H, W)` or `(H, W, 1|3|4)`, any number type; alpha is dropped, NaN is black.
+        low: Percentile that becomes 0.
+        high: Percentile that becomes 255.
+
+    Returns:
+        `(H, W, 3)` `uint8`, a copy.
+
+    Raises:
+        ValueError: If the shape is none of these.
+    """
+    pixels = image[..., None] if image.ndim == 2 else image
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or pixels.size == 0:
+        raise ValueError(f"Expected an (H, W) or (H, W, 1|3|4) image, but got {image.shape}")
+    pixels = pixels[..., :3]
+    if not (pixels.dtype == np.uint8 and np.percentile(pixels, high) >= 128):
+        values = pixels.astype(np.float32)
+        values[~np.isfinite(values)] = np.nan
+        finite = values[~np.isnan(values)]
+        bottom, top = np.percentile(finite, (low, high)) if finite.size else (0.0, 1.0)
+        scaled = (values - bottom) / max(top - bottom, 1e-12)
+        pixels = np.round(255 * np.nan_to_num(scaled, nan=0.0).clip(0, 1)).astype(np.uint8)
+    return np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy()
+
+
+def draw_contours(
+    image: np.ndarray, labels: np.ndarray, color: Color | None = None, thick: int = 1
+) -> np.ndarray:
+    """A copy of an image with the rim of every nucleus drawn, inside it.
+
+    Args:
+        image: `(H, W, 3)` `uint8`.
+        labels: `(H, W)` integer label map, 0 background.
+        color: RGB of all contours; `None` gives each label its own, the same on every image.
+        thick: Pixels, counted inwards.
+    """
+    drawn, inside = image.copy(), np.pad(labels, 1)  # padded, so that the border closes contours
+    for _ in range(thick):
+        rim = find_boundaries(inside, connectivity=1, mode="inner")
+        inside[rim] = 0
+        rim = rim[1:-1, 1:-1]
+        drawn[rim] = _colors_of(labels[rim]) if color is None else color
+    return drawn
+
+
+def overlay_panel(
+    image: np.ndarray,
+    kept: Labels | None = None,
+    truth: Labels | None = None,
+    prediction: Labels | None = None,
+    title: str = "",
+    side: int = 512,
+) -> np.ndarray:
+    """One row of captioned panels: image, kept labels, ground truth, prediction.
+
+    Args:
+        image: As in `LabelledImage`, like the next four.
+        kept: Filled and outlined in colour; the other nuclei of `truth` thin and gray.
+        truth: Outlined in one colour.
+        prediction: Outlined in another.
+        title: Line above the row.
+        side: Pixels of a panel's longer side, at most; small images grow by a whole factor.
+
+    Returns:
+        `(rows, columns, 3)` `uint8`.
+    """
+    return np.asarray(_draw_page([LabelledImage(image, kept, truth, prediction, title)], side))
+
+
+def save_overlays(path: PathLike, rows: Sequence[LabelledImage], side: int = 512) -> None:
+    """Write a PNG page of several `overlay_panel` rows with their columns aligned.
+
+    A column appears if any row has it; a row without it shows an empty panel.
+
+    Raises:
+        UserError: If the file cannot be written.
+        ValueError: If there are no rows, or labels and image differ in shape.
+    """
+    if not rows:
+        raise ValueError("Expected at least one row of overlays, but got none")
+    _save(path, _draw_page(rows, side))
+
+
+def contact_sheet(
+    path: PathLike, items: Sequence[LabelledImage], columns: int = 5, side: int = 240
+) -> None:
+    """Write a PNG page of thumbnails with names and counts: kept labels in colour, rest gray.
+
+    The nuclei are those of `truth`; without `kept`, all of them are in colour.
+
+    Args:
+        path: PNG to write.
+        items: In the order of reading.
+        columns: Thumbnails in a row.
+        side: Pixels of the longer side of a thumbnail, at most.
+
+    Raises:
+        UserError: If the file cannot be written.
+        ValueError: If there are no items or no columns.
+    """
+    if not items or columns < 1:
+        raise ValueError(f"Expected items and columns, but got {len(items)} and {columns}")
+    columns = min(columns, len(items))
+    width, height = side + GAP, side + 2 * LINE + GAP
+    size = columns * width + GAP, -(-len(items) // columns) * height + GAP
+    page = Image.new("RGB", size, PAGE)
+    draw = ImageDraw.Draw(page)
+    for i, item in enumerate(items):
+        left, top = GAP + i % columns * width, GAP + i // columns * height
+        labels = _labels(item.kept if item.truth is None else item.truth, item.image)
+        kept = labels if item.kept is None else _labels(item.kept, item.image)
+        picture = Image.fromarray(_kept_panel(_fit(to_display(item.image), side), kept, labels))
+        page.paste(picture, (left + (side - picture.width) // 2, top + side - picture.height))
+        counts = f"{_count(labels)} nuclei"
+        if item.kept is not None:
+            counts += f", {_count(kept)} kept"
+        _write(draw, (left + side // 2, top + side + 3), item.title, INK, side, "ma")
+        _write(draw, (left + side // 2, top + side + 3 + LINE), counts, PALE_INK, side, "ma")
+    _save(path, page)
+
+
+class Fitted(NamedTuple):
+    """An image at the size of the page, and how many pixels thick contours are there."""
+
+    pixels: np.ndarray
+    thick: int
+
+
+def _draw_page(rows: Sequence[LabelledImage], side: int) -> Image.Image:
+    given = [n for n in PANELS if any(getattr(row, n) is not None for row in rows)]
+    table = []
+    for row in rows:
+        fitted = _fit(to_display(row.image), side)
+        table.append([(fitted.pixels, "image"), *(_panel(row, name, fitted) for name in given)])
+    step = GAP + max(panels[0][0].shape[1] for panels in table)
+    heads = [GAP + (2 if row.title else 1) * LINE for row in rows]
+    height = GAP + sum(heads) + sum(panels[0][0].shape[0] for panels in table)
+    page = Image.new("RGB", (GAP + len(table[0]) * step, height), PAGE)
+    draw, top = ImageDraw.Draw(page), 0
+    for row, panels, head in zip(rows, table, heads, strict=True):
+        _write(draw, (GAP, top + GAP), row.title, INK, page.width - 2 * GAP)
+        top += head
+        for i, (pixels, caption) in enumerate(panels):
+            _write(draw, (GAP + i * step, top - LINE), caption, PALE_INK, step - GAP)
+            page.paste(Image.fromarray(pixels), (GAP + i * step, top))
+        top += panels[0][0].shape[0]
+    return page
+
+
+def _panel(row: LabelledImage, name: str, fitted: Fitted) -> tuple[np.ndarray, str]:
+    """One panel of labels and its caption."""
+    given, caption = getattr(row, name), PANELS[name]
+    if given is None:
+        return np.full_like(fitted.pixels, 235), f"{caption}: none"
+    labels = _labels(given, row.image)
+    caption = f"{caption}: {_count(labels)}"
+    if name != "kept":
+        here = _fit_labels(labels, fitted.pixels)
+        return draw_contours(fitted.pixels, here, CONTOURS[name], fitted.thick), caption
+    if row.truth is None:
+        return _kept_panel(fitted, labels, labels), caption
+    truth = _labels(row.truth, row.image)
+    return _kept_panel(fitted, labels, truth), f"{caption} of {_count(truth)}"
+
+
+def _kept_panel(fitted: Fitted, kept: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    rest = _fit_labels(np.where(kept > 0, 0, labels), fitted.pixels)
+    kept = _fit_labels(kept, fitted.pixels)
+    gray = GRAY_ON_BRIGHT if fitted.pixels.mean() > 128 else GRAY_ON_DARK
+    picture = draw_contours(fitted.pixels, rest, gray)
+    inside = kept > 0
+    tint = 0.65 * picture[inside] + 0.35 * _colors_of(kept[inside])
+    picture[inside] = np.round(tint).astype(np.uint8)
+    return draw_contours(picture, kept, None, fitted.thick)
+
+
+def _fit(display: np.ndarray, side: int) -> Fitted:
+    height, width = display.shape[:2]
+    factor = side // max(height, width)
+    if factor >= 1:  # whole pixels stay sharp
+        grown = display.repeat(factor, axis=0).repeat(factor, axis=1)
+        return Fitted(grown, 1 if factor < 4 else 2)
+    scale = side / max(height, width)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    small = Image.fromarray(display).resize(size, Image.Resampling.LANCZOS)
+    return Fitted(np.asarray(small), 1)
+
+
+def _fit_labels(labels: np.ndarray, display: np.ndarray) -> np.ndarray:
+    """Labels at the centres of the pixels of a scaled image."""
+    (height, width), (rows, columns) = labels.shape, display.shape[:2]
+    y = ((np.arange(rows) + 0.5) * height / rows).astype(int)
+    x = ((np.arange(columns) + 0.5) * width / columns).astype(int)
+    return labels[y[:, None], x]
+
+
+def _colors_of(labels: np.ndarray) -> np.ndarray:
+    return np.array(INSTANCE_COLORS, np.uint8)[(labels - 1) % len(INSTANCE_COLORS)]
+
+
+def _labels(labels: Labels | None, image: np.ndarray) -> np.ndarray:
+    if labels is None:
+        return np.zeros(image.shape[:2], np.int32)
+    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if array.shape != image.shape[:2]:
+        raise ValueError(f"Expected labels of shape {image.shape[:2]}, but got {array.shape}")
+    return array
+
+
+def _count(labels: np.ndarray) -> int:
+    return len(np.unique(labels[labels > 0]))
+
+
+def _write(
+    draw: ImageDraw.ImageDraw, at: Size, text: str, color: Color, width: int, anchor: str = "la"
+) -> None:
+    """Write one line, shortened in the middle if it is wider than `width` pixels."""
+    font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 14)
+    shown, keep = text, len(text)
+    while keep > 2 and draw.textlength(shown, font) > width:
+        keep -= 1
+        shown = f"{text[: (keep + 1) // 2]}\N{HORIZONTAL ELLIPSIS}{text[-(keep // 2) :]}"
+    draw.text(at, shown, color, font, anchor)
+
+
+def _save(path: PathLike, page: Image.Image) -> None:
+    with replacing(path) as part:
+        page.save(part, format="PNG", optimize=True)

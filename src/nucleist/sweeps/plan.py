@@ -1,0 +1,194 @@
+"""What the runs of a sweep are, and what they will take."""
+
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig
+
+from nucleist.config.compose import compose, plain
+from nucleist.sweeps.costs import Cost, costs_of, duration, kind_of, size
+from nucleist.sweeps.launchers import quoted
+from nucleist.sweeps.sweep import DONE, FAILED, Sweep, SweepRun
+from nucleist.training.resume import mark_of, prepare
+from nucleist.training.run import fingerprint
+from nucleist.types import UserError
+
+_WORDS = re.compile(r"(?P<key>[^=]+)=(?:steps/(?P<parts>[1-9]\d*)|attention_levels)")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep and what it will take.
+
+    Attributes:
+        sweep: The sweep.
+        kinds: The kind of each run, by number.
+        costs: What runs of a kind have taken.
+    """
+
+    sweep: Sweep
+    kinds: dict[int, tuple[Any, ...]]
+    costs: dict[tuple[Any, ...], Cost]
+
+    def cost(self, run: SweepRun) -> Cost | None:
+        """What a run like this one has taken, on the same data if there was one; or None."""
+        kind = self.kinds[run.number]
+        return self.costs.get(kind) or self.costs.get(kind[:-1])
+
+    def total(self, jobs: int) -> str:
+        """Time and space for what is left, in words, with so many runs at a time."""
+        left = [run for run in self.sweep.runs if run.status not in (DONE, FAILED)]
+        if not left:
+            return "nothing left to do"
+        costs = [self.cost(run) for run in left]
+        if None in costs:
+            return "time unknown: no such net was trained yet"
+        pairs = [(cost, run) for cost, run in zip(costs, left, strict=True) if cost is not None]
+        each = [cost.seconds_per_step * run.steps for cost, run in pairs]
+        seconds = max(sum(each) / jobs, *each)  # none takes less because others run too
+        space = size(sum(cost.size for cost, _ in pairs))
+        free = size(shutil.disk_usage(_existing(self.sweep.folder)).free)
+        at_a_time = f" with jobs={jobs}" if jobs > 1 else ""
+        return f"about {duration(seconds)}{at_a_time}, {space} of {free} free"
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the first above it that is there."""
+    folder = folder.absolute()
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def plan(
+    settings: DictConfig, name: str | None, overrides: Sequence[str], command: str = ""
+) -> Plan:
+    """The runs that the overrides, and the named sweep before them, stand for.
+
+    Args:
+        settings: `conf/multirun.yaml` with what was chosen.
+        name: The named sweep, if there is one.
+        overrides: For `nucleist train`, with lists of values.
+        command: What goes on with the sweep, for the record.
+
+    Raises:
+        UserError: If one of the runs could not be composed, or would start processes itself.
+    """
+    named: Any = plain(settings.get("sweep") or {})
+    runs: list[SweepRun] = []
+    kinds: dict[int, tuple[Any, ...]] = {}
+    seen: set[str] = set()
+    root = Path("runs")
+    for variant, chosen in _combinations(named, overrides):
+        config = compose("train", chosen)
+        prepare(config)
+        refuse_ddp(config)
+        if (same := mark_of(config)) in seen:
+            continue  # a variant that changes nothing here
+        seen.add(same)
+        if variant:
+            config.name = f"{config.name}_{variant}"
+            chosen = [*chosen, f"name={quoted(config.name)}"]
+        number, steps, root = len(runs) + 1, int(config.trainer.max_steps), Path(config.runs)
+        runs.append(SweepRun(number, chosen, [], config.name, mark_of(config), steps))
+        kinds[number] = kind_of(config)
+    _say_changes(runs)
+    title = name or (runs[0].name if len({run.name for run in runs}) == 1 else "sweep")
+    digits = fingerprint("".join(sorted(run.mark for run in runs)))[:6]
+    folder = Path(settings.folder or root / "sweeps" / f"{title}-{digits}")
+    sweep = Sweep(folder, title, command, runs)
+    sweep.refresh()
+    return Plan(sweep, kinds, costs_of(root))
+
+
+def _combinations(
+    named: dict[str, Any], overrides: Sequence[str]
+) -> Iterator[tuple[str, list[str]]]:
+    variants = named.get("variants") or {"": []}
+    for variant, own in variants.items():
+        for chosen in expand([*named.get("grid", []), *own, *overrides]):
+            yield variant, _worked_out(chosen)
+
+
+def _worked_out(chosen: list[str]) -> list[str]:
+    """Overrides in which `steps/10` and `attention_levels` are what the others make of them."""
+    words = {part: found for part in chosen if (found := _WORDS.fullmatch(part))}
+    if not words:
+        return chosen
+    config = compose("train", [part for part in chosen if part not in words])
+    return [_said(words[part], config) if part in words else part for part in chosen]
+
+
+def _said(found: re.Match[str], config: DictConfig) -> str:
+    if found["parts"]:
+        return f"{found['key']}={max(1, int(config.steps) // int(found['parts']))}"
+    levels = config.get("attention_levels")
+    if levels is None:
+        raise UserError("the preset names no attention_levels; use preset=compact or another")
+    return f"{found['key']}=[{','.join(levels)}]"
+
+
+def expand(overrides: Sequence[str]) -> list[list[str]]:
+    """All combinations of the listed values, exactly as Hydra's `--multirun` takes them.
+
+    >>> expand(["a=1,2", "b=range(2)", "c=[1,2]"])[1]
+    ['a=1', 'b=1', 'c=[1,2]']
+
+    Raises:
+        UserError: If an override is none, or stands for infinitely many values.
+    """
+    parsed = parse(overrides)
+    for part in parsed:
+        if part.is_sweep_override() and not part.is_discrete_sweep():
+            raise UserError(f"{part.input_line!r} is no list; write key=value,value")
+    try:
+        return BasicSweeper.split_arguments(parsed, None)[0]
+    except HydraException as error:
+        raise UserError(str(error).splitlines()[0]) from error
+
+
+def parse(overrides: Sequence[str]) -> list[Override]:
+    """Overrides as Hydra reads them.
+
+    Raises:
+        UserError: If one is none.
+    """
+    with hydra.initialize_config_module("nucleist.conf", version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()  # glob(...) asks it for the choices
+        try:
+            return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+        except OverrideParseException as error:
+            raise UserError(
+                f"{error.override!r} is not an override; write key=value,value or "
+                "group=choice,choice, quoting what the shell would change"
+            ) from error
+        except HydraException as error:
+            raise UserError(str(error).splitlines()[0]) from error
+
+
+def refuse_ddp(config: DictConfig) -> None:
+    """Raise a `UserError` if a run would start processes of its own on more devices."""
+    strategy = str(config.trainer.get("strategy", "auto"))
+    if strategy.startswith(("ddp", "fsdp", "deepspeed")) or config.trainer.devices not in (1, "1"):
+        raise UserError(
+            f"a sweep gives each run one device, but trainer.devices={config.trainer.devices} with "
+            f"strategy={strategy} takes more; use trainer=auto jobs=N, or train without -m"
+        )
+
+
+def _say_changes(runs: Sequence[SweepRun]) -> None:
+    """Fill in which overrides tell the runs apart."""
+    values: dict[str, set[str | None]] = {}
+    tables = [dict(part.split("=", 1) for part in run.overrides if "=" in part) for run in runs]
+    for key in {key for table in tables for key in table} - {"name"}:
+        values[key] = {table.get(key) for table in tables}
+    for run, table in zip(runs, tables, strict=True):
+        run.changes = [f"{k}={v}" for k, v in table.items() if len(values.get(k, ())) > 1]

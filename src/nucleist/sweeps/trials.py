@@ -1,0 +1,185 @@
+"""What a search consists of: its space, its trials as runs of a sweep, and what they will take."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from nucleist.config.compose import build, compose, plain
+from nucleist.sweeps.costs import costs_of, kind_of
+from nucleist.sweeps.plan import Plan, refuse_ddp
+from nucleist.sweeps.run import Request
+from nucleist.sweeps.space import Range, split
+from nucleist.sweeps.study import ASKED, LOST, TOLD, Trial, Trials
+from nucleist.sweeps.sweep import DONE, FAILED, RUNNING, WAITING, Sweep, SweepRun
+from nucleist.training.resume import mark_of, prepare
+from nucleist.training.run import find_run, fingerprint, is_held
+from nucleist.types import UserError
+
+STATUS = {TOLD: DONE, LOST: FAILED, ASKED: WAITING}
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """A search and what it will take.
+
+    Attributes:
+        plan: The trials as runs of a sweep; the number of a run is that of its trial, from 1.
+        fixed: Overrides that all trials have.
+        space: What is chosen, by key.
+        settings: `conf/search/NAME.yaml` as plain values.
+        sampler: Its sampler.
+        mark: Fingerprint of all that.
+        config: Configuration of one trial.
+    """
+
+    plan: Plan
+    fixed: list[str]
+    space: dict[str, Range]
+    settings: dict[str, Any]
+    sampler: DictConfig
+    mark: str
+    config: DictConfig
+
+    @property
+    def sweep(self) -> Sweep:
+        """The trials as runs."""
+        return self.plan.sweep
+
+    @property
+    def study(self) -> Path:
+        """Where the trials are kept."""
+        return self.sweep.folder / "study.db"
+
+    def overrides(self, params: dict[str, Any]) -> list[str]:
+        """What `nucleist train` is given in a trial."""
+        return [*self.fixed, *self.changes(params)]
+
+    def changes(self, params: dict[str, Any]) -> list[str]:
+        """Those of the overrides that the trial chose."""
+        return [part.override(params[key]) for key, part in self.space.items() if key in params]
+
+    def open(self) -> Trials:
+        """The trials in the search's folder."""
+        return Trials(
+            self.study,
+            {key: part.distribution for key, part in self.space.items()},
+            build(self.sampler),
+            self.settings["seed"],
+            self.settings["direction"],
+            self.mark,
+        )
+
+    def fill(self, trials: Sequence[Trial]) -> None:
+        """Let the runs be the trials that there are, and as many more as have to finish."""
+        known = _remembered(self.sweep.folder / "sweep.json")
+        self.sweep.runs = [self._run_of(trial, known.get(trial.number + 1)) for trial in trials]
+        self.add_missing()
+
+    def add_missing(self) -> None:
+        """As many more runs as trials have to finish; their settings are chosen when they start."""
+        steps, kind = int(self.config.trainer.max_steps), kind_of(self.config)
+        runs = self.sweep.runs
+        while sum(run.status != FAILED for run in runs) < self.settings["trials"]:
+            runs.append(SweepRun(len(runs) + 1, [], [], self.config.name, "", steps))
+        self.plan.kinds.update({run.number: kind for run in runs})
+
+    def _run_of(self, trial: Trial, known: SweepRun | None) -> SweepRun:
+        """The run of a trial; if it is asked it waits, or is at work if its folder is held."""
+        steps = int(self.config.trainer.max_steps)
+        run = known or SweepRun(trial.number + 1, [], [], self.config.name, "", steps)
+        run.status = STATUS[trial.status]
+        run.overrides, run.changes = self.overrides(trial.params), self.changes(trial.params)
+        if run.status == WAITING:
+            self.settle(run, trial.params)
+            if run.folder is not None and is_held(Path(run.folder)):
+                run.status = RUNNING
+        return run
+
+    def settle(self, run: SweepRun, params: dict[str, Any]) -> None:
+        """Give a run its settings, and find its folder if it was begun.
+
+        Raises:
+            UserError: If there is no such configuration.
+        """
+        run.overrides, run.changes = self.overrides(params), self.changes(params)
+        config = compose("train", run.overrides)
+        prepare(config)
+        run.name, run.mark, run.steps = config.name, mark_of(config), int(config.trainer.max_steps)
+        found = find_run(self.sweep.folder, run.name, run.mark)
+        run.folder = None if found is None else str(found)
+
+    def validated_on(self) -> str:
+        """Which images decide, in words."""
+        splits = {"val": "test", "test": "test", **plain(self.config.data.get("splits") or {})}
+        if splits["val"] != splits["test"]:
+            return f"validation images: split {splits['val']}, apart from the test images"
+        return (
+            f"validation images: the test images (data.splits.val={splits['val']}), so the best "
+            "trial's test scores are chosen, not measured; set data.splits.val, or score it on "
+            "other images"
+        )
+
+
+def _remembered(path: Path) -> dict[int, SweepRun]:
+    """Runs by number as `sweep.json` has them; none if it is missing or of something else."""
+    try:
+        runs = [SweepRun(**run) for run in json.loads(path.read_text(encoding="utf-8"))["runs"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {run.number: run for run in runs if run.mark}
+
+
+def plan_search(request: Request) -> SearchPlan:
+    """What is searched, and what it will take; nothing is written.
+
+    Raises:
+        UserError: If the search is not declared as it should be, or a trial could not be composed.
+    """
+    if "sweep" in request.names:
+        raise UserError("search= and sweep= do not go together; use one of them")
+    name, given = request.names["search"], request.settings.search
+    if given is None or OmegaConf.is_missing(given, "space"):
+        raise UserError(f"search={name} declares no space; use pa or optim, or write a file")
+    settings: dict[str, Any] = plain(given)
+    _check(settings)
+    fixed, space = split([*settings["space"], *request.rest])
+    config = compose("train", [*fixed, *(part.first() for part in space.values())])
+    prepare(config)
+    refuse_ddp(config)
+    _check_validation(config)
+    words = sorted(f"{part.key}={part.words}" for part in space.values())
+    kept = [f"{key}={settings[key]}" for key in ("metric", "direction", "seed", "sampler")]
+    mark = fingerprint("\n".join([mark_of(config), *words, *kept]))
+    root = Path(config.runs)
+    folder = Path(request.settings.folder or root / "sweeps" / f"{name}-{mark[:6]}")
+    plan = Plan(Sweep(folder, name, request.command), {}, costs_of(root))
+    made = SearchPlan(plan, fixed, space, settings, given.sampler, mark, config)
+    made.fill(made.open().all() if made.study.exists() else [])
+    return made
+
+
+def _check(settings: dict[str, Any]) -> None:
+    for key in ("trials", "max_failed"):
+        value = settings[key]
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"search.{key}={value} is not a number of trials; give 1 or more")
+    direction = settings["direction"]
+    if direction not in ("maximize", "minimize"):
+        raise UserError(f"search.direction={direction} is unknown; use maximize or minimize")
+    if not str(settings["metric"]).startswith("val/"):
+        raise UserError(
+            f"search.metric={settings['metric']} is no validation score; use val/map_pooled or "
+            "another column of metrics.csv that begins with val/"
+        )
+
+
+def _check_validation(config: DictConfig) -> None:
+    every, steps = config.trainer.val_check_interval, config.trainer.max_steps
+    if isinstance(every, int) and every > steps:
+        raise UserError(
+            f"val_every={every} of {steps} steps: no trial would be validated; use {steps} or less"
+        )

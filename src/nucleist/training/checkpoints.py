@@ -1,0 +1,247 @@
+"""Nothing lost: a run that is cut at any moment goes on as if it had not been.
+
+A checkpoint holds the weights, the optimiser, the trainer's counters and the state of the random
+generators. It is taken between two steps, after validation and logging of the first and before
+the second draws a random number, so on the CPU the rest of the run repeats bit for bit.
+"""
+
+import csv
+import io
+import os
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from nucleist.files import replacing
+from nucleist.types import UserError
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Write a checkpoint beside the old one, and put it in its place once it is complete.
+
+    Lightning's own writes to the system's temporary folder and moves the file; between file
+    systems that is a copy, which can be cut.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            UserError: If it cannot be written; the old file is untouched.
+        """
+        content = io.BytesIO()  # torch.save hides the OSError of a file that it writes itself
+        torch.save(checkpoint, content)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+
+
+class Checkpoints(Checkpoint):
+    """`last.ckpt` every few steps and on SIGTERM, `best.ckpt` after the best validation.
+
+    With several processes all take the random state of the first when a run goes on.
+
+    Args:
+        folder: Where they are written.
+        every: Steps between two `last.ckpt`.
+        monitor: Name of the score whose highest value makes a checkpoint the best.
+
+    Attributes:
+        before: Seconds of training before the checkpoint that the run goes on from.
+    """
+
+    def __init__(self, folder: str, every: int = 50, monitor: str = "val/map_pooled"):
+        if every < 1:
+            raise UserError(f"checkpoint_every={every} is not a number of steps; give 1 or more")
+        self.folder, self.every, self.monitor = Path(folder), every, monitor
+        self.best: float | None = None
+        self._random: dict[str, Any] | None = None
+        self._saved, self._between = 0, False
+        self.before, self._started = 0.0, time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run takes up again, in plain types and tensors."""
+        seconds = self.before + time.monotonic() - self._started
+        return {"best": self.best, "seconds": seconds, "random": random_state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it back; the random state just before the first step."""
+        self.best, self.before = state_dict["best"], state_dict["seconds"]
+        self._random = state_dict["random"]
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Have every checkpoint of this trainer written whole."""
+        trainer.strategy.checkpoint_io = AtomicCheckpoints()
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The clock of the training starts here."""
+        self._started = time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget what was logged after the checkpoint: those steps are done again."""
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                logger.rewind(trainer.global_step)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Between two steps: save, or take up the random state of the checkpoint."""
+        step = trainer.global_step
+        if self._random is not None:
+            set_random_state(self._random)
+            self._random, self._saved = None, step
+            trainer.fit_loop.epoch_loop._batches_that_stepped = step  # Lightning is unsure of it
+        elif step % self.every == 0 and step != self._saved:
+            self._between = True
+            self._save(trainer, "last")
+            self._between = False
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """The batch that is about to begin does not count yet."""
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        for part in ("total", "current"):
+            progress[part]["ready"] -= self._between
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the best."""
+        score = trainer.callback_metrics.get(self.monitor)
+        if score is None or trainer.state.fn != "fit":
+            return
+        if self.best is None or float(score) > self.best:
+            self.best = float(score)
+            self._save(trainer, "best")
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """SIGTERM, say of a scheduler, ends the training between two steps: nothing is lost.
+
+        Within a validation it ends that; then the last regular checkpoint has to do.
+        """
+        if isinstance(exception, SIGTERMException) and trainer.training:
+            self._save(trainer, "last")
+
+    def _save(self, trainer: pl.Trainer, name: str) -> None:
+        weights = [p.detach() for p in trainer.lightning_module.parameters()]
+        if not torch.stack([w.isfinite().all() for w in weights]).all():
+            raise UserError(
+                f"the weights are not finite after step {trainer.global_step}; lower "
+                "optim.optimizer.lr or raise the warm-up; the last checkpoint is kept"
+            )
+        for logger in trainer.loggers:
+            logger.save()
+        trainer.save_checkpoint(self.folder / f"{name}.ckpt")
+        if name == "last":
+            self._saved = trainer.global_step
+
+
+def random_state() -> dict[str, Any]:
+    """State of the generators of Python, NumPy and torch, loadable without running code."""
+    name, keys, *numbers = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *numbers],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Put the generators back; those of other GPUs than the checkpoint knew stay as they are."""
+    random.setstate(state["python"])
+    name, keys, *numbers = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *numbers))
+    torch.set_rng_state(state["torch"].cpu())
+    for device, part in enumerate(state["cuda"][: torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(part.cpu(), device)
+
+
+class MetricsFile(Logger):
+    """Every logged value in `metrics.csv`, whole at any moment; a resumed run goes on in it.
+
+    Lightning's CSV logger deletes the file of an earlier start.
+
+    Args:
+        path: The file.
+        flush_every: Rows that are kept in memory at most.
+    """
+
+    def __init__(self, path: str, flush_every: int = 10):
+        super().__init__()
+        self.path, self.flush_every = Path(path), flush_every
+        self.rows = _read_rows(self.path)
+        self._unsaved = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the logger."""
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        """Without meaning here: the folder says which run it is."""
+        return ""
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: `config.yaml` has them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        """Add a row; `step` counts from 0."""
+        row = {k: str(v.item() if isinstance(v, torch.Tensor) else v) for k, v in metrics.items()}
+        self.rows.append(row | {"step": str(step)})
+        self._unsaved += 1
+        if self._unsaved >= self.flush_every:
+            self.save()
+
+    def rewind(self, step: int) -> None:
+        """Drop the rows of this step and of those after it."""
+        kept = [row for row in self.rows if int(row["step"]) < step]
+        self._unsaved += len(self.rows) - len(kept)
+        self.rows = kept
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write the file anew."""
+        if not self._unsaved:
+            return
+        columns = sorted({key for row in self.rows for key in row})
+        with replacing(self.path) as temporary, temporary.open("w", newline="") as file:
+            table = csv.DictWriter(file, columns)
+            table.writeheader()
+            table.writerows(self.rows)
+        self._unsaved = 0
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write what is left."""
+        self.save()
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [{k: v for k, v in row.items() if v} for row in csv.DictReader(file)]
+        for row in rows:
+            int(row["step"])
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise UserError(f"{path}: not a table of metrics; remove it and start again") from error
+    return rows

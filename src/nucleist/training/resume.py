@@ -1,0 +1,151 @@
+"""Which folder a training works in, and where it goes on if it was cut."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from nucleist.distributed.processes import agree, place
+from nucleist.models.weights.load import read_file
+from nucleist.training.run import fingerprint, new_run_folder
+from nucleist.training.task import SegmentationTask
+from nucleist.types import DivergedError, UserError
+
+
+def prepare(config: DictConfig) -> str | None:
+    """Name the run; what is left says what is trained, without `resume=auto`.
+
+    Returns:
+        What was asked for as `resume`.
+
+    Raises:
+        UserError: If a part is missing, or the number of steps is none.
+    """
+    for key in ("data.source._target_", "model._target_", "optim", "trainer", "runs"):
+        if OmegaConf.select(config, key) is None:
+            part = key.removesuffix("._target_")
+            raise UserError(f"{part} is empty; write {part}=..., see nucleist train --cfg")
+    steps = config.trainer.max_steps
+    if not isinstance(steps, int) or steps < 1:
+        raise UserError(f"steps={steps} is not a number of steps; give 1 or more")
+    if not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
+        raise UserError(f"seed={config.seed} is no seed; give a whole number from 0 to 2^32 - 1")
+    with open_dict(config):
+        parts = (config.data.source._target_, config.model._target_)
+        config.name = str(config.name or "_".join(p.split(".")[-1].lower() for p in parts))
+        resume = config.resume
+        config.resume = None if resume == "auto" else resume
+    return resume
+
+
+def mark_of(config: DictConfig) -> str:
+    """Fingerprint of a prepared configuration, wherever its run folder lies."""
+    keys = [str(key) for key in config if key != "runs"]
+    return fingerprint(OmegaConf.to_yaml(OmegaConf.masked_copy(config, keys)))
+
+
+def run_folder(config: DictConfig, mark: str, earlier: Path | None) -> Path:
+    """The folder to work in; all processes of a distributed run work in that of the first.
+
+    Args:
+        config: The configuration.
+        mark: Its fingerprint.
+        earlier: The run to go on with, if there is one.
+    """
+    if place().by == "nucleist":  # the first process has said it before it started this one
+        return Path(os.environ["NUCLEIST_RUN_DIR"])
+    own = (earlier or new_run_folder(config.runs, config.name, mark)) if is_main() else None
+    run = agree(str(own))
+    os.environ["NUCLEIST_RUN_DIR"] = run
+    return Path(run)
+
+
+@contextmanager
+def cut_short(run: Path) -> Iterator[None]:
+    """Say in one line why a training ended early, and what is left of it."""
+    last = run / "checkpoints" / "last.ckpt"
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as error:  # Lightning makes the first the second
+        if last.exists():
+            print(f"{run}: cut short; resume=auto goes on from {last.name}", file=sys.stderr)
+        raise KeyboardInterrupt from error
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or run}: {error.strerror or error}; make room or set runs=FOLDER, "
+            "then go on with resume=auto"
+        ) from error
+
+
+@contextmanager
+def unless_refused(
+    run: Path, new: bool, task: SegmentationTask, top: Path | None
+) -> Iterator[None]:
+    """Leave no new run folder behind if what was asked for is refused before a step is done.
+
+    Args:
+        run: The run folder.
+        new: Whether it was made for this training.
+        task: What is trained.
+        top: The folder of all runs if it was made too.
+    """
+    try:
+        yield
+    except DivergedError:
+        raise
+    except UserError:
+        if new and is_main() and task.global_step == 0:
+            shutil.rmtree(run, ignore_errors=True)
+            with suppress(OSError):  # there are other runs
+                run.parent.rmdir()
+                if top is not None:
+                    top.rmdir()
+        raise
+
+
+def resumable(resume: str | None, run: Path, task: SegmentationTask) -> str | None:
+    """The checkpoint to go on from, after a look into it; None to start from step 0.
+
+    Args:
+        resume: `auto` for the run's own last one, if there is any, or a file.
+        run: The run folder.
+        task: What the checkpoint has to fit.
+
+    Raises:
+        UserError: If it is missing, damaged or of another net.
+    """
+    if resume == "auto":
+        last = run / "checkpoints" / "last.ckpt"
+        resume = str(last) if last.exists() else None
+    if resume is None:
+        return None
+    step = check_resumed(resume, task)
+    if is_main():
+        print(f"{run}: goes on from {resume}, step {step}", file=sys.stderr)
+    return resume
+
+
+def check_resumed(resume: str, task: SegmentationTask) -> int:
+    """Look into a checkpoint to go on from; returns the steps done.
+
+    Raises:
+        UserError: If it is missing, damaged or of another net.
+    """
+    if not Path(resume).is_file():
+        raise UserError(f"resume={resume}: no such checkpoint; write resume=auto or a .ckpt file")
+    content = read_file(Path(resume))
+    if not isinstance(content, dict) or not {"loops", "optimizer_states"} <= set(content):
+        raise UserError(f"resume={resume}: not a checkpoint of a training; use a run's last.ckpt")
+    own = {key: value.shape for key, value in task.state_dict().items()}
+    if own != {key: value.shape for key, value in content["state_dict"].items()}:
+        raise UserError(f"resume={resume}: of another net; give the options it was trained with")
+    return int(content["global_step"])
+
+
+def is_main() -> bool:
+    """Whether this is the only process, or the first of a distributed run."""
+    return place().rank == 0

@@ -1,0 +1,1 @@
+"""What tests of several folders share: drawn data, small runs, oracles."""

@@ -1,0 +1,25 @@
+import pytest
+import torch
+
+from nucleist.training.schedules import one_cycle
+
+
+@pytest.mark.parametrize("total", [2, 3, 4, 7, 10, 50, 333])
+def test_one_cycle_is_torchs(total):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.01, momentum=0.9)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=0.01, total_steps=total, cycle_momentum=False
+    )
+    for step in range(total):
+        assert 0.01 * one_cycle(step, total) == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
+        optimizer.step()
+        if step < total - 1:
+            theirs.step()
+
+
+def test_one_cycle_by_hand():
+    # 100 steps: from 1/25 at 0 to 1 at 0.3 * 100 - 1 = 29, then to 1/250000 at 99
+    assert [one_cycle(step, 100) for step in (0, 29, 99)] == pytest.approx([0.04, 1, 4e-6])
+    # half way the half cosine is the mean of its ends
+    assert one_cycle(64, 100) == pytest.approx((1 + 4e-6) / 2)
+    assert one_cycle(100, 100) == one_cycle(99, 100)  # asked for after the last step
