@@ -25,7 +25,8 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from nucleist.training.run import environment, write_text
+from nucleist.files import write_text
+from nucleist.training.run import environment
 from scripts.bench import bookkeeping, loading, scores, steps
 from scripts.bench.report import markdown
 from scripts.bench.settings import PARTS, Settings

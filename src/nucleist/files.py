@@ -1,10 +1,16 @@
-"""Files that appear complete or not at all, whatever interrupts the program that writes them."""
+"""Files and folders: written whole or not at all, read with a remedy in the message, locked."""
 
+import hashlib
+import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
 
 from nucleist.types import UserError
 
@@ -40,3 +46,120 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a UTF-8 text file whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object, one value a line, whole or not at all."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def read_json(path: str | Path, remedy: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: The file.
+        remedy: What the user should do if it is missing or damaged, for the message.
+
+    Raises:
+        UserError: If the file is missing, is not JSON, or is not an object.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; {remedy}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON; {remedy}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: a JSON {type(content).__name__}, not an object; {remedy}")
+    return content
+
+
+def read_json_if_there(path: str | Path) -> dict[str, Any]:
+    """A JSON object, empty if the file is missing or damaged."""
+    try:
+        return read_json(path, "")
+    except UserError:
+        return {}
+
+
+def make_folder(path: str | Path, remedy: str = "choose another folder") -> Path:
+    """Make a folder and those above it; one that is there stays as it is.
+
+    Args:
+        path: The folder.
+        remedy: What the user should do if that is not possible, for the message.
+
+    Raises:
+        UserError: If it cannot be made.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot make this folder ({error.strerror}); {remedy}") from error
+    return Path(path)
+
+
+@contextmanager
+def holding(folder: Path, wanted: bool = True) -> Iterator[None]:
+    """Keep other processes out of a folder. The lock ends with the process, however it ends.
+
+    Args:
+        folder: The folder, which exists.
+        wanted: False does nothing.
+
+    Raises:
+        UserError: If another process holds the folder, or it is not writable.
+    """
+    if not wanted:
+        yield
+        return
+    lock = filelock.FileLock(folder / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise UserError(
+            f"{folder}: another process is at work in it; wait for it, or end it"
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot write ({error.strerror}); choose a writable folder"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_held(folder: Path) -> bool:
+    """Whether another process is at work in a folder."""
+    try:
+        with holding(folder):
+            return False
+    except UserError:
+        return True
+
+
+def checksum(arrays_by_name: Iterable[tuple[str, Sequence[np.ndarray]]]) -> str:
+    """A hash of named arrays: 16 hexadecimal digits.
+
+    Args:
+        arrays_by_name: Names, each with its arrays; name, shape, dtype and every value count.
+    """
+    digest = hashlib.sha256()
+    for name, arrays in arrays_by_name:
+        digest.update(name.encode())
+        for array in arrays:
+            digest.update(f" {array.dtype} {array.shape} ".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
+
+
+def text_hash(text: str) -> str:
+    """A hash of a text: 12 hexadecimal digits, as names of run folders contain."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,30 +1,37 @@
-"""The records that every layer shares, and the one error a user is meant to read.
+"""The records that every room shares, and the one error that a user is meant to read.
 
-A label map is an integer image in which 0 is background (or, where only some nuclei were
-outlined, unknown) and each positive value is one nucleus. nucleist never builds a stack of
-masks, one plane a nucleus, on the path of training or evaluation.
+A label map is an integer image: 0 is background (or, where only some nuclei were outlined,
+unknown) and each positive value is one nucleus. nucleist never builds a stack of masks, one plane
+a nucleus, on the path of training or evaluation.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol, TypedDict
+from __future__ import annotations
 
-import numpy as np
-from torch import Tensor
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NotRequired, TypedDict, TypeVar
+
+if TYPE_CHECKING:  # `import nucleist` and the help of its verbs load neither NumPy nor torch
+    import numpy as np
+    from torch import Tensor
+
+T = TypeVar("T")
 
 IGNORE = -1
-"""Label of a box (anchor, proposal) that is neither nucleus nor background."""
+"""Class of a box (anchor, proposal) that is neither nucleus nor background."""
 
 
 class UserError(Exception):
-    """Bad input, told in one line: the file, the value found and the remedy.
+    """Bad input, explained in one line: the file, the value found and the remedy.
 
     The command line prints the message without a traceback and exits with status 2.
     """
 
 
 class DivergedError(UserError):
-    """A training whose loss is no number any more."""
+    """The loss of a training became infinite or NaN."""
 
 
 def one_of(option: str, value: object, allowed: tuple[object, ...]) -> None:
@@ -36,6 +43,34 @@ def one_of(option: str, value: object, allowed: tuple[object, ...]) -> None:
     if value not in allowed:
         names = ", ".join(str(a) for a in allowed)
         raise UserError(f"{option}={value} is unknown; use one of {names}")
+
+
+class Progress:
+    """What people see while something runs. This one shows nothing.
+
+    Warnings become Python's, so that they are not lost where nobody watches. A subclass overrides
+    what it shows; `nucleist.progress.Console` prints to stderr.
+    """
+
+    def note(self, line: str) -> None:
+        """A line about what was done."""
+
+    def warn(self, line: str) -> None:
+        """A line about what may make the result wrong or incomplete."""
+        warnings.warn(line, stacklevel=3)
+
+    def watch(self, items: Sequence[T], title: str) -> Iterable[T]:
+        """The items one by one, while a bar may show how many are left.
+
+        Args:
+            items: What is worked through.
+            title: What is done with them, in a word or two.
+        """
+        return items
+
+
+Watch = Callable[[Sequence[str], str], Iterable[str]]
+"""`Progress.watch`, for functions that need nothing else of it."""
 
 
 @dataclass(frozen=True)
@@ -55,36 +90,43 @@ class Record:
     notes: tuple[str, ...] = field(default=())
 
 
-class Source(Protocol):
-    """A data set on disk (or generated): which images there are, and how to read one."""
+class Source(ABC):
+    """A data set on disk (or drawn): which images it has, and how one is read."""
 
+    @abstractmethod
     def splits(self) -> Mapping[str, list[str]]:
         """Image ids of each split, in a fixed order: `{"train": [...], "test": [...]}`."""
-        ...
 
+    @abstractmethod
     def read(self, image_id: str) -> Record:
         """Read one image and its labels.
 
         Raises:
             UserError: If a file is missing, damaged or not what it should be.
         """
-        ...
+
+    def problems(self) -> list[str]:
+        """What is odd about the data set as a whole, one line each; empty if nothing is."""
+        return []
+
+    def describe_pairing(self) -> str:
+        """Which image was paired with which labels, for people; empty where nothing is paired."""
+        return ""
 
 
 class Target(TypedDict):
-    """What a net is trained on, for one image.
+    """What a net learns from, for one image with outlined nuclei.
 
-    `boxes` `(N, 4)` `float32`, pixels, xyxy, half-open; `labels` `(N,)` `int64`, 1 nucleus;
-    `label_map` `(H, W)` `int32` in which nucleus `i` of the lists has the value `i + 1`.
+    `boxes` `(N, 4)` `float32`, pixels, xyxy, half-open; `label_map` `(H, W)` `int32`, in which
+    nucleus `i` of the boxes has the value `i + 1`.
     """
 
     boxes: Tensor
-    labels: Tensor
     label_map: Tensor
 
 
 class BinaryTarget(TypedDict):
-    """What a net is trained on that may know where nuclei are, but not which is which.
+    """What a net learns from, for one image of which only the foreground is known.
 
     `mask` `(H, W)` `uint8`, 1 inside any nucleus; `count` `()` `int64`, the number of nuclei of
     which at least one pixel is in the image.
@@ -97,13 +139,13 @@ class BinaryTarget(TypedDict):
 class Prediction(TypedDict):
     """What a net returns in eval mode, for one image, best score first.
 
-    `boxes` `(N, 4)` `float32`, pixels, xyxy; `labels` `(N,)` `int64`, 1 nucleus; `scores`
-    `(N,)` `float32` in [0, 1]; `label_map` `(H, W)` `int32` in which detection `i` has the value
-    `i + 1`. Where masks overlap the higher score has the pixel, so the label map at a higher
-    score threshold is this one with the lower scores erased.
+    `boxes` `(N, 4)` `float32`, pixels, xyxy; `scores` `(N,)` `float32` in [0, 1]; `label_map`
+    `(H, W)` `int32`, in which detection `i` has the value `i + 1`. Where masks overlap the higher
+    score has the pixel, so the label map at a higher score threshold is this one with the lower
+    scores erased. `parameters` `(N, P)` `float32`, if the net declares `shape_parameters`.
     """
 
     boxes: Tensor
-    labels: Tensor
     scores: Tensor
     label_map: Tensor
+    parameters: NotRequired[Tensor]

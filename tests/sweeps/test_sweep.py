@@ -13,6 +13,7 @@ from support.runs import SMALL, earlier_run, interrupt_when
 import nucleist.conf
 from nucleist.cli.main import main
 from nucleist.config.compose import build, compose
+from nucleist.files import holding
 from nucleist.sweeps.launchers import Local, Process, Requeued, Submitit, command_of, quoted
 from nucleist.sweeps.plan import expand, plan
 from nucleist.sweeps.run import refuse_running, tell_capped
@@ -29,7 +30,6 @@ from nucleist.sweeps.sweep import (
     work,
 )
 from nucleist.training.resume import mark_of, prepare
-from nucleist.training.run import holding
 from nucleist.types import UserError
 
 CONF = Path(next(iter(nucleist.conf.__path__)))

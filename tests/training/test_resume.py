@@ -15,13 +15,14 @@ import torch
 from support.runs import SMALL
 
 from nucleist.cli.main import main
+from nucleist.files import holding, is_held
 from nucleist.training.checkpoints import (
     AtomicCheckpoints,
     MetricsFile,
     random_state,
     set_random_state,
 )
-from nucleist.training.run import find_run, holding, is_held, new_run_folder
+from nucleist.training.run import find_run, new_run_folder
 from nucleist.training.task import SegmentationTask
 from nucleist.types import UserError
 

@@ -10,12 +10,12 @@ from nucleist.cli.parser import Parser
 from nucleist.config.compose import compose
 from nucleist.data.formats.label_tiff import write_label_tiff
 from nucleist.data.module import NucleiData
+from nucleist.files import write_json, write_text
 from nucleist.inference.load import load
 from nucleist.inference.pictures import predict_one
 from nucleist.ops.labels import at_threshold
 from nucleist.plots import LabelledImage, save_curves, save_overlays
 from nucleist.report.comparison import markdown_table, read_curve, read_summary
-from nucleist.training.run import write_json, write_text
 from nucleist.training.train import build_data, train
 from nucleist.types import UserError
 

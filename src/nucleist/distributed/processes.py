@@ -23,7 +23,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.distributed import TCPStore
 
 from nucleist.distributed.watch import watch_others, watch_parent, watch_started
-from nucleist.training.run import checksum
+from nucleist.files import checksum
 from nucleist.types import UserError
 
 _STORES: list[TCPStore] = []  # alive as long as this process, the others read from it

@@ -19,8 +19,8 @@ from scipy import ndimage
 from nucleist.data.formats.archive import FileTree
 from nucleist.data.formats.images import check_instances, read_label_map
 from nucleist.data.readers import pairing
+from nucleist.files import write_json
 from nucleist.metrics import PairScores
-from nucleist.training.run import write_json
 from nucleist.training.summary import write_rows
 from nucleist.types import UserError, one_of
 

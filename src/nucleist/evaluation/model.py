@@ -13,11 +13,11 @@ from torch import nn
 
 from nucleist.config.compose import build, compose
 from nucleist.evaluation.folders import score_folders
+from nucleist.files import write_json
 from nucleist.inference.load import load, model_options
 from nucleist.metrics import CocoAveragePrecision
 from nucleist.training.limits import caps_reached, forget_caps, warn_of_caps
 from nucleist.training.resume import is_main
-from nucleist.training.run import write_json
 from nucleist.training.summary import summarise, write_curve, write_rows
 from nucleist.training.task import SegmentationTask
 from nucleist.training.train import quiet

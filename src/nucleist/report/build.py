@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nucleist.files import write_text
 from nucleist.report.charts import Chart, charts
 from nucleist.report.find import find_runs
 from nucleist.report.grouping import DataSet, group
@@ -16,7 +17,6 @@ from nucleist.report.speeds import MEASURED, not_measured, table2
 from nucleist.report.table import Table, to_csv, to_markdown
 from nucleist.report.tables import table1, table1b
 from nucleist.training.finished import AVERAGES, MORE_METRICS, PARTS, Run, caps_in_words, read_json
-from nucleist.training.run import write_text
 from nucleist.types import UserError
 
 HEAD = ("experiment", "seed", "annotation_fraction", "exemplars", "crop_fraction")

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.progress import track
 
 from nucleist.config.compose import build
+from nucleist.files import write_json
 from nucleist.inference.predict import choose_device
 from nucleist.models.weights.load import load_weights
 from nucleist.report.grouping import Model
@@ -33,7 +34,6 @@ from nucleist.report.speeds import measured_of, place_of
 from nucleist.sweeps.launchers import INHERITED
 from nucleist.training.finished import Run, read_json
 from nucleist.training.reproduce import targets_of_package
-from nucleist.training.run import write_json
 from nucleist.training.speed import Speed
 from nucleist.training.train import build_data, build_task, quiet
 from nucleist.types import UserError

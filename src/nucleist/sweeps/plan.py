@@ -16,11 +16,11 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 
 from nucleist.config.compose import compose, plain
+from nucleist.files import text_hash
 from nucleist.sweeps.costs import Cost, costs_of, duration, kind_of, size
 from nucleist.sweeps.launchers import quoted
 from nucleist.sweeps.sweep import DONE, FAILED, Sweep, SweepRun
 from nucleist.training.resume import mark_of, prepare
-from nucleist.training.run import fingerprint
 from nucleist.types import UserError
 
 _WORDS = re.compile(r"(?P<key>[^=]+)=(?:steps/(?P<parts>[1-9]\d*)|attention_levels)")
@@ -102,7 +102,7 @@ def plan(
         kinds[number] = kind_of(config)
     _say_changes(runs)
     title = name or (runs[0].name if len({run.name for run in runs}) == 1 else "sweep")
-    digits = fingerprint("".join(sorted(run.mark for run in runs)))[:6]
+    digits = text_hash("".join(sorted(run.mark for run in runs)))[:6]
     folder = Path(settings.folder or root / "sweeps" / f"{title}-{digits}")
     sweep = Sweep(folder, title, command, runs)
     sweep.refresh()

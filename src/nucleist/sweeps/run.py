@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from nucleist.config.compose import build, compose
+from nucleist.files import holding
 from nucleist.sweeps.costs import duration, size
 from nucleist.sweeps.plan import Plan, plan
 from nucleist.sweeps.sweep import (
@@ -27,7 +28,6 @@ from nucleist.sweeps.sweep import (
     work,
 )
 from nucleist.training.limits import capped_in
-from nucleist.training.run import holding
 from nucleist.types import UserError
 
 HELP = """usage: nucleist train -m [sweep=NAME] [jobs=N] [launcher=NAME] [--plan] [key=value,...]

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from nucleist.training.run import find_run, is_finished, is_held, write_json
+from nucleist.files import is_held, write_json
+from nucleist.training.run import find_run, is_finished
 
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from nucleist.config.compose import build, compose, plain
+from nucleist.files import is_held, text_hash
 from nucleist.sweeps.costs import costs_of, kind_of
 from nucleist.sweeps.plan import Plan, refuse_ddp
 from nucleist.sweeps.run import Request
@@ -16,7 +17,7 @@ from nucleist.sweeps.space import Range, split
 from nucleist.sweeps.study import ASKED, LOST, TOLD, Trial, Trials
 from nucleist.sweeps.sweep import DONE, FAILED, RUNNING, WAITING, Sweep, SweepRun
 from nucleist.training.resume import mark_of, prepare
-from nucleist.training.run import find_run, fingerprint, is_held
+from nucleist.training.run import find_run
 from nucleist.types import UserError
 
 STATUS = {TOLD: DONE, LOST: FAILED, ASKED: WAITING}
@@ -153,7 +154,7 @@ def plan_search(request: Request) -> SearchPlan:
     _check_validation(config)
     words = sorted(f"{part.key}={part.words}" for part in space.values())
     kept = [f"{key}={settings[key]}" for key in ("metric", "direction", "seed", "sampler")]
-    mark = fingerprint("\n".join([mark_of(config), *words, *kept]))
+    mark = text_hash("\n".join([mark_of(config), *words, *kept]))
     root = Path(config.runs)
     folder = Path(request.settings.folder or root / "sweeps" / f"{name}-{mark[:6]}")
     plan = Plan(Sweep(folder, name, request.command), {}, costs_of(root))

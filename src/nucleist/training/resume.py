@@ -10,8 +10,9 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nucleist.distributed.processes import agree, place
+from nucleist.files import text_hash
 from nucleist.models.weights.load import read_file
-from nucleist.training.run import fingerprint, new_run_folder
+from nucleist.training.run import new_run_folder
 from nucleist.training.task import SegmentationTask
 from nucleist.types import DivergedError, UserError
 
@@ -45,7 +46,7 @@ def prepare(config: DictConfig) -> str | None:
 def mark_of(config: DictConfig) -> str:
     """Fingerprint of a prepared configuration, wherever its run folder lies."""
     keys = [str(key) for key in config if key != "runs"]
-    return fingerprint(OmegaConf.to_yaml(OmegaConf.masked_copy(config, keys)))
+    return text_hash(OmegaConf.to_yaml(OmegaConf.masked_copy(config, keys)))
 
 
 def run_folder(config: DictConfig, mark: str, earlier: Path | None) -> Path:

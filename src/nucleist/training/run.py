@@ -1,35 +1,20 @@
 """The folder of a run: a name that cannot collide, and what is written into it."""
 
-import hashlib
-import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
-from nucleist.files import replacing
+from nucleist.files import checksum
 from nucleist.types import Record, UserError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 PACKAGES = ("nucleist", "torch", "torchvision", "pytorch-lightning", "albumentations", "numpy")
-
-
-def fingerprint(config: str) -> str:
-    """A few digits that tell configurations apart; they are part of a run folder's name."""
-    return hashlib.sha256(config.encode()).hexdigest()[:12]
 
 
 def new_run_folder(runs: str | Path, name: str, mark: str) -> Path:
@@ -38,7 +23,7 @@ def new_run_folder(runs: str | Path, name: str, mark: str) -> Path:
     Args:
         runs: Folder of all runs.
         name: Name of the run.
-        mark: `fingerprint` of its configuration.
+        mark: Hash of its configuration.
     """
     time = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     stem = f"{time}-{mark}-{os.getpid()}"
@@ -69,78 +54,6 @@ def find_run(runs: str | Path, name: str, mark: str) -> Path | None:
 def is_finished(run: Path) -> bool:
     """Whether a run has come to its end: the summary is what it writes last."""
     return (run / "summary.json").is_file()
-
-
-@contextmanager
-def holding(folder: Path, wanted: bool = True) -> Iterator[None]:
-    """Keep other processes out of a folder meanwhile.
-
-    The lock goes with the process, however it ends. Where the system has none (Windows) nothing
-    is kept out.
-
-    Args:
-        folder: The folder, which exists.
-        wanted: False does nothing.
-
-    Raises:
-        UserError: If another process holds the folder.
-    """
-    if fcntl is None or not wanted:
-        yield
-        return
-    path = folder / ".lock"
-    try:
-        file = path.open("a+")
-    except OSError as error:
-        raise UserError(f"{path}: cannot write ({error.strerror}); set runs=FOLDER") from error
-    with file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            process = file.read().strip() or "unknown"
-            raise UserError(
-                f"{folder}: process {process} is at work in it; wait for it, or end it"
-            ) from error
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
-
-
-def is_held(folder: Path) -> bool:
-    """Whether another process is at work in a folder."""
-    try:
-        with holding(folder):
-            return False
-    except UserError:
-        return True
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file completely or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write readable JSON."""
-    write_text(path, json.dumps(content, indent=1) + "\n")
-
-
-def checksum(images: Iterable[tuple[str, Sequence[np.ndarray]]]) -> str:
-    """Digits that tell images from others: names, sizes, types and every pixel.
-
-    Args:
-        images: For each image its name and its arrays, say pixels and label map.
-    """
-    digest = hashlib.sha256()
-    for name, arrays in images:
-        digest.update(name.encode())
-        for array in arrays:
-            digest.update(f" {array.dtype} {array.shape} ".encode())
-            digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()[:16]
 
 
 def images_checksum(records: Iterable[Record]) -> str:

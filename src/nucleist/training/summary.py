@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from nucleist.data import NucleiData
-from nucleist.files import replacing
+from nucleist.files import replacing, write_json
 from nucleist.inference.figures import write_test_overlays
 from nucleist.inference.pictures import write_figures
 from nucleist.models.weights.load import read_file
@@ -19,7 +19,6 @@ from nucleist.training.calibration import calibrate
 from nucleist.training.callbacks import tell_wandb
 from nucleist.training.limits import capped_in, caps_reached, forget_caps, warn_of_caps
 from nucleist.training.resume import is_main
-from nucleist.training.run import write_json
 from nucleist.training.speed import Speed
 from nucleist.training.task import SegmentationTask
 

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from nucleist.config.compose import build, compose, plain
 from nucleist.data import NucleiData
 from nucleist.distributed.processes import place
+from nucleist.files import holding, write_json, write_text
 from nucleist.models.weights.load import load_weights
 from nucleist.training.resume import (
     check_resumed,
@@ -26,14 +27,7 @@ from nucleist.training.resume import (
     run_folder,
     unless_refused,
 )
-from nucleist.training.run import (
-    environment,
-    find_run,
-    holding,
-    is_finished,
-    write_json,
-    write_text,
-)
+from nucleist.training.run import environment, find_run, is_finished
 from nucleist.training.summary import finish
 from nucleist.training.task import SegmentationTask
 from nucleist.types import UserError

@@ -1,0 +1,45 @@
+"""Lines and bars on stderr for whoever watches, as a parameter of every long function."""
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from nucleist.types import Progress, T
+
+
+class Console(Progress):
+    """Lines on stderr, and on a terminal a bar with the time left.
+
+    Args:
+        name: Begins each warning.
+    """
+
+    def __init__(self, name: str = "nucleist"):
+        self.name = name
+
+    def note(self, line: str) -> None:
+        """Print the line."""
+        print(line, file=sys.stderr, flush=True)
+
+    def warn(self, line: str) -> None:
+        """Print the line as a warning."""
+        self.note(f"{self.name}: warning: {line}")
+
+    def watch(self, items: Sequence[T], title: str) -> Iterable[T]:
+        """The items under a bar; without a terminal just the items."""
+        from rich.console import Console as Terminal
+        from rich.progress import track
+
+        terminal = Terminal(stderr=True)
+        hidden = not terminal.is_terminal
+        return track(items, title, console=terminal, disable=hidden, transient=True)
+
+
+def shown(progress: bool | Progress) -> Progress:
+    """What `progress=` of a library function stands for.
+
+    Args:
+        progress: True prints to stderr, False shows nothing, an object is used as it is.
+    """
+    if isinstance(progress, Progress):
+        return progress
+    return Console() if progress else Progress()
