@@ -12,10 +12,10 @@ from PIL import Image
 from nucleist.plots import curves
 from nucleist.plots.curves import (
     curves_figure,
+    mean_and_range,
+    moved_apart,
     save_curves,
     save_threshold_curves,
-    spread,
-    summarise,
     threshold_figure,
 )
 from nucleist.types import UserError
@@ -35,7 +35,7 @@ def share_of(path, color):
 
 
 def test_mean_and_range_over_seeds():
-    summary = summarise(RUNS["PA"])
+    summary = mean_and_range(RUNS["PA"])
     np.testing.assert_allclose(summary.x, [0, 50, 100])
     np.testing.assert_allclose(summary.mean, [0.1, 0.4, 0.55])
     np.testing.assert_allclose(summary.low, [0, 0.4, 0.5])
@@ -43,7 +43,7 @@ def test_mean_and_range_over_seeds():
 
 
 def test_seeds_at_other_steps_are_interpolated_where_all_have_values():
-    summary = summarise([[(0, 0.0), (10, 1.0), (20, 1.0)], [(5, 0.5), (15, 0.7)]])
+    summary = mean_and_range([[(0, 0.0), (10, 1.0), (20, 1.0)], [(5, 0.5), (15, 0.7)]])
     np.testing.assert_allclose(summary.x, [5, 10, 15])
     np.testing.assert_allclose(summary.mean, [0.5, 0.8, 0.85])
 
@@ -54,7 +54,7 @@ def test_seeds_at_other_steps_are_interpolated_where_all_have_values():
 )
 def test_lines_that_cannot_be_drawn_are_refused(lines):
     with pytest.raises(ValueError, match="Expected"):
-        summarise(lines)
+        mean_and_range(lines)
 
 
 def test_the_figure_draws_seeds_thin_means_thick_and_the_range_as_a_band():
@@ -83,10 +83,10 @@ def test_each_curve_is_named_at_its_end_in_its_colour():
 @pytest.mark.parametrize("seed", range(5))
 def test_names_keep_their_distance_and_their_order(seed):
     heights = np.sort(np.random.default_rng(seed).random(8)).tolist()
-    moved = spread(heights)
+    moved = moved_apart(heights)
     assert np.diff(moved).min() >= curves.TEXT_GAP - 1e-9
     assert 0 <= moved[0] and moved[-1] <= 1 + 1e-9
-    assert spread([0.1, 0.5, 0.9]) == pytest.approx([0.1, 0.5, 0.9])  # far apart: left alone
+    assert moved_apart([0.1, 0.5, 0.9]) == pytest.approx([0.1, 0.5, 0.9])  # far apart: left alone
 
 
 def test_more_models_than_colours_are_told_apart_by_dashes():

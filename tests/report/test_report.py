@@ -17,8 +17,9 @@ from support.reports import BASELINE, PA, make_run, scores
 
 from nucleist.cli.main import main
 from nucleist.data.readers.kumar import TEST
-from nucleist.report import grouping, organs, pictures, table, write_report
-from nucleist.report.charts import families, label_figure
+from nucleist.plots.label_curves import label_figure
+from nucleist.report import grouping, organs, table, write_report
+from nucleist.report.charts import families
 from nucleist.report.find import find_runs
 from nucleist.report.grouping import DataSet, Model, group
 from nucleist.report.organs import p_values, signed_rank, table3, table4
@@ -55,7 +56,7 @@ def runs(tmp_path: Path) -> Path:
     return top
 
 
-@pytest.mark.parametrize("module", [collect, table, grouping, organs, pictures])
+@pytest.mark.parametrize("module", [collect, table, grouping, organs])
 def test_examples_in_docstrings(module: ModuleType) -> None:
     assert doctest.testmod(module).failed == 0
     assert doctest.testmod(module).attempted > 0
@@ -316,7 +317,9 @@ def test_points_against_labels(runs: Path) -> None:
         "Mask R-CNN": [(1.0, (0.6, 0.5))],
         "PA Mask R-CNN": [(0.25, (0.5, 0.3))],
     }
-    left, right = label_figure({"fixed": points, "calibrated": points}, "annotated fraction").axes
+    left, right = label_figure(
+        {"fixed": points, "calibrated": points}, "annotated fraction", shares=True
+    ).axes
     assert left.get_xscale() == right.get_xscale() == "log"
     assert left.get_ylim() == right.get_ylim()
     assert [t.get_text() for t in left.get_xticklabels()] == ["25 %", "100 %"]

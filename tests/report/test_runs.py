@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from support.reports import BASELINE, PA, make_run
 
+from nucleist.plots.crossed import Curve, crossed_figure
 from nucleist.report import write_report
 from nucleist.report.charts import _parts, calibrated_of, charts
-from nucleist.report.crossed import Curve, crossed_figure
 from nucleist.report.find import find_runs
 from nucleist.report.grouping import DataSet, group
 from nucleist.report.table import Table, to_csv, to_markdown

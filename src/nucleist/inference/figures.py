@@ -7,24 +7,21 @@ scores and found boxes (Fig. 2), kept labels, ground truth and prediction (Figs.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor, nn
 
 from nucleist.data.module import NucleiData
 from nucleist.data.targets import to_target, to_tensor
 from nucleist.files import replacing
-from nucleist.inference.pictures import heat_map, predict_one
+from nucleist.inference.pictures import predict_one
+from nucleist.metrics.per_image import extremes
 from nucleist.ops.centers import center_target
 from nucleist.ops.labels import at_threshold
-from nucleist.plots import draw_contours, overlay_panel, to_display
-from nucleist.report.pictures import extremes
+from nucleist.plots import Panel, draw_contours, heat_map, overlay_panel, save_panels, to_display
 
 KINDS = ("overlay", "centers", "attention")
 """Pictures of a subject, and the ends of their files' names."""
@@ -49,14 +46,6 @@ class Subject:
     kept: np.ndarray | None = None
     truth: np.ndarray | None = None
     query: np.ndarray | None = None
-
-
-class Panel(NamedTuple):
-    """One picture of a row: `(H, W, 3)` `uint8`, its caption, and boxes `(K, 4)` xyxy."""
-
-    pixels: np.ndarray
-    caption: str
-    boxes: np.ndarray | None = None
 
 
 def draw_subject(
@@ -156,30 +145,6 @@ def attention_panels(net: Any, subject: Subject) -> list[Panel] | str:
     count = len(np.unique(subject.query[subject.query > 0]))
     words = f"labelled nuclei: {count}"
     return [Panel(shown, words), Panel(heat_map(subject.image, given), "where they attend to")]
-
-
-def save_panels(path: Path, panels: Sequence[Panel], title: str) -> None:
-    """Write panels side by side with captions, boxes outlined.
-
-    Raises:
-        UserError: If the file cannot be written.
-    """
-    height, width = panels[0].pixels.shape[:2]
-    size = 4.0 * len(panels), 4.0 * height / width + 0.8
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    every = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, panel in zip(every, panels, strict=True):
-        axes.imshow(panel.pixels, interpolation="nearest")
-        axes.set_title(panel.caption, loc="left", fontsize=9)
-        axes.set_axis_off()
-        for x0, y0, x1, y1 in panel.boxes if panel.boxes is not None else ():
-            corner = (x0 - 0.5, y0 - 0.5)  # a pixel of imshow is around its whole number
-            box = Rectangle(corner, x1 - x0, y1 - y0, fill=False, edgecolor="#ffe100", lw=1.0)
-            axes.add_patch(box)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
-    with replacing(path) as part:
-        figure.savefig(part, format="png", dpi=150, bbox_inches="tight", pad_inches=0.1)
 
 
 def write_test_overlays(

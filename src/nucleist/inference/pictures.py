@@ -7,22 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Circle
 from PIL import Image
 from pytorch_lightning.callbacks import Callback
-from torch import Tensor, nn
+from torch import nn
 
 from nucleist.data.module import NucleiData
 from nucleist.data.targets import to_tensor
 from nucleist.ops.labels import at_threshold
-from nucleist.plots import LabelledImage, overlay_panel, save_overlays, to_display
+from nucleist.plots import LabelledImage, heat_map, overlay_panel, save_overlays, shape_picture
 from nucleist.types import Prediction
 
 
@@ -54,16 +49,6 @@ def overlay_rows(
     return rows
 
 
-def heat_map(image: np.ndarray, heat: Tensor) -> np.ndarray:
-    """A map in [0, 1] over a gray image, `(H, W, 3)` `uint8`; colours are matplotlib's inferno."""
-    size = image.shape[:2]
-    grown = F.interpolate(heat[None, None].float().cpu(), size=size, mode="nearest")[0, 0].numpy()
-    color = matplotlib.colormaps["inferno"](grown)[..., :3] * 255
-    gray = to_display(image).astype(np.float64).mean(2, keepdims=True)
-    weight = 0.25 + 0.75 * grown[..., None]
-    return (weight * color + (1 - weight) * gray).astype(np.uint8)
-
-
 @torch.no_grad()
 def center_pictures(net: Any, data: NucleiData) -> dict[str, np.ndarray]:
     """Centre map and attention of the labelled nuclei of one training image, where a net has them.
@@ -86,33 +71,12 @@ def center_pictures(net: Any, data: NucleiData) -> dict[str, np.ndarray]:
 
 
 def shape_pictures(net: Any) -> dict[str, np.ndarray]:
-    """The canonical shape with its outline and the circle of the same mean radius.
-
-    The title has that radius and the angular deviation: the standard deviation of the outline's
-    radius over the angle, divided by its mean.
-
-    Source: Fig. 3 of Costa et al., MIDL 2022. Empty for nets without such a shape.
-    """
+    """The canonical shape of a net, see `plots.shape.shape_picture`; empty for nets without one."""
     if not hasattr(net, "canonical_shape"):
         return {}
     shape = net.canonical_shape(128).cpu().numpy()
-    middles = (np.arange(len(shape)) + 0.5) / len(shape) * 2 - 1
-    figure = Figure(figsize=(5.0, 4.4), dpi=150, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    shown = axes.imshow(shape, extent=(-1, 1, 1, -1), vmin=0, vmax=1, cmap="inferno")
-    if shape.min() < 0.5 <= shape.max():
-        axes.contour(middles, middles, shape, [0.5], colors="#56B4E9", linewidths=1.5)
-    radius, deviation = net.outline_radius(), net.angular_deviation()
-    if np.isfinite(radius):
-        axes.add_patch(Circle((0, 0), radius, fill=False, ls=":", lw=1.5, color="k", zorder=3))
-    # deviation: as CanonicalShapeNet.angular_deviation defines it
-    text = f"mean radius {radius:.3f} (dots), angular std of radius / mean {deviation:.4f}"
-    axes.set_title(f"canonical shape, p = 0.5 (line)\n{text}", loc="left", fontsize=9)
-    axes.set(xlabel="x'", ylabel="y'")
-    figure.colorbar(shown, ax=axes, label="p(s)")
-    canvas.draw()
-    return {"canonical_shape": np.array(canvas.buffer_rgba())[..., :3]}
+    picture = shape_picture(shape, net.outline_radius(), net.angular_deviation())
+    return {"canonical_shape": picture}
 
 
 def write_figures(folder: Path, net: nn.Module, data: NucleiData, threshold: float) -> None:

@@ -21,7 +21,6 @@ from nucleist.metrics.instance import (
     PanopticQuality,
     PrecisionRecall,
     instance_metrics,
-    per_image_scores,
 )
 from nucleist.metrics.nuset import (
     detection_errors,
@@ -30,6 +29,7 @@ from nucleist.metrics.nuset import (
     touching_separated,
 )
 from nucleist.metrics.pairs import PairScores
+from nucleist.metrics.per_image import per_image_scores
 
 __all__ = [
     "F1",

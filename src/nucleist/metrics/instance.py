@@ -268,20 +268,3 @@ def instance_metrics(score_thresholds: Sequence[float] = (0.5,)) -> MetricCollec
     }
     # named, because torchmetrics would guess the groups from equal values of the first batch
     return MetricCollection(metrics, compute_groups=[list(metrics)])
-
-
-def per_image_scores(true: LabelMap, pred: LabelMap) -> dict[str, float]:
-    """One row of a table: all scores of one image, and `nuclei` and `detections`.
-
-    Args:
-        true: `(H, W)` integer label map with all nuclei, 0 background.
-        pred: `(H, W)` integer label map of the detections that count.
-
-    Examples:
-        >>> row = per_image_scores(np.array([[1, 1, 0, 2]]), np.array([[1, 1, 0, 0]]))
-        >>> row["recall"], row["precision"], row["nuclei"], row["detections"]
-        (0.5, 1.0, 2.0, 1.0)
-    """
-    counts = count(contingency(true, pred))
-    scores = {name: float(score(counts)) for name, score in SCORES.items()}
-    return scores | {"nuclei": float(counts.n_true), "detections": float(counts.n_pred)}

@@ -31,7 +31,7 @@ TEXT_GAP = 0.055
 """Least distance of two names, as a share of the height of the axes."""
 
 
-class Summary(NamedTuple):
+class MeanAndRange(NamedTuple):
     """Seeds of one model at common positions, each `(points,)` `float64`."""
 
     x: np.ndarray
@@ -40,7 +40,7 @@ class Summary(NamedTuple):
     high: np.ndarray
 
 
-def summarise(lines: Sequence[Line]) -> Summary:
+def mean_and_range(lines: Sequence[Line]) -> MeanAndRange:
     """Mean and range of several seeds, at every x of any seed within the range of all.
 
     Between its own points a seed is interpolated, so seeds logged at other steps can be joined.
@@ -49,7 +49,7 @@ def summarise(lines: Sequence[Line]) -> Summary:
         ValueError: If a line is empty, x does not ascend, or the seeds have no x in common.
 
     Examples:
-        >>> summary = summarise([[(0, 0.0), (10, 1.0)], [(0, 0.2), (5, 0.4), (10, 0.8)]])
+        >>> summary = mean_and_range([[(0, 0.0), (10, 1.0)], [(0, 0.2), (5, 0.4), (10, 0.8)]])
         >>> summary.x.tolist(), summary.mean.round(3).tolist()
         ([0.0, 5.0, 10.0], [0.1, 0.45, 0.9])
     """
@@ -62,7 +62,7 @@ def summarise(lines: Sequence[Line]) -> Summary:
     if len(x) == 0:
         raise ValueError(f"Expected seeds with a common range of x, but got {start} to {end}")
     y = np.stack([np.interp(x, *a.T) for a in arrays])
-    return Summary(x, y.mean(0), y.min(0), y.max(0))
+    return MeanAndRange(x, y.mean(0), y.min(0), y.max(0))
 
 
 def save_curves(
@@ -84,7 +84,7 @@ def save_curves(
 
     Raises:
         UserError: If the file cannot be written.
-        ValueError: If there are no runs, or a line is not fit to draw (see `summarise`).
+        ValueError: If there are no runs, or a line is not fit to draw (see `mean_and_range`).
     """
     save_figure(path, curves_figure(runs, x_label=x_label, y_label=y_label, title=title))
 
@@ -110,7 +110,7 @@ def save_threshold_curves(
 
     Raises:
         UserError: If the file cannot be written.
-        ValueError: If there are no runs, or a line is not fit to draw (see `summarise`).
+        ValueError: If there are no runs, or a line is not fit to draw (see `mean_and_range`).
     """
     figure = threshold_figure(runs, chosen=chosen, fixed=fixed, y_label=y_label, title=title)
     save_figure(path, figure)
@@ -125,9 +125,9 @@ def curves_figure(
     figure = Figure(figsize=(8, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    ends, summaries = [], [summarise(lines) for lines in runs.values()]
+    ends, summaries = [], [mean_and_range(lines) for lines in runs.values()]
     for i, (name, lines) in enumerate(runs.items()):
-        color, dash = style(i)
+        color, dash = curve_style(i)
         summary = summaries[i]
         if len(lines) > 1:
             axes.fill_between(summary.x, summary.low, summary.high, color=color, alpha=0.15, lw=0)
@@ -167,9 +167,9 @@ def threshold_figure(
         axes.text(fixed, 1.0, f" fixed at {fixed:g}", transform=above, color="0.4", va="top")
     for i, name in enumerate(runs):
         if chosen is not None and name in chosen:
-            summary, at = summarise(runs[name]), chosen[name]
+            summary, at = mean_and_range(runs[name]), chosen[name]
             value = np.interp(at, summary.x, summary.mean)
-            axes.plot(at, value, "o", color=style(i)[0], markersize=8, markeredgecolor="w")
+            axes.plot(at, value, "o", color=curve_style(i)[0], markersize=8, markeredgecolor="w")
     return figure
 
 
@@ -178,7 +178,7 @@ def _name_curves(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> N
     ends = sorted(ends, key=lambda end: end[1])
     bottom, top = axes.get_ylim()
     heights = [(value - bottom) / (top - bottom) for _, value, _, _ in ends]
-    for (x, value, name, color), height in zip(ends, spread(heights), strict=True):
+    for (x, value, name, color), height in zip(ends, moved_apart(heights), strict=True):
         axes.annotate(
             name,
             (x, value),
@@ -197,11 +197,11 @@ def _name_curves(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> N
         )
 
 
-def spread(heights: Sequence[float], gap: float = TEXT_GAP) -> list[float]:
+def moved_apart(heights: Sequence[float], gap: float = TEXT_GAP) -> list[float]:
     """Heights in [0, 1], ascending, moved as little as possible (squared) to be `gap` apart.
 
     Examples:
-        >>> spread([0.5, 0.5, 0.875], gap=0.25)
+        >>> moved_apart([0.5, 0.5, 0.875], gap=0.25)
         [0.375, 0.625, 0.875]
     """
     # less the room below each, apart by `gap` means ascending: isotonic regression
@@ -210,7 +210,7 @@ def spread(heights: Sequence[float], gap: float = TEXT_GAP) -> list[float]:
     return (moved.clip(0, max(1 - room[-1], 0)) + room).tolist()
 
 
-def style(i: int) -> tuple[str, Dash]:
+def curve_style(i: int) -> tuple[str, Dash]:
     """Colour and dash of the i-th curve: all colours solid, then all dashed."""
     return COLORS[i % len(COLORS)], DASHES[i // len(COLORS) % len(DASHES)]
 

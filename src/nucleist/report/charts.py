@@ -4,22 +4,17 @@ Feng et al., IEEE Access 2019, Fig. 4, shows five models, a panel a metric, agai
 How a score falls with the share of labels is ours: one curve a model, one dot a run.
 """
 
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from nucleist.plots import save_curves, save_threshold_curves
-from nucleist.plots.curves import DASHES, Dash, fit_height, save_figure, spread, style
-from nucleist.report.crossed import Curve, Kinds, kinds_of, save_crossed_curves
+from nucleist.plots.crossed import Curve, Kinds, kinds_of, save_crossed_curves
+from nucleist.plots.curves import DASHES
+from nucleist.plots.label_curves import LabelPoints, save_label_curves
 from nucleist.report.grouping import DataSet, Model
 from nucleist.training.finished import METRICS, PARTS, Line
 
@@ -167,13 +162,10 @@ def _labels(data: DataSet) -> Iterator[Job]:
         panels = {PARTS[p]: families(data, p, place) for p in ("test", "test_calibrated")}
         places = {x for panel in panels.values() for points in panel.values() for x, _ in points}
         if len(places) > 1:
-            draw = partial(save_label_curves, panels=panels, words=words)
+            draw = partial(
+                save_label_curves, panels=panels, x_label=words, shares=name == "fraction"
+            )
             yield Chart(Path(f"labels_{name}"), title, note), draw
-
-
-def save_label_curves(path: Path, panels: Mapping[str, "Panel"], words: str) -> None:
-    """Write `label_figure` as PNG, SVG or PDF by the suffix."""
-    save_figure(path, label_figure(panels, words))
 
 
 def _fraction(model: Model) -> float | None:
@@ -184,14 +176,9 @@ def _count(model: Model) -> float | None:
     return float(np.mean(model.nuclei)) or None if model.nuclei else None
 
 
-Points = list[tuple[float, tuple[float, ...]]]
-"""Positions in ascending order, each with a value a run."""
-
-Panel = Mapping[str, Points]
-"""Points by the name of their family."""
-
-
-def families(data: DataSet, part: str, place: Callable[[Model], float | None]) -> dict[str, Points]:
+def families(
+    data: DataSet, part: str, place: Callable[[Model], float | None]
+) -> dict[str, LabelPoints]:
     """Values of mAP of the models of each family at their places on an axis.
 
     Where there are many families (ablations), those with a single place are left out.
@@ -205,80 +192,3 @@ def families(data: DataSet, part: str, place: Callable[[Model], float | None]) -
     few = len(found) <= CURVES
     kept = {name: points for name, points in found.items() if few or len(points) > 1}
     return {name: sorted(points.items()) for name, points in sorted(kept.items())}
-
-
-def label_figure(panels: Mapping[str, Panel], words: str) -> Figure:
-    """Panels side by side with a common vertical scale, the horizontal ones logarithmic.
-
-    Args:
-        panels: By title, the points of each family.
-        words: Below; positions are shares if these end with `fraction`.
-    """
-    figure = Figure(figsize=(11, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    every: list[Axes] = list(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0])
-    names = sorted({name for panel in panels.values() for name in panel})
-    styles = {name: style(i) for i, name in enumerate(names)}
-    for axes, (title, panel) in zip(every, panels.items(), strict=True):
-        for name, points in panel.items():
-            _draw_family(axes, points, styles[name])
-        axes.set(xscale="log", xlabel=f"{words} (log scale)")
-        axes.set_title(title, loc="left", fontsize=11)
-        places = sorted({x for points in panel.values() for x, _ in points})
-        _ticks(axes, places if words.endswith("fraction") else None)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color="0.9", lw=0.8)
-        axes.set_axisbelow(True)
-    every[0].set_ylabel("mAP, mean over IoU 0.50:0.05:0.95")
-    values = [v for panel in panels.values() for points in panel.values() for _, v in points]
-    fit_height(every[0], min(map(min, values)), max(map(max, values)))
-    last = list(panels.values())[-1]
-    if len({points[-1][0] for points in last.values()}) == 1:
-        _name(every[-1], last, styles)
-    else:  # lines from names to curves that end early would cross the others
-        lines = [
-            Line2D([], [], color=styles[n][0], ls=styles[n][1], lw=2.2, label=textwrap.fill(n, 28))
-            for n in names
-        ]
-        figure.legend(handles=lines, loc="outside right upper", frameon=False, handlelength=4)
-    return figure
-
-
-def _ticks(axes: Axes, shares: Sequence[float] | None) -> None:
-    """Every share in percent, or else 1, 2 and 5 of each power of ten."""
-    axes.minorticks_off()
-    if shares is not None:
-        axes.set_xticks(shares, [f"{100 * x:g} %" for x in shares])
-    else:
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-
-
-def _draw_family(axes: Axes, points: Points, drawn: tuple[str, Dash]) -> None:
-    color, dash = drawn
-    x = [at for at, _ in points]
-    low, high = [min(v) for _, v in points], [max(v) for _, v in points]
-    axes.fill_between(x, low, high, color=color, alpha=0.15, lw=0)
-    axes.plot(x, [float(np.mean(v)) for _, v in points], color=color, ls=dash, lw=2.2)
-    runs = [(at, value) for at, values in points for value in values]
-    dots, values = zip(*runs, strict=True)
-    axes.plot(dots, values, "o", color=color, markersize=5, alpha=0.7, markeredgewidth=0)
-
-
-def _name(axes: Axes, panel: Panel, styles: Mapping[str, tuple[str, Dash]]) -> None:
-    """Write names beside the last points, moved apart where they would meet."""
-    ends = sorted((float(np.mean(p[-1][1])), p[-1][0], name) for name, p in panel.items())
-    bottom, top = axes.get_ylim()
-    heights = spread([(value - bottom) / (top - bottom) for value, _, _ in ends], gap=0.09)
-    for (value, x, name), height in zip(ends, heights, strict=True):
-        axes.annotate(
-            textwrap.fill(name, 28),
-            (x, value),
-            (1.04, height),
-            textcoords="axes fraction",
-            color=styles[name][0],
-            va="center",
-            fontsize=9,
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": styles[name][0], "lw": 0.7, "relpos": (0, 0.5)},
-        )

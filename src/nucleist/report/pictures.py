@@ -1,6 +1,6 @@
-"""Pictures that the runs left: the best and the worst test images, overlays, maps.
+"""Pictures from the run folders: the best and the worst test images, overlays, maps.
 
-A test is expected to leave `figures/test/<image id>_overlay.png`; `nucleist figures` writes the same.
+The test of a run leaves `figures/test/<image id>_overlay.png`; `nucleist figures` writes the same.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from nucleist.files import replacing
+from nucleist.metrics.per_image import extremes
 from nucleist.report.charts import Chart
 from nucleist.report.grouping import DataSet, Model
 from nucleist.report.table import Column, Row, Table, shortened
@@ -17,9 +18,6 @@ from nucleist.training.finished import Run, number
 
 WIDTH = 1200
 """Pixels that a picture on the page has at most."""
-
-EACH = 2
-"""Best and worst images shown of a model, each."""
 
 FIGURES = {
     "overlays": "Images, kept labels, ground truth and prediction (Figs. 3 and 6)",
@@ -40,19 +38,6 @@ class Example(NamedTuple):
     def picture(self) -> Path:
         """Where a test leaves the overlay."""
         return self.run.folder / "figures" / "test" / f"{self.row['image']}_overlay.png"
-
-
-def extremes(rows: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """The rows with the highest and the lowest mAP, `EACH` of both at most, none twice.
-
-    >>> rows = [{"image": name, "map": score} for name, score in (("a", 0.1), ("b", 0.9))]
-    >>> [(rank, row["image"]) for rank, row in extremes(rows)]
-    [('best', 'b'), ('worst', 'a')]
-    """
-    ordered = sorted(rows, key=lambda row: (-row["map"], row["image"]))
-    best = ordered[: min(EACH, -(-len(ordered) // 2))]
-    worst = ordered[::-1][: min(EACH, len(ordered) // 2)]
-    return [*(("best", row) for row in best), *(("worst", row) for row in worst)]
 
 
 def examples(model: Model) -> list[Example]:

@@ -16,8 +16,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nucleist.plots.curves import DASHES, fit_height, save_figure, summarise
-from nucleist.training.finished import Line
+from nucleist.plots.curves import DASHES, Line, fit_height, mean_and_range, save_figure
 
 
 class Curve(NamedTuple):
@@ -60,7 +59,7 @@ def save_crossed_curves(
 
     Raises:
         UserError: If the file cannot be written.
-        ValueError: If a line is not fit to draw, see `nucleist.plots.curves.summarise`.
+        ValueError: If a line is not fit to draw, see `nucleist.plots.curves.mean_and_range`.
     """
     save_figure(path, crossed_figure(curves, words, kinds, fixed))
 
@@ -85,7 +84,7 @@ def crossed_figure(
     kinds, shown = kinds or kinds_of(curves), kinds_of(curves)
     colors = _colors(kinds.labels)
     dashes = {model: DASHES[i % len(DASHES)] for i, model in enumerate(kinds.models)}
-    means = [summarise(curve.lines) for curve in curves]
+    means = [mean_and_range(curve.lines) for curve in curves]
     for curve, mean in zip(curves, means, strict=True):
         color, dash = colors[curve.labels], dashes[curve.model]
         axes.fill_between(mean.x, mean.low, mean.high, color=color, alpha=0.12, lw=0)
