@@ -73,7 +73,7 @@ def read_json(path: str | Path, remedy: str) -> dict[str, Any]:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; {remedy}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # of lists a thousand deep
         raise UserError(f"{path}: not JSON; {remedy}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: a JSON {type(content).__name__}, not an object; {remedy}")

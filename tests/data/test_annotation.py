@@ -10,17 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from nucleist.data.annotation import (
     Annotation,
-    Window,
     crop_window,
     keep_exemplars,
     keep_fraction,
     nucleus_ids,
-    read_manifest,
-    write_manifest,
 )
+from nucleist.data.formats.manifest import Window, read_manifest, write_manifest
 from nucleist.types import Record, UserError
 
 
@@ -135,7 +134,7 @@ def test_bad_fraction_is_told(bad):
 
 @pytest.mark.parametrize("bad", [0, -1, 2.5, True])
 def test_bad_exemplars_are_told(bad):
-    with pytest.raises(UserError, match=r"^exemplars=.*whole number"):
+    with pytest.raises(UserError, match=r"^data\.exemplars=.*whole number"):
         Annotation(exemplars=bad)
 
 
@@ -145,34 +144,56 @@ def test_two_ways_exclude_each_other():
     assert Annotation(fraction=1, exemplars=2).exemplars == 2
 
 
-def test_apply_fraction_keeps_all_labels_for_evaluation():
+WAYS = [{"fraction": 0.25}, {"exemplars": 3}, {"crop_fraction": 0.3}, {}]
+
+
+@given(
+    arrays(np.int32, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.integers(0, 9)),
+    st.sampled_from(WAYS),
+    st.integers(0, 3),
+)
+def test_no_hidden_label_is_seen(labels, way, seed):
+    image = np.arange(labels.size * 3, dtype=np.uint16).reshape(*labels.shape, 3)
+    record, before = Record("a", image, labels), labels.copy()
+    annotation = Annotation(seed=seed, **way)
+    choice = annotation.choose(record)
+    expected = np.zeros_like(labels)  # oracle: pixel by pixel
+    for y, x in np.ndindex(*labels.shape):
+        if isinstance(choice, Window):
+            kept = choice.y0 <= y < choice.y1 and choice.x0 <= x < choice.x1
+        else:
+            kept = labels[y, x] in choice
+        expected[y, x] = labels[y, x] if kept else 0
+    cut = choice.slices if isinstance(choice, Window) else (slice(None), slice(None))
+    seen_image, seen = annotation.apply(record)
+    np.testing.assert_array_equal(annotation.visible(record), expected)
+    np.testing.assert_array_equal(seen, expected[cut])
+    np.testing.assert_array_equal(seen_image, image[cut])
+    assert seen.dtype == np.int32 and seen_image.dtype == np.uint16
+    np.testing.assert_array_equal(labels, before)
+
+
+def test_apply_keeps_as_many_as_asked_for():
     record = grid_record()
-    image, labels, kept = Annotation(fraction=0.25).apply(record)
-    assert image is record.image and labels is record.labels
-    assert len(kept) == 4 and set(kept) < set(nucleus_ids(labels))
-    assert Annotation().apply(record)[2] == list(range(3, 49, 3))
-    assert len(Annotation(exemplars=2).apply(record)[2]) == 2
+    count = {name: len(nucleus_ids(Annotation(**way).apply(record)[1])) for name, way in {
+        "quarter": {"fraction": 0.25}, "two": {"exemplars": 2}, "all": {},
+    }.items()}  # fmt: skip
+    assert count == {"quarter": 4, "two": 2, "all": 16}
 
 
 def test_apply_crop_keeps_cut_nuclei():
     record = grid_record()
-    annotation = Annotation(crop_fraction=0.25, seed=1)
-    y0, x0, y1, x1 = annotation.choose(record)
-    image, labels, kept = annotation.apply(record)
-    assert labels.shape == image.shape[:2] == (20, 20) and labels.dtype == np.int32
-    np.testing.assert_array_equal(labels, record.labels[y0:y1, x0:x1])
-    np.testing.assert_array_equal(image, record.image[y0:y1, x0:x1])
-    # Oracle: any nucleus with a pixel in the window, found pixel by pixel.
-    inside = {int(record.labels[y, x]) for y in range(y0, y1) for x in range(x0, x1)} - {0}
-    assert kept == sorted(inside)
-    cut = [i for i in kept if (labels == i).sum() < (record.labels == i).sum()]
-    assert cut  # the window of this seed begins at row 9, column 4: inside squares
+    image, labels = Annotation(crop_fraction=0.25, seed=1).apply(record)
+    assert labels.shape == image.shape[:2] == (20, 20)
+    # The window of this seed begins at row 9, column 4: inside squares.
+    cut = [i for i in nucleus_ids(labels) if (labels == i).sum() < (record.labels == i).sum()]
+    assert cut
 
 
 def test_image_without_nuclei():
     empty = Record("empty", np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.int32))
-    for annotation in (Annotation(fraction=0.25), Annotation(exemplars=3), Annotation()):
-        assert annotation.apply(empty)[2] == []
+    for way in WAYS:
+        assert not Annotation(**way).apply(empty)[1].any()
     assert Annotation(crop_fraction=0.25).apply(empty)[1].shape == (4, 4)
 
 
@@ -237,7 +258,7 @@ def test_damaged_manifest_is_told_in_one_line(tmp_path, text):
 
 
 def test_missing_manifest_and_unwritable_folder(tmp_path):
-    with pytest.raises(UserError, match="cannot read the manifest"):
+    with pytest.raises(UserError, match=r"none\.json: No such file.*give a manifest\.json that"):
         read_manifest(tmp_path / "none.json")
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):

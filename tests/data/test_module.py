@@ -1,13 +1,18 @@
 """The data module: partial labels in training, all of them in evaluation."""
 
 import json
+import tempfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from support.sources import InMemory, grid, make_data, synthetic
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.sources import InMemory, drain, grid, make_data, synthetic
 
-from nucleist.data.annotation import crop_window, keep_exemplars, keep_fraction
+from nucleist.data.annotation import Annotation, crop_window, keep_exemplars, keep_fraction
+from nucleist.data.formats.manifest import write_manifest
 from nucleist.data.targets import to_target
 from nucleist.data.transforms import light, strong
 from nucleist.ops.normalize import FullRange, Percentile
@@ -66,6 +71,41 @@ def test_training_shows_the_kept_labels_and_testing_all():
     ((_, (kept,), _),) = data.kept_dataloader()
     assert kept.unique().tolist() == [0, *wanted]
     assert (source.records["train-0"].labels == grid(*range(1, 9))).all()  # unchanged
+
+
+@given(seed=st.integers(0, 20), way=st.sampled_from(["annotation_fraction", "exemplars"]))
+@settings(max_examples=10, deadline=None)
+def test_hidden_labels_change_nothing_that_training_sees(seed, way):
+    # The same images and manifest with the hidden nuclei erased, renumbered or moved: if one
+    # label leaked, some batch, calibration image or number would differ.
+    value = {"annotation_fraction": 0.4, "exemplars": 2}[way]
+    choose = Annotation(**{way.removeprefix("annotation_"): value}, seed=seed).choose
+    full = InMemory([grid(*range(1, 9)), grid(*range(3, 9))])
+    kept = {name: choose(record) for name, record in full.records.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        write_manifest(f"{folder}/m.json", kept)
+        seen = [everything_seen(full, f"{folder}/m.json")]
+        for change in (np.zeros_like, lambda ids: ids + 100, lambda ids: np.roll(ids, 1, 1)):
+            other = InMemory([])
+            other.ids["train"] = full.ids["train"]
+            for name, record in full.records.items():
+                visible = np.where(np.isin(record.labels, kept[name]), record.labels, 0)
+                hidden = np.where(visible > 0, 0, record.labels)
+                labels = np.where(visible > 0, visible, change(hidden) * (hidden > 0))
+                other.records[name] = replace(record, labels=labels.astype(np.int32))
+            seen.append(everything_seen(other, f"{folder}/m.json"))
+    assert all(one == seen[0] for one in seen[1:])
+
+
+def everything_seen(source, manifest):
+    """What a training takes from its data module, as comparable values."""
+    data = make_data(
+        source, light(crop=32), manifest=manifest, pasted=2, batch_size=2, steps=3, seed=1
+    )
+    calibration = [(i[0].numpy().tobytes(), m[0].numpy().tobytes()) for i, m, _ in
+                   data.kept_dataloader()]  # fmt: skip
+    numbers = data.median_box_size(), data.labelled_nuclei()
+    return drain(data.train_dataloader()), calibration, numbers
 
 
 def test_exemplars():

@@ -5,10 +5,10 @@ import pytest
 
 from nucleist.data.problems import ALIKE, examine, fingerprint
 from nucleist.data.readers.synthetic import Synthetic
-from nucleist.types import Record
+from nucleist.types import Record, Source
 
 
-class Given:
+class Given(Source):
     """A data set of images in memory, one nucleus each."""
 
     def __init__(self, **splits):

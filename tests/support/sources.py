@@ -6,10 +6,10 @@ from nucleist.data.module import NucleiData
 from nucleist.data.readers.synthetic import Synthetic
 from nucleist.data.transforms import Augment
 from nucleist.ops.normalize import Percentile
-from nucleist.types import Record
+from nucleist.types import Record, Source
 
 
-class InMemory:
+class InMemory(Source):
     """A source of given label maps; the images show what they are of."""
 
     def __init__(self, train, test=()):

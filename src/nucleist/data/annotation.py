@@ -19,20 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nucleist.data.manifest import Choice, Window, read_manifest, write_manifest
+from nucleist.data.formats.manifest import Choice, Window, read_manifest
 from nucleist.types import Record, UserError
-
-__all__ = [
-    "Annotation",
-    "Choice",
-    "Window",
-    "crop_window",
-    "keep_exemplars",
-    "keep_fraction",
-    "nucleus_ids",
-    "read_manifest",
-    "write_manifest",
-]
 
 
 def keep_fraction(ids: Sequence[int], fraction: float, seed: int, image_id: str) -> list[int]:
@@ -185,27 +173,44 @@ class Annotation:
             return keep_exemplars(ids, self.exemplars, self.seed, record.id)
         return keep_fraction(ids, self.fraction, self.seed, record.id)
 
-    def apply(self, record: Record) -> tuple[np.ndarray, np.ndarray, list[int]]:
-        """Annotate an image partially.
+    def visible(self, record: Record) -> np.ndarray:
+        """The label map of a whole image in which only the annotated nuclei remain.
 
         Args:
             record: The image with all its labels; it is not changed.
 
         Returns:
-            Image `(h, w, 3)`, label map `(h, w)` `int32` and the ids of the annotated nuclei,
-            ascending. The label map still holds all nuclei, those left out as well (evaluation
-            and pictures need them). With a window, image and label map are cut to it and
-            every nucleus in it is kept, those cut by its border with what is left of them.
+            `(H, W)` `int32`: `record.labels`, set to 0 at every nucleus that is not kept, or
+            everywhere outside the fully labelled window.
 
         Raises:
             UserError: If a manifest does not fit the image.
         """
         choice = self.choose(record)
         if not isinstance(choice, Window):
-            return record.image, record.labels, choice
-        rows, columns = slice(choice.y0, choice.y1), slice(choice.x0, choice.x1)
-        labels = np.ascontiguousarray(record.labels[rows, columns])
-        return np.ascontiguousarray(record.image[rows, columns]), labels, nucleus_ids(labels)
+            return np.where(np.isin(record.labels, choice), record.labels, 0)
+        labels = np.zeros_like(record.labels)
+        labels[choice.slices] = record.labels[choice.slices]
+        return labels
+
+    def apply(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
+        """What training may see of an image: no label that is not kept.
+
+        Args:
+            record: The image with all its labels; it is not changed.
+
+        Returns:
+            Image `(h, w, 3)`, of the record's dtype, and label map `(h, w)` `int32` as `visible`
+            gives it. Both are the whole image, or are cut to the fully labelled window, in which
+            a nucleus that its border cuts is kept with what is left of it.
+
+        Raises:
+            UserError: If a manifest does not fit the image.
+        """
+        image, labels, choice = record.image, self.visible(record), self.choose(record)
+        if isinstance(choice, Window):
+            image, labels = (np.ascontiguousarray(a[choice.slices]) for a in (image, labels))
+        return image, labels
 
     def _missing(self, image_id: str) -> UserError:
         return UserError(
@@ -262,4 +267,4 @@ def _check_share(name: str, value: object) -> None:
 
 def _check_count(value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UserError(f"exemplars={value} is not a count; give a whole number of 1 or more")
+        raise UserError(f"data.exemplars={value} is not a count; give a whole number of 1 or more")

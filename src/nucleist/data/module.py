@@ -10,8 +10,9 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from nucleist.data.annotation import Annotation, write_manifest
-from nucleist.data.readers.cache import Prepared
+from nucleist.data.annotation import Annotation
+from nucleist.data.caches import Prepared
+from nucleist.data.formats.manifest import write_manifest
 from nucleist.data.sets import Draws, Normalize, PartialSet, WholeSet, collate
 from nucleist.data.targets import to_target
 from nucleist.data.transforms import Augment, check_hidden
@@ -56,7 +57,7 @@ class NucleiData(pl.LightningDataModule):
         pasted: At most so many labelled nuclei are pasted into a training image.
         workers: Loader processes; 0 loads in the training process, None chooses: several where
             a GPU waits for them and cores are free, else 0.
-        cache: Folder in which the data set is converted once, see `nucleist.data.readers.cache.Prepared`;
+        cache: Folder in which the data set is converted once, see `nucleist.data.caches.Prepared`;
             None reads the published files in every run.
         supervision: What a net is shown in training: `"instances"` (`Target`) or `"binary"`
             (`BinaryTarget`: foreground and count alone).

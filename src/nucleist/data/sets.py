@@ -54,8 +54,7 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
             record = self.source.read(image_id)
             # Normalised before a crop is cut, so that crop and whole image look the same.
             record = replace(record, image=self.normalize(record.image))
-            image, labels, kept = self.annotation.apply(record)
-            self._cache[image_id] = image, np.where(np.isin(labels, kept), labels, 0)
+            self._cache[image_id] = self.annotation.apply(record)
         return self._cache[image_id]
 
     @cached_property

@@ -9,7 +9,7 @@ import pytest
 from nucleist.data.readers.bbbc038 import BBBC038
 from nucleist.data.readers.kumar import Kumar
 
-ROOT = Path(os.environ.get("NUCLEIST_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
+ROOT = Path(os.environ.get("NUCLEIST_DATA") or Path(__file__).parents[3] / ".." / "shared" / "data")
 
 
 def place(name: str) -> str:

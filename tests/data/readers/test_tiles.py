@@ -12,12 +12,12 @@ from nucleist.data import Prepared, Tiles
 from nucleist.data.readers import tiles
 from nucleist.data.transforms import light
 from nucleist.ops.normalize import FullRange
-from nucleist.types import Record, UserError
+from nucleist.types import Record, Source, UserError
 
 SHARES = {"train": 0.5, "val": 0.25, "test": 0.25}
 
 
-class Counting:
+class Counting(Source):
     """Images of given shapes with one 4-px nucleus in each corner; counts what is read."""
 
     def __init__(self, **shapes):

@@ -13,12 +13,12 @@ import numpy as np
 from nucleist.data.formats.archive import FileTree
 from nucleist.data.formats.images import image_size, read_image, read_mask
 from nucleist.data.outlines import compose, crop
-from nucleist.types import Record, UserError
+from nucleist.types import Record, Source, UserError
 
 HEADER_BYTES = 33  # a PNG's signature and header
 
 
-class BBBC038:
+class BBBC038(Source):
     """Reader of BBBC038, stage 1, from a folder or `stage1_train.zip`.
 
     A nucleus is one mask file; masks in order of their names get the ids 1, 2, ... All

@@ -11,12 +11,12 @@ from pathlib import PurePosixPath
 from nucleist.data.formats.archive import FileTree
 from nucleist.data.formats.coco import CocoImage, label_map, load_coco
 from nucleist.data.formats.images import read_image
-from nucleist.types import Record, UserError
+from nucleist.types import Record, Source, UserError
 
 SPLITS = ("train", "val", "test")
 
 
-class DH100:
+class DH100(Source):
     """Reader of a data set in the authors' COCO layout, from a folder or an archive.
 
     Ids are file names without extension; where two splits hold files of one name, the split's

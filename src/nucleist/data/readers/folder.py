@@ -16,12 +16,12 @@ from nucleist.data.formats.imagej import read_rois
 from nucleist.data.formats.images import check_instances, read_image, read_label_map, read_mask
 from nucleist.data.outlines import compose, crop
 from nucleist.data.readers.pairing import IMAGE_SUFFIXES, ROI_SUFFIXES, Pair, pair, split_of
-from nucleist.types import Record, UserError
+from nucleist.types import Record, Source, UserError
 
 Labels = tuple[np.ndarray, tuple[str, ...]]
 
 
-class Folder:
+class Folder(Source):
     """Reader of a folder or a `.zip` of images and labels.
 
     Args:

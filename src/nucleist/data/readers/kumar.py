@@ -12,7 +12,7 @@ from nucleist.data.formats.aperio import read_aperio
 from nucleist.data.formats.archive import FileTree
 from nucleist.data.formats.images import read_image
 from nucleist.data.outlines import compose
-from nucleist.types import Record, UserError
+from nucleist.types import Record, Source, UserError
 
 TRAIN = {
     "breast": ("A7-A13E", "AR-A1AK", "AR-A1AS", "E2-A14V"),
@@ -51,7 +51,7 @@ def _role(image_id: str) -> tuple[str, str]:
     return _ROLE.get(found[1] if found else "", ("other", "unknown"))
 
 
-class Kumar:
+class Kumar(Source):
     """Reader of Kumar's images from a folder or the archive `MoNuSeg 2018 Training Data.zip`.
 
     Splits hold what is there of the official 16 and 14. Further images (later editions of

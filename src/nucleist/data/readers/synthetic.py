@@ -19,7 +19,7 @@ from scipy import ndimage
 from skimage.draw import polygon2mask
 
 from nucleist.data.readers.blobs import Blob, cover, line, outline, split
-from nucleist.types import Record, UserError
+from nucleist.types import Record, Source, UserError
 
 Range = tuple[float, float]
 """Lower and upper limit of a uniform draw."""
@@ -31,8 +31,8 @@ _TRIES = 12
 
 
 @dataclass(frozen=True)
-class Synthetic:
-    """A data set of generated nuclei, a `nucleist.types.Source`.
+class Synthetic(Source):
+    """A data set of generated nuclei.
 
     Attributes:
         n_train: Number of training images, `synthetic-train-0000` and so on.

@@ -20,7 +20,7 @@ REMEMBERED = 2
 """Images kept in memory, so that tile after tile of one image decodes it once."""
 
 
-class Tiles:
+class Tiles(Source):
     """Show the images of a data set as tiles in every split but `train`.
 
     A tile is called `<image>@<row>,<column>`, after its first pixel. Tiles lie side by side from
@@ -108,6 +108,14 @@ class Tiles:
         window = np.s_[row : row + self._size, col : col + self._size]
         # Copies, or a tile that is kept would keep its whole image in memory.
         return Record(image_id, whole.image[window].copy(), whole.labels[window].copy())
+
+    def problems(self) -> list[str]:
+        """As the data set's own."""
+        return self._source.problems()
+
+    def describe_pairing(self) -> str:
+        """As the data set's own."""
+        return self._source.describe_pairing()
 
     def _divided(self) -> dict[str, list[str]]:
         """Images of each split."""

@@ -11,7 +11,7 @@ from scipy import ndimage
 from nucleist.data.formats.archive import FileTree
 from nucleist.data.formats.images import read_image, read_label_map
 from nucleist.data.readers import kumar
-from nucleist.types import Record, UserError
+from nucleist.types import Record, Source, UserError
 
 HELD_OUT_SLIDES = 2
 """Without Kumar's images, the last two slides (patients) present are the test split."""
@@ -20,7 +20,7 @@ PREFIX = "kumar_"
 """Before the ids of Kumar's images."""
 
 
-class TNBC:
+class TNBC(Source):
     """Reader of TNBC, alone or with Kumar's breast images as in the paper.
 
     With `kumar_root`, the split is that of Naylor et al. and of the partial-annotation paper: all

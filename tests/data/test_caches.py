@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from support import layouts
 
+from nucleist.data.caches import InMemory, Prepared, settings_of
 from nucleist.data.readers.bbbc038 import BBBC038
-from nucleist.data.readers.cache import InMemory, Prepared, settings_of
 from nucleist.data.readers.folder import Folder
 from nucleist.data.readers.synthetic import Synthetic
 from nucleist.data.readers.tnbc import TNBC
-from nucleist.types import Record, UserError
+from nucleist.types import Record, Source, UserError
 
 
 def same(one, other):
@@ -23,7 +23,7 @@ def same(one, other):
     assert (one.id, one.notes) == (other.id, other.notes)
 
 
-class Listed:
+class Listed(Source):
     """A data set of given records that counts how often they are read."""
 
     def __init__(self, records):

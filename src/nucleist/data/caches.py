@@ -26,7 +26,7 @@ FORMAT = 1
 """Raised whenever a cached file changes its meaning; older entries are then left alone."""
 
 
-class Prepared:
+class Prepared(Source):
     """A data set converted once: a 16-bit label PNG and an image file for each record.
 
     Labels with ids above 65,535 become 32-bit TIFFs, images PNGs (gray ones with one channel)
@@ -63,8 +63,12 @@ class Prepared:
         return record
 
     def problems(self) -> list[str]:
-        """What the data set itself has to say of its files."""
-        return self._source.problems() if hasattr(self._source, "problems") else []
+        """As the data set's own."""
+        return self._source.problems()
+
+    def describe_pairing(self) -> str:
+        """As the data set's own."""
+        return self._source.describe_pairing()
 
     def _load(self, image_id: str) -> Record | None:
         """The entry of an image; None if there is none that is whole."""
@@ -110,7 +114,7 @@ class Prepared:
         return self.folder / (name + suffix)
 
 
-class InMemory:
+class InMemory(Source):
     """A data set whose records stay in memory once read, the last used ones if there is a limit.
 
     Records are handed out as they are, not copied: do not change their arrays.
@@ -145,6 +149,14 @@ class InMemory:
             self._records.popitem(last=False)
         return record
 
+    def problems(self) -> list[str]:
+        """As the data set's own."""
+        return self._source.problems()
+
+    def describe_pairing(self) -> str:
+        """As the data set's own."""
+        return self._source.describe_pairing()
+
     @property
     def bytes(self) -> int:
         """Size of the arrays in memory."""
@@ -176,7 +188,7 @@ def settings_of(source: object) -> dict[str, Any]:
     for name, value in sorted(attributes.items()):
         if isinstance(value, FileTree):
             values[name] = _state_of(value)
-        elif hasattr(value, "splits"):
+        elif isinstance(value, Source):
             values[name] = settings_of(value)
     return values
 

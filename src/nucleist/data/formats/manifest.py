@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from nucleist.files import replacing
+from nucleist.files import read_json, write_text
 from nucleist.types import UserError
 
 FORMAT = "nucleist-annotation-1"
@@ -22,6 +22,11 @@ class Window(NamedTuple):
     x0: int
     y1: int
     x1: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Index of the rectangle in an array of the image."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
 
 Choice = list[int] | Window
@@ -52,8 +57,7 @@ def write_manifest(
         f'{{"format": "{FORMAT}",\n "settings": {json.dumps(dict(settings or {}))},\n'
         ' "images": {\n' + ",\n".join(lines) + "\n }}\n"
     )
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def read_manifest(path: str | Path) -> dict[str, Choice]:
@@ -65,17 +69,10 @@ def read_manifest(path: str | Path) -> dict[str, Choice]:
     Raises:
         UserError: If the file is missing or not a manifest.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot read the manifest ({error.strerror}); give the file of a run"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON; give a manifest written by nucleist") from error
-    images = content.get("images") if isinstance(content, dict) else None
+    content = read_json(path, "give a manifest.json that nucleist wrote")
+    images = content.get("images")
     if not isinstance(images, dict) or content.get("format") != FORMAT:
-        raise UserError(f"{path}: not a manifest of kept labels; give one written by nucleist")
+        raise UserError(f"{path}: not a manifest of kept labels; give one that nucleist wrote")
     return {image_id: _decoded(entry, image_id, path) for image_id, entry in images.items()}
 
 
@@ -96,5 +93,5 @@ def _decoded(entry: object, image_id: str, path: str | Path) -> Choice:
                 return window
     raise UserError(
         f"{path}: the entry of image {image_id!r} is neither ids of nuclei nor a window "
-        "[y0, x0, y1, x1]; give a manifest written by nucleist"
+        "[y0, x0, y1, x1]; give a manifest that nucleist wrote"
     )
