@@ -14,7 +14,7 @@ from support.runs import data_root
 from nucleist.cli.data import known
 from nucleist.cli.main import main
 from nucleist.data import BBBC038, DH100, TNBC, Folder, Kumar, Synthetic
-from nucleist.data.formats.images import write_label_map
+from nucleist.data.formats.label_maps import write_label_map
 
 SYNTHETIC = [f"data.source.{key}" for key in ("n_train=3", "n_test=2", "size=[32,32]")]
 

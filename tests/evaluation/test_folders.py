@@ -13,7 +13,7 @@ from support import runs
 from support.runs import SMALL
 
 from nucleist.cli.main import main
-from nucleist.data.formats.images import write_label_map
+from nucleist.data.formats.label_maps import write_label_map
 from nucleist.metrics.cards import card_of
 from nucleist.training.limits import caps_reached, forget_caps, warn_of_caps
 

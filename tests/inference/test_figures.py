@@ -10,7 +10,7 @@ from support.runs import SMALL
 
 from nucleist.cli.figures import from_run, labels_beside, run_data
 from nucleist.cli.main import main
-from nucleist.data.formats.label_tiff import write_label_tiff
+from nucleist.data.formats.label_maps import write_label_map
 from nucleist.inference.figures import Panel, save_panels, target_picture, write_test_overlays
 from nucleist.inference.load import Trained, load
 from nucleist.report.grouping import Model
@@ -93,7 +93,7 @@ def test_a_file_without_labels_gets_what_needs_none(
 def test_a_file_with_labels_gets_all(pa: Path, image: Path, tmp_path: Path) -> None:
     labels = np.zeros((64, 64), np.int32)
     labels[8:24, 8:24] = 7
-    write_label_tiff(tmp_path / "mine_labels.tif", labels)
+    write_label_map(tmp_path / "mine_labels.tif", labels)
     out = tmp_path / "out"
     assert main(["figures", str(pa), str(image), "-o", str(out), "--score-threshold", "0.2"]) == 0
     assert names(out) == [f"mine_{kind}.png" for kind in ("attention", "centers", "overlay")]
@@ -114,7 +114,7 @@ def test_labels_are_found_as_the_folder_reader_does(
     (top / place).parent.mkdir(parents=True)
     shutil.copy(image, top / place)
     assert labels_beside(top / place) is None
-    write_label_tiff(top / own, labels)
+    write_label_map(top / own, labels)
     np.testing.assert_array_equal(labels_beside(top / place), labels)
 
 

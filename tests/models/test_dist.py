@@ -13,7 +13,7 @@ from support.runs import SMALL
 
 from nucleist.cli.main import main
 from nucleist.config.compose import compose
-from nucleist.data.formats.label_tiff import read_label_tiff
+from nucleist.data.formats.label_maps import load_label_map
 from nucleist.data.targets import to_target, to_tensor
 from nucleist.models import dist
 from nucleist.ops.distances import distance_map
@@ -197,7 +197,7 @@ def test_a_checkpoint_predicts(run: Path, tmp_path: Path) -> None:
     Image.fromarray(pixels).save(images / "a.png")
     command = ["predict", str(run / "checkpoints" / "last.ckpt"), str(images)]
     assert main([*command, "-o", str(tmp_path / "out")]) == 0
-    assert read_label_tiff(tmp_path / "out" / "a_labels.tif").shape == (37, 50)
+    assert load_label_map(tmp_path / "out" / "a_labels.tif").shape == (37, 50)
 
 
 def test_its_experiment_names_keys_that_exist() -> None:

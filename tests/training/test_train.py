@@ -15,7 +15,7 @@ import nucleist.conf
 from nucleist.cli.main import main
 from nucleist.config.compose import compose
 from nucleist.data import read_manifest
-from nucleist.data.formats.label_tiff import read_label_tiff
+from nucleist.data.formats.label_maps import load_label_map
 from nucleist.training.run import new_run_folder
 
 CONF = Path(next(iter(nucleist.conf.__path__)))
@@ -144,7 +144,7 @@ def test_predict_writes_labels_and_overlay(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = ["predict", str(run / "checkpoints" / "last.ckpt"), str(images), "-o", str(out)]
     assert main([*command, "--score-threshold", "0.06"]) == 0
-    labels = read_label_tiff(out / "a_labels.tif")
+    labels = load_label_map(out / "a_labels.tif")
     assert labels.shape == (50, 70)
     assert set(np.unique(labels)) == set(range(labels.max() + 1))
     with Image.open(out / "a_overlay.png") as overlay:

@@ -8,7 +8,7 @@ from typing import Any
 
 from nucleist.cli.parser import Parser
 from nucleist.config.compose import compose
-from nucleist.data.formats.label_tiff import write_label_tiff
+from nucleist.data.formats.label_maps import write_label_map
 from nucleist.data.module import NucleiData
 from nucleist.files import write_json, write_text
 from nucleist.inference.load import load
@@ -89,7 +89,7 @@ def _write_pictures(folder: Path, runs: dict[str, Path], data: NucleiData) -> No
     best = trained["PA Mask R-CNN"]
     for image_id in data.ids("test"):
         found = at_threshold(predict_one(best.net, data.whole(image_id)[0]), best.threshold)
-        write_label_tiff(folder / "labels" / f"{image_id}_labels.tif", found)
+        write_label_map(folder / "labels" / f"{image_id}_labels.tif", found.cpu().numpy())
 
 
 def _closing(folder: Path, runs: dict[str, Path]) -> str:

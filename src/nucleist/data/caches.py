@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-
 from nucleist.data.formats.archive import FileTree
-from nucleist.data.formats.images import read_image, read_label_map, write_label_map
-from nucleist.data.prepare import write_image
+from nucleist.data.formats.images import read_image, write_image
+from nucleist.data.formats.label_maps import read_label_map, suffix_for, write_label_map
 from nucleist.files import replacing
 from nucleist.types import Record, Source, UserError
 
@@ -97,8 +95,7 @@ class Prepared(Source):
 
     def _store(self, record: Record) -> None:
         image_path = write_image(self._path(record.id, ""), record.image)
-        large = record.labels.max(initial=0) > np.iinfo(np.uint16).max
-        labels_path = self._path(record.id, ".labels.tif" if large else ".labels.png")
+        labels_path = self._path(record.id, ".labels" + suffix_for(record.labels))
         write_label_map(labels_path, record.labels)
         entry: dict[str, Any] = {"id": record.id, "notes": record.notes}
         for kind, path in (("image", image_path), ("labels", labels_path)):

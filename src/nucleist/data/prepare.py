@@ -10,14 +10,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
-import tifffile
 
-from nucleist.data.formats.images import check_instances, write_label_map
+from nucleist.data.formats.images import write_image
+from nucleist.data.formats.label_maps import check_instances, suffix_for, write_label_map
 from nucleist.data.problems import Watch
 from nucleist.data.readers.folder import Folder
-from nucleist.files import replacing
 from nucleist.types import Record, Source, UserError
 
 SPLITS = ("train", "val", "test")
@@ -68,32 +66,6 @@ def prepare(
     return {split: len(ids) for split, ids in splits.items()}
 
 
-def write_image(stem: Path, image: np.ndarray) -> Path:
-    """Write an image so that it is read back bit by bit.
-
-    Args:
-        stem: The file without extension: `.png` is added, for `float32` `.tif`.
-        image: `(H, W, 3)` `uint8`, `uint16` or `float32`; gray ones get one channel.
-
-    Returns:
-        The file.
-
-    Raises:
-        UserError: If the file cannot be written.
-    """
-    if image.dtype == np.float32:
-        path = stem.with_name(stem.name + ".tif")
-        with replacing(path) as temporary:
-            tifffile.imwrite(temporary, image, photometric="rgb", compression="zlib")
-        return path
-    gray = bool((image == image[..., :1]).all())
-    pixels = np.ascontiguousarray(image[..., 0] if gray else image)
-    path = stem.with_name(stem.name + ".png")
-    with replacing(path) as temporary:
-        temporary.write_bytes(imagecodecs.png_encode(pixels, level=3))
-    return path
-
-
 def _write(record: Record, folder: Path) -> None:
     write_image(folder / "images" / record.id, record.image)
     labels, place = record.labels, folder / "labels"
@@ -103,8 +75,7 @@ def _write(record: Record, folder: Path) -> None:
         # One nucleus in pieces looks like a binary mask: a folder of masks says what it is.
         write_label_map(place / record.id / "1.png", np.where(labels > 0, 255, 0))
         return
-    large = labels.max(initial=0) > np.iinfo(np.uint16).max
-    write_label_map(place / f"{record.id}{'.tif' if large else '.png'}", labels)
+    write_label_map(place / f"{record.id}{suffix_for(labels)}", labels)
 
 
 def _check(written: Path, folder: Path, splits: Mapping[str, list[str]]) -> None:

@@ -1,30 +1,21 @@
-"""`nucleist evaluate pred=FOLDER gt=FOLDER`: score label images of any tool against the truth."""
+"""Scores of label images that any tool wrote against the true ones."""
 
-import difflib
 import io
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import tifffile
-from rich import box
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 from scipy import ndimage
 
 from nucleist.data.formats.archive import FileTree
-from nucleist.data.formats.images import check_instances, read_label_map
+from nucleist.data.formats.label_maps import check_instances, read_label_map
 from nucleist.data.readers import pairing
-from nucleist.files import write_json
+from nucleist.evaluation.scores import Evaluation
 from nucleist.metrics import PairScores
-from nucleist.training.summary import write_rows
-from nucleist.types import UserError, one_of
+from nucleist.types import Progress, UserError, one_of
 
-KEYS = {"pred": "", "gt": "", "masks": "labels", "output": ""}
 SUFFIXES = pairing.IMAGE_SUFFIXES | {".npy"}
 
 
@@ -52,66 +43,54 @@ class Pairs:
     alone: list[str]
 
 
-def score_folders(words: Sequence[str]) -> int:
-    """Score all pairs of two folders, print the table, write it if `output` is given.
+def evaluate_folders(
+    pred: str | Path, truth: str | Path, masks: str, progress: Progress
+) -> Evaluation:
+    """Score all pairs of two folders.
 
     Args:
-        words: `pred=FOLDER`, `gt=FOLDER`, and maybe `masks=components` and `output=FOLDER`.
+        pred: Folder or zip of the label images to be scored.
+        truth: Folder or zip of the true ones.
+        masks: `labels`, or `components` to take the pieces of binary masks for nuclei.
+        progress: Takes a line on every file without a partner.
 
     Raises:
-        UserError: If an option, a folder or a file is not what it should be.
+        UserError: If a folder or a file is not what it should be.
     """
-    options = parse(words)
-    pred, gt = find_maps(options["pred"], "pred"), find_maps(options["gt"], "gt")
-    for key, maps in (("pred", pred), ("gt", gt)):
+    one_of("masks", masks, ("labels", "components"))
+    guesses, truths = find_maps(pred), find_maps(truth)
+    for folder, maps in ((pred, guesses), (truth, truths)):
         if maps.others:
-            print(f"{key}={options[key]}: {maps.others} other files passed over", file=sys.stderr)
-    found = match(pred, gt)
+            progress.note(f"{folder}: {maps.others} other files passed over")
+    found = match(guesses, truths)
     for line in found.alone:
-        print(f"{line}: no partner, not scored", file=sys.stderr)
-    console = Console(stderr=True)
+        progress.note(f"{line}: no partner, not scored")
     scores, rows = PairScores(), []
-    for name, predicted, true in track(
-        found.pairs, "scoring", console=console, disable=not console.is_terminal, transient=True
-    ):
-        truth = read(gt.tree, true, options["masks"])
-        guess = read(pred.tree, predicted, options["masks"])
-        if truth.shape != guess.shape:
+    for name, predicted, true in progress.watch(found.pairs, "scoring"):
+        labels = read(truths.tree, true, masks)
+        guess = read(guesses.tree, predicted, masks)
+        if labels.shape != guess.shape:
             raise UserError(
-                f"{pred.tree.describe(predicted)}: {_size(guess)} pixels, but "
-                f"{gt.tree.describe(true)} has {_size(truth)}; predict that image anew"
+                f"{guesses.tree.describe(predicted)}: {_size(guess)} pixels, but "
+                f"{truths.tree.describe(true)} has {_size(labels)}; predict that image anew"
             )
-        rows.append({"image": name, **scores.add(truth, guess)})
-    report(scores, rows, found)
-    if options["output"]:
-        write(Path(options["output"]), options, scores, rows, found)
-    return 0
+        rows.append({"image": name, **scores.add(labels, guess)})
+    summary = {
+        "pred": str(pred),
+        "gt": str(truth),
+        "masks": masks,
+        "images": len(rows),
+        "without_partner": found.alone,
+        **{
+            name: {how: round(v, 6) for how, v in both.items()}
+            for name, both in scores.means().items()
+        },
+        **scores.numbers(),
+    }
+    return Evaluation(summary, rows)
 
 
-def parse(words: Sequence[str]) -> dict[str, str]:
-    """The options by name.
-
-    Raises:
-        UserError: If a key is unknown or a value missing.
-    """
-    options = dict(KEYS)
-    for word in words:
-        key, equals, value = word.partition("=")
-        if key == "coco":
-            raise UserError(f"{word}: label images have no scores to rank; give checkpoint=FILE")
-        if not equals or key not in KEYS:
-            near = difflib.get_close_matches(key, KEYS, 1)
-            hint = f"did you mean {near[0]}=...?" if near else f"there is {', '.join(KEYS)}"
-            raise UserError(f"{word!r} does not go with pred=... and gt=...; {hint}")
-        options[key] = value
-    for key in ("pred", "gt"):
-        if not options[key]:
-            raise UserError(f"{key}=FOLDER is missing; write pred=FOLDER gt=FOLDER")
-    one_of("masks", options["masks"], ("labels", "components"))
-    return options
-
-
-def find_maps(folder: str, key: str) -> Maps:
+def find_maps(folder: str | Path) -> Maps:
     """The label images below a folder.
 
     Where the names of some say that they are labels (`_labels`, `_masks`, `_cp_masks`, ...), the
@@ -121,20 +100,20 @@ def find_maps(folder: str, key: str) -> Maps:
         UserError: If the folder is missing or holds none, or two have one name.
     """
     if not Path(folder).expanduser().exists():
-        raise UserError(f"{key}={folder}: no such folder; check the path")
+        raise UserError(f"{folder}: no such folder; check the path")
     tree = FileTree(folder)
     names = tree.names(SUFFIXES)
     if not names:
-        raise UserError(f"{key}={folder}: no label images (.tif, .png, .npy) in there")
+        raise UserError(f"{folder}: no label images (.tif, .png, .npy) in there")
     # Cellpose's own file, which is no array, lies beside its masks.
     kept = [name for name in names if not name.endswith("_seg.npy")] or names
     kept = [name for name in kept if _stem(name) != PurePosixPath(name).stem] or kept
     files: dict[str, str] = {}
     for name in kept:
-        alias = f"{key}/{PurePosixPath(name).with_name(_stem(name) + '.png')}"
+        alias = f"{PurePosixPath(name).with_name(_stem(name) + '.png')}"
         if alias in files:
             raise UserError(
-                f"{key}={folder}: {files[alias]} and {name} claim the same name; remove one"
+                f"{folder}: {files[alias]} and {name} claim the same name; remove one"
             )
         files[alias] = name
     return Maps(tree, files, len(names) - len(kept))
@@ -208,48 +187,6 @@ def _as_tiff(data: bytes, where: str) -> bytes:
     tiff = io.BytesIO()
     tifffile.imwrite(tiff, array.astype(small) if small else array, photometric="minisblack")
     return tiff.getvalue()
-
-
-def report(scores: PairScores, rows: Sequence[dict[str, Any]], found: Pairs) -> None:
-    """Print the table of all measures and the numbers of objects."""
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("metric")
-    for column in ("pooled", "per image"):
-        table.add_column(column, justify="right")
-    for name, value in scores.means().items():
-        table.add_row(name, f"{value['pooled']:.4f}", f"{value['per_image']:.4f}")
-    console = Console(highlight=False)
-    console.print(table)
-    numbers = ", ".join(f"{name} {count}" for name, count in scores.numbers().items())
-    print(f"{len(rows)} pairs, {len(found.alone)} without a partner; {numbers}")
-    print("nucleist metrics NAME says what a number means")
-
-
-def write(
-    folder: Path,
-    options: dict[str, str],
-    scores: PairScores,
-    rows: Sequence[dict[str, Any]],
-    found: Pairs,
-) -> None:
-    """Write `summary.json` and `per_image.csv`.
-
-    Raises:
-        UserError: If the folder cannot be written.
-    """
-    summary = {
-        "pred": options["pred"],
-        "gt": options["gt"],
-        "masks": options["masks"],
-        "images": len(rows),
-        "without_partner": found.alone,
-        **{name: {how: round(v, 6) for how, v in both.items()}
-           for name, both in scores.means().items()},
-        **scores.numbers(),
-    }  # fmt: skip
-    write_json(folder / "summary.json", summary)
-    write_rows(folder / "per_image.csv", rows)
-    print(folder)
 
 
 def _size(labels: np.ndarray) -> str:

@@ -7,17 +7,10 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from support.layouts import png_header, rgb, squares
+from support.layouts import png_header, rgb
 
-from nucleist.data.formats.images import (
-    check_instances,
-    image_size,
-    read_image,
-    read_label_map,
-    read_mask,
-    write_label_map,
-)
-from nucleist.data.outlines import Shape, compose, crop, fill
+from nucleist.data.formats.images import image_size, read_image, write_image
+from nucleist.data.formats.label_maps import read_label_map, read_mask
 from nucleist.types import UserError
 
 GRAY8 = np.arange(30, dtype=np.uint8).reshape(5, 6) * 8
@@ -96,51 +89,6 @@ def test_jpeg_is_near_what_was_saved() -> None:
     assert np.abs(read_image(pillow(flat, "JPEG", quality=95), "x").astype(int) - flat).max() < 5
 
 
-LABELS = {
-    "png 8": pillow(squares().astype(np.uint8)),
-    "png 16": pillow(squares().astype(np.uint16)),
-    "png rgb, equal": pillow(grays(squares().astype(np.uint8))),
-    "tiff 32": tiff(squares().astype(np.uint32), compression="zlib"),
-    "tiff float": tiff(squares().astype(np.float32)),
-    "tiff signed": tiff(squares()),
-}
-
-
-@pytest.mark.parametrize("kind", LABELS)
-def test_every_kind_of_label_map_is_read_right(kind: str) -> None:
-    labels = read_label_map(LABELS[kind], "x")
-    assert labels.dtype == np.int32
-    np.testing.assert_array_equal(labels, squares())
-    np.testing.assert_array_equal(read_mask(LABELS[kind], "x"), squares() > 0)
-
-
-def test_a_palette_label_map_gives_its_indices() -> None:
-    image = Image.fromarray(squares().astype(np.uint8), "L").convert("P")
-    image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
-    np.testing.assert_array_equal(read_label_map(pillow(image), "x"), squares())
-
-
-def test_large_ids_survive() -> None:
-    labels = squares() * 500_000_000  # the largest, 1.5e9, needs 31 bits
-    np.testing.assert_array_equal(read_label_map(tiff(labels.astype(np.uint32)), "x"), labels)
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (pillow(rgb()), "x: a colour image .* save one channel"),
-        (tiff(squares() - 1), "x: label id -1; ids must be 0"),
-        (tiff(squares() + np.float32(0.5)), "x: label ids that are not whole"),
-        (tiff(np.full((4, 4), np.nan, np.float32)), "x: label ids that are not whole"),
-        (tiff(np.full((4, 4), 2**31, np.uint32)), "x: label id 2147483648 .* renumber"),
-        (pillow(squares().astype(np.uint8), "JPEG"), "x: a JPEG cannot hold"),
-    ],
-)
-def test_what_is_no_label_map(data: bytes, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        read_label_map(data, "x")
-
-
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -205,17 +153,6 @@ def test_damaged_bytes_never_raise_anything_else(kind: str) -> None:
             pass
 
 
-def test_check_instances() -> None:
-    check_instances(squares(), "x")
-    check_instances(np.zeros((4, 4), np.int32), "x")  # no nuclei
-    check_instances((squares() == 1) * 255, "x")  # one nucleus
-    check_instances(np.eye(4, dtype=np.int32), "x")  # one nucleus, joined at corners
-    with pytest.raises(
-        UserError, match=r"x: 3 separate .* label 255, .* set data.source.masks=components"
-    ):
-        check_instances((squares() > 0) * 255, "x")
-
-
 def test_image_size_needs_33_bytes() -> None:
     assert image_size(KINDS["png rgb"][0][:33], "x") == (5, 6)
     with pytest.raises(UserError, match="x: not a PNG"):
@@ -224,71 +161,10 @@ def test_image_size_needs_33_bytes() -> None:
         image_size(png_header(100_000, 100_000), "x")
 
 
-@pytest.mark.parametrize(("name", "highest"), [("a.png", 65_535), ("a.tif", 2**31 - 1)])
-def test_label_maps_come_back_as_they_were_written(tmp_path: Path, name: str, highest: int) -> None:
-    labels = np.where(squares() == 3, highest, squares()).astype(np.int32)
-    write_label_map(tmp_path / name, labels)
-    np.testing.assert_array_equal(read_label_map((tmp_path / name).read_bytes(), "x"), labels)
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-
-
-def test_label_maps_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"a\.png: label id 65536 does not fit 16 bits"):
-        write_label_map(tmp_path / "a.png", np.array([[65_536]], np.int32))
-    with pytest.raises(UserError, match=r"a\.jpg: label maps are written as \.png or \.tif"):
-        write_label_map(tmp_path / "a.jpg", squares())
-    (tmp_path / "b.png").mkdir()
-    with pytest.raises(UserError, match=r"b\.png"):
-        write_label_map(tmp_path / "b.png", squares())
-    assert [path.name for path in tmp_path.iterdir()] == ["b.png"]
-
-
-def test_the_smallest_nucleus_has_a_shared_pixel() -> None:
-    # Nucleus 1 is 4 x 4, nucleus 2 is 2 x 4 and covers its lower right quarter: 2 x 2 shared.
-    big, small = np.ones((4, 4), bool), np.ones((2, 4), bool)
-    for order in ([0, 1], [1, 0]):
-        nuclei = [Shape(1, 0, 0, big), Shape(2, 2, 2, small)]
-        labels, notes = compose((6, 6), [nuclei[i] for i in order])
-        assert (labels == 1).sum() == 12 and (labels == 2).sum() == 8
-        assert notes[0].startswith("4 pixels lie in more than one nucleus") and len(notes) == 1
-
-
-def test_a_nucleus_wholly_covered_is_named() -> None:
-    square = np.ones((3, 3), bool)
-    labels, notes = compose((5, 5), [Shape(7, 1, 1, square), Shape(9, 1, 1, square)])
-    assert set(np.unique(labels)) == {0, 9}
-    assert notes[1] == "nucleus 7 is wholly covered by smaller ones and has no pixel left"
-
-
-def test_no_nuclei_no_notes() -> None:
-    labels, notes = compose((3, 4), [])
-    assert labels.shape == (3, 4) and labels.dtype == np.int32 and not labels.any()
-    assert notes == () and crop(np.zeros((3, 4), bool), 1) is None
-
-
-def test_a_polygon_holds_the_pixels_whose_centres_it_holds() -> None:
-    # x from 1 to 3, y from 2 to 5: columns 1, 2 and rows 2, 3, 4.
-    inside = fill(np.array([(1, 2), (3, 2), (3, 5), (1, 5)], float), (8, 8), 1)
-    assert inside is not None
-    assert (inside.top, inside.left, inside.mask.shape) == (2, 1, (3, 2)) and inside.mask.all()
-    # Moved by (0.4, 0.4) the same centres are inside; by (0.6, 0.6) the next ones.
-    for shift, corner in ((0.4, (2, 1)), (0.6, (3, 2))):
-        moved = np.array([(1, 2), (3, 2), (3, 5), (1, 5)], float) + shift
-        inside = fill(moved, (8, 8), 1)
-        assert inside is not None
-        assert (inside.top, inside.left) == corner and inside.mask.sum() == 6
-    # A corner that sticks out of the image is cut, a polygon outside has no pixel.
-    inside = fill(np.array([(-3, -3), (2, -3), (2, 2), (-3, 2)], float), (8, 8), 1)
-    assert inside is not None and inside.mask.shape == (2, 2) and inside.top == inside.left == 0
-    assert fill(np.array([(9, 9), (12, 9), (12, 12)], float), (8, 8), 1) is None
-
-
-@pytest.mark.parametrize("center", [(30.0, 31.0), (30.3, 31.2), (2.0, 60.5)])
-def test_circles_hold_the_pixels_a_loop_over_centres_finds(center: tuple[float, float]) -> None:
-    angle = np.linspace(0, 2 * np.pi, 4000, endpoint=False)
-    circle = np.stack([center[0] + 12.3 * np.cos(angle), center[1] + 12.3 * np.sin(angle)], 1)
-    inside = fill(circle, (64, 64), 1)
-    assert inside is not None
-    labels, _ = compose((64, 64), [inside])
-    y, x = np.mgrid[:64, :64] + 0.5
-    np.testing.assert_array_equal(labels > 0, np.hypot(x - center[0], y - center[1]) < 12.3)
+@pytest.mark.parametrize("pixels", [COLOR, COLOR16, grays(GRAY8), grays(GRAY16), grays(REAL)])
+def test_images_come_back_as_they_were_written(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = write_image(tmp_path / "a.b", pixels)
+    assert path.name == ("a.b.tif" if pixels.dtype == np.float32 else "a.b.png")
+    back = read_image(path.read_bytes(), "x")
+    assert back.dtype == pixels.dtype
+    np.testing.assert_array_equal(back, pixels)

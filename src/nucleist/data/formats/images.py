@@ -20,7 +20,6 @@ import imagecodecs
 import numpy as np
 import tifffile
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin
-from scipy import ndimage
 
 from nucleist.files import replacing
 from nucleist.types import UserError
@@ -63,7 +62,7 @@ def read_image(data: bytes, where: str) -> np.ndarray:
     Raises:
         UserError: If the file is damaged, too large, no image, or holds several planes.
     """
-    pixels = _drop_alpha(_decode(data, where, colors=True), where)
+    pixels = without_alpha(decoded(data, where, colors=True), where)
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
     elif pixels.dtype not in (np.uint8, np.uint16):
@@ -74,57 +73,30 @@ def read_image(data: bytes, where: str) -> np.ndarray:
     return np.array(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), order="C")
 
 
-def read_label_map(data: bytes, where: str) -> np.ndarray:
-    """Decode a label map: 0 background, each nucleus its own whole number.
+def write_image(stem: Path, image: np.ndarray) -> Path:
+    """Write an image so that it is read back bit by bit, whole or not at all.
 
-    A palette image gives its indices. Channels that are all equal count as one.
+    Args:
+        stem: The file without extension: `.png` is added, for `float32` `.tif`.
+        image: `(H, W, 3)` `uint8`, `uint16` or `float32`; gray ones get one channel.
 
     Returns:
-        `(H, W)` `int32`.
+        The file.
 
     Raises:
-        UserError: If the values are colours, negative, not whole or beyond `int32`, or the file
-            is a JPEG, whose compression blurs ids.
+        UserError: If the file cannot be written.
     """
-    if data.startswith(_JPEG):
-        raise UserError(f"{where}: a JPEG cannot hold label ids; save it as PNG or TIFF")
-    labels = _single_channel(_decode(data, where, colors=False), where)
-    if labels.dtype.kind == "f" and not (labels == np.round(labels)).all():  # NaN fails too
-        raise UserError(f"{where}: label ids that are not whole numbers; save integer ids")
-    if labels.size and labels.min() < 0:
-        raise UserError(f"{where}: label id {labels.min()}; ids must be 0 (background) or more")
-    if labels.size and labels.max() > np.iinfo(np.int32).max:
-        raise UserError(f"{where}: label id {labels.max()} is beyond 32 bits; renumber the ids")
-    return np.array(labels, np.int32, order="C")
-
-
-def read_mask(data: bytes, where: str) -> np.ndarray:
-    """Decode a binary mask: `(H, W)` `bool`, true where the file is not zero.
-
-    Raises:
-        UserError: As `read_label_map`, but any values are taken if the channels agree.
-    """
-    return np.ascontiguousarray(_single_channel(_decode(data, where, colors=False), where) != 0)
-
-
-def check_instances(labels: np.ndarray, where: str) -> None:
-    """Refuse a binary mask where a label map is needed.
-
-    That is a label map with a single id whose pixels form several (8-connected) pieces.
-
-    Raises:
-        UserError: If so.
-    """
-    highest = int(labels.max(initial=0))
-    if not highest or (labels[labels > 0] != highest).any():
-        return
-    count = ndimage.label(labels > 0, structure=np.ones((3, 3), int))[1]
-    if count > 1:
-        raise UserError(
-            f"{where}: {count} separate regions share the one label {highest}, a binary mask where "
-            "a label map is needed; give each nucleus its own id or, if they are its pieces, set "
-            "data.source.masks=components (masks=components in nucleist evaluate)"
-        )
+    if image.dtype == np.float32:
+        path = stem.with_name(stem.name + ".tif")
+        with replacing(path) as temporary:
+            tifffile.imwrite(temporary, image, photometric="rgb", compression="zlib")
+        return path
+    gray = bool((image == image[..., :1]).all())
+    pixels = np.ascontiguousarray(image[..., 0] if gray else image)
+    path = stem.with_name(stem.name + ".png")
+    with replacing(path) as temporary:
+        temporary.write_bytes(imagecodecs.png_encode(pixels, level=3))
+    return path
 
 
 def image_size(data: bytes, where: str) -> tuple[int, int]:
@@ -140,31 +112,25 @@ def image_size(data: bytes, where: str) -> tuple[int, int]:
     return height, width
 
 
-def write_label_map(path: str | Path, labels: np.ndarray) -> None:
-    """Write a label map, whole or not at all; the suffix chooses the format.
+def is_jpeg(data: bytes) -> bool:
+    """Whether a file begins as a JPEG does."""
+    return data.startswith(_JPEG)
+
+
+def decoded(data: bytes, where: str, colors: bool) -> np.ndarray:
+    """Decode the pixels of an image as they are stored.
 
     Args:
-        path: `.png` (16 bits) or `.tif`/`.tiff` (32 bits, zlib); its folder is made.
-        labels: `(H, W)` integers, 0 or more.
+        data: Content of the file.
+        where: The file, for messages.
+        colors: Whether palettes are looked up; else their indices are given.
+
+    Returns:
+        `(H, W)` or `(H, W, S)`, any number type.
 
     Raises:
-        UserError: If an id does not fit the format, or the file cannot be written.
+        UserError: If the file is damaged, too large, no image, or holds several planes.
     """
-    path = Path(path)
-    suffix, highest = path.suffix.lower(), int(labels.max(initial=0))
-    if suffix not in (".png", ".tif", ".tiff"):
-        raise UserError(f"{path}: label maps are written as .png or .tif; change the suffix")
-    if suffix == ".png" and highest > np.iinfo(np.uint16).max:
-        raise UserError(f"{path}: label id {highest} does not fit 16 bits; write a .tif")
-    with replacing(path) as temporary:
-        if suffix == ".png":
-            Image.fromarray(labels.astype(np.uint16)).save(temporary)
-        else:
-            tifffile.imwrite(temporary, labels.astype(np.uint32), compression="zlib")
-
-
-def _decode(data: bytes, where: str, colors: bool) -> np.ndarray:
-    """Pixels as stored, `(H, W)` or `(H, W, S)`; palettes looked up if `colors`."""
     try:
         if data.startswith(_TIFF):
             return _decode_tiff(data, where, colors)
@@ -247,25 +213,17 @@ def _check_size(height: int, width: int, where: str) -> None:
         )
 
 
-def _drop_alpha(pixels: np.ndarray, where: str) -> np.ndarray:
-    """`(H, W)` or `(H, W, 1 or 3)` from up to 4 channels: the 2nd of 2, the 4th of 4 is alpha."""
+def without_alpha(pixels: np.ndarray, where: str) -> np.ndarray:
+    """`(H, W)` or `(H, W, 1 or 3)` of up to 4 channels: the 2nd of 2 and the 4th of 4 are alpha.
+
+    Raises:
+        UserError: If the pixels have another shape.
+    """
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
         pixels = pixels[..., :-1]
     if pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3)):
         return pixels
     raise UserError(f"{where}: pixels of shape {pixels.shape}; save it as gray or RGB")
-
-
-def _single_channel(pixels: np.ndarray, where: str) -> np.ndarray:
-    pixels = _drop_alpha(pixels, where)
-    if pixels.ndim == 2:
-        return pixels
-    if (pixels != pixels[..., :1]).any():
-        raise UserError(
-            f"{where}: a colour image where a mask or label map is needed; save one channel in "
-            "which each nucleus has its own number"
-        )
-    return pixels[..., 0]
 
 
 def _narrow(pixels: np.ndarray, where: str) -> np.ndarray:

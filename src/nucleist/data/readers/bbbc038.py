@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from nucleist.data.formats.archive import FileTree
-from nucleist.data.formats.images import image_size, read_image, read_mask
+from nucleist.data.formats.images import image_size, read_image
+from nucleist.data.formats.label_maps import read_mask
 from nucleist.data.outlines import compose, crop
 from nucleist.types import Record, Source, UserError
 

@@ -13,7 +13,8 @@ from scipy import ndimage
 from nucleist.data.formats.archive import FileTree
 from nucleist.data.formats.coco import CocoImage, label_map, load_coco
 from nucleist.data.formats.imagej import read_rois
-from nucleist.data.formats.images import check_instances, read_image, read_label_map, read_mask
+from nucleist.data.formats.images import read_image
+from nucleist.data.formats.label_maps import check_instances, read_label_map, read_mask
 from nucleist.data.outlines import compose, crop
 from nucleist.data.readers.pairing import IMAGE_SUFFIXES, ROI_SUFFIXES, Pair, pair, split_of
 from nucleist.types import Record, Source, UserError

@@ -9,7 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from nucleist.data.formats.archive import FileTree
-from nucleist.data.formats.images import read_image, read_label_map
+from nucleist.data.formats.images import read_image
+from nucleist.data.formats.label_maps import read_label_map
 from nucleist.data.readers import kumar
 from nucleist.types import Record, Source, UserError
 

@@ -1,0 +1,164 @@
+"""Label maps and masks in image files: 0 is background, each nucleus has its own whole number.
+
+Written as PNG or zlib-compressed TIFF, of 16 bits where they suffice, because every viewer opens
+those; read from whatever `nucleist.data.formats.images` decodes except JPEG.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image
+from scipy import ndimage
+
+from nucleist.data.formats.images import decoded, is_jpeg, without_alpha
+from nucleist.files import replacing
+from nucleist.types import UserError
+
+LARGEST_PNG_ID, LARGEST_ID = np.iinfo(np.uint16).max, np.iinfo(np.int32).max
+
+
+def write_label_map(path: str | Path, labels: np.ndarray) -> None:
+    """Write a label map, whole or not at all; the suffix chooses the format.
+
+    Args:
+        path: `.png` (16 bits) or `.tif`/`.tiff` (16 bits if all ids fit, else 32); its folder is
+            made.
+        labels: `(H, W)` integers from 0 to 2^31 - 1, at least one pixel.
+
+    Raises:
+        UserError: If the file cannot be written, the suffix is another, or an id above 65,535 is
+            to go into a PNG.
+        ValueError: If it is not a label map.
+    """
+    path = Path(path)
+    highest = _highest_id(labels)
+    suffix = path.suffix.lower()
+    if suffix not in (".png", ".tif", ".tiff"):
+        raise UserError(f"{path}: label maps are written as .png or .tif; change the suffix")
+    if suffix == ".png" and highest > LARGEST_PNG_ID:
+        raise UserError(f"{path}: label id {highest} does not fit 16 bits; write a .tif")
+    pixels = labels.astype(np.uint16 if highest <= LARGEST_PNG_ID else np.uint32)
+    with replacing(path) as temporary:
+        if suffix == ".png":
+            Image.fromarray(pixels).save(temporary)
+        else:
+            tifffile.imwrite(temporary, pixels, compression="zlib", photometric="minisblack")
+
+
+def suffix_for(labels: np.ndarray) -> str:
+    """`.png` if it can hold the ids of a label map `(H, W)`, else `.tif`."""
+    return ".png" if labels.max(initial=0) <= LARGEST_PNG_ID else ".tif"
+
+
+def load_label_map(path: str | Path) -> np.ndarray:
+    """Read a label map from a file, see `read_label_map`.
+
+    Returns:
+        `(H, W)` `int32`.
+
+    Raises:
+        UserError: If the file cannot be read or is not a label map.
+    """
+    try:
+        return read_label_map(Path(path).read_bytes(), str(path))
+    except OSError as error:
+        raise UserError(f"{path}: cannot read ({error.strerror}); check the file") from error
+
+
+def read_label_map(data: bytes, where: str) -> np.ndarray:
+    """Decode a label map: 0 background, each nucleus its own whole number.
+
+    A palette image gives its indices. Channels that are all equal count as one.
+
+    Args:
+        data: Content of the file.
+        where: The file, for messages.
+
+    Returns:
+        `(H, W)` `int32`.
+
+    Raises:
+        UserError: If the values are colours, negative, not whole or beyond `int32`, or the file
+            is a JPEG, whose compression blurs ids.
+    """
+    if is_jpeg(data):
+        raise UserError(f"{where}: a JPEG cannot hold label ids; save it as PNG or TIFF")
+    labels = _single_channel(data, where)
+    if labels.dtype.kind == "f" and not (labels == np.round(labels)).all():  # NaN fails too
+        raise UserError(f"{where}: label ids that are not whole numbers; save integer ids")
+    if labels.size and labels.min() < 0:
+        raise UserError(f"{where}: label id {labels.min()}; ids must be 0 (background) or more")
+    if labels.size and labels.max() > LARGEST_ID:
+        raise UserError(f"{where}: label id {labels.max()} is beyond 32 bits; renumber the ids")
+    return np.array(labels, np.int32, order="C")
+
+
+def read_mask(data: bytes, where: str) -> np.ndarray:
+    """Decode a binary mask: `(H, W)` `bool`, true where the file is not zero.
+
+    Raises:
+        UserError: As `read_label_map`, but any values are taken if the channels agree.
+    """
+    return np.ascontiguousarray(_single_channel(data, where) != 0)
+
+
+def components(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """Number the 8-connected pieces of a mask.
+
+    Args:
+        mask: `(H, W)`, not 0 inside nuclei.
+
+    Returns:
+        `(H, W)` `int32` label map of ids 1 to N, from the top, and N.
+    """
+    labels, count = ndimage.label(mask, structure=np.ones((3, 3), int))
+    return labels.astype(np.int32), count
+
+
+def check_instances(labels: np.ndarray, where: str) -> None:
+    """Refuse a binary mask where a label map is needed.
+
+    That is a label map with a single id whose pixels form several (8-connected) pieces.
+
+    Args:
+        labels: `(H, W)` integers.
+        where: The file, for messages.
+
+    Raises:
+        UserError: If so.
+    """
+    highest = int(labels.max(initial=0))
+    if not highest or (labels[labels > 0] != highest).any():
+        return
+    count = components(labels > 0)[1]
+    if count > 1:
+        raise UserError(
+            f"{where}: {count} separate regions share the one label {highest}, a binary mask where "
+            "a label map is needed; give each nucleus its own id or, if they are its pieces, set "
+            "data.source.masks=components (masks=components in nucleist evaluate)"
+        )
+
+
+def _highest_id(labels: np.ndarray) -> int:
+    if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"Expected an (H, W) integer label map, but got {labels.dtype} of shape {labels.shape}"
+        )
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high > LARGEST_ID:
+        raise ValueError(f"Expected labels from 0 to {LARGEST_ID}, but got {low} to {high}")
+    return high
+
+
+def _single_channel(data: bytes, where: str) -> np.ndarray:
+    """`(H, W)` from a file of one channel, or of several that are equal; palettes as indices."""
+    pixels = without_alpha(decoded(data, where, colors=False), where)
+    if pixels.ndim == 2:
+        return pixels
+    if (pixels != pixels[..., :1]).any():
+        raise UserError(
+            f"{where}: a colour image where a mask or label map is needed; save one channel in "
+            "which each nucleus has its own number"
+        )
+    return pixels[..., 0]
