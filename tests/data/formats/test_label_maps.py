@@ -171,7 +171,7 @@ def bad_files(folder):
     (folder / "folder").mkdir()
     tifffile.imwrite(folder / "float", np.full((4, 4), 0.5, np.float32))
     tifffile.imwrite(folder / "rgb", rgb(size=4), photometric="rgb")
-    tifffile.imwrite(folder / "stack", np.zeros((5, 4, 4), np.uint16))
+    tifffile.imwrite(folder / "stack", np.zeros((5, 8, 8), np.uint16), photometric="minisblack")
     tifffile.imwrite(folder / "negative", np.full((4, 4), -1, np.int16))
     tifffile.imwrite(folder / "large", np.full((4, 4), 2**32 - 1, np.uint32))
     return ["missing", *sorted(p.name for p in folder.iterdir())]
