@@ -62,6 +62,27 @@ def fill(vertices: np.ndarray, shape: tuple[int, int], nucleus_id: int) -> Shape
     return inside and inside._replace(top=inside.top + top, left=inside.left + left)
 
 
+def union(parts: Sequence[Shape], holes: bool = False) -> Shape | None:
+    """Join the parts of one nucleus; None if nothing remains.
+
+    Args:
+        parts: Shapes with one id.
+        holes: Whether pixels in an even number of parts are left out (even-odd rule).
+    """
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    top, left = min(part.top for part in parts), min(part.left for part in parts)
+    bottom = max(part.top + part.mask.shape[0] for part in parts)
+    right = max(part.left + part.mask.shape[1] for part in parts)
+    mask = np.zeros((bottom - top, right - left), bool)
+    for part in parts:
+        row, column = part.top - top, part.left - left
+        height, width = part.mask.shape
+        window = mask[row : row + height, column : column + width]
+        window[:] = window ^ part.mask if holes else window | part.mask
+    return Shape(parts[0].id, top, left, mask) if mask.any() else None
+
+
 def compose(shape: tuple[int, int], nuclei: Sequence[Shape]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Paint nuclei into a label map by the rule above.
 

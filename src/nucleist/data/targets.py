@@ -16,11 +16,10 @@ def to_tensor(image: np.ndarray) -> Tensor:
 
 
 def to_target(labels: np.ndarray) -> Target:
-    """`(H, W)` `int32` label map with any ids to boxes, classes and a map numbered 1..N."""
+    """`(H, W)` `int32` label map with any ids to boxes and a map numbered 1..N."""
     label_map, ids = relabel(torch.from_numpy(np.ascontiguousarray(labels)))
     return {
         "boxes": boxes_of(label_map, len(ids)),
-        "labels": torch.ones(len(ids), dtype=torch.int64),
         "label_map": label_map,
     }
 

@@ -94,25 +94,25 @@ def test_an_image_whose_only_mask_is_empty_has_no_nuclei(tmp_path: Path) -> None
 def test_missing_root_and_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no such folder .* download bbbc038"):
         BBBC038(str(tmp_path / "none")).splits()
-    with pytest.raises(UserError, match=r"no <id>/images/<id>\.png; set data\.source\.root"):
+    with pytest.raises(UserError, match=r"no '\*/images/\*\.png'; set data\.source\.root"):
         BBBC038(str(tmp_path)).splits()
 
 
 def test_parts_that_are_missing(root: Path) -> None:
     shutil.rmtree(root / "a2" / "masks")
-    with pytest.raises(UserError, match=r"a2/images/a2\.png: image without masks"):
+    with pytest.raises(UserError, match=r"a2/images/a2\.png: image without a2/masks/"):
         BBBC038(str(root)).splits()
     shutil.rmtree(root / "a2")
     (root / "a3" / "images" / "a3.png").unlink()
-    with pytest.raises(
-        UserError, match=r"a3/masks/m1\.png: mask without an image .*images/a3\.png"
-    ):
+    with pytest.raises(UserError, match=r"a3/masks/m1\.png: masks without a3/images/a3\.png"):
         BBBC038(str(root)).read("a1")
 
 
 def test_masks_that_do_not_fit(root: Path) -> None:
     png(root / "a0" / "masks" / "m2.png", np.full((24, 20), 255, np.uint8))
-    with pytest.raises(UserError, match=r"m2\.png: mask of 24 x 20 pixels for an image of 24 x 24"):
+    with pytest.raises(
+        UserError, match=r"m2\.png: labels of 24 x 20 pixels for an image of 24 x 24"
+    ):
         BBBC038(str(root)).read("a0")
     png(root / "a1" / "masks" / "m2.png", rgb(3))
     with pytest.raises(UserError, match=r"m2\.png: a colour image where a mask"):

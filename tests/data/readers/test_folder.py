@@ -255,11 +255,13 @@ def test_split_of_a_json(name, split):
 def test_sizes_that_differ(tmp_path):
     png(tmp_path / "a.png", rgb())
     label_png(tmp_path / "a_labels.png", squares()[:-1])
-    with pytest.raises(UserError, match=r"a_labels\.png: labels of 23 x 24 pixels for a\.png of"):
+    with pytest.raises(UserError, match=r"a_labels\.png: labels of 23 x 24 pixels for an image of"):
         Folder(tmp_path).read("a")
     png(tmp_path / "b.png", rgb())
     png(tmp_path / "masks" / "b" / "1.png", np.zeros((24, 25), np.uint8))
-    with pytest.raises(UserError, match=r"1\.png: mask of 24 x 25 pixels for b\.png of 24 x 24"):
+    with pytest.raises(
+        UserError, match=r"1\.png: labels of 24 x 25 pixels for an image of 24 x 24"
+    ):
         Folder(tmp_path).read("b")
 
 

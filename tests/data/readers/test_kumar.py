@@ -131,7 +131,7 @@ def test_parts_that_are_missing(root: Path, tmp_path: Path) -> None:
         Kumar(str(root)).splits()
     outlines.write_text(aperio(OUTLINES))
     (root / "Tissue Images" / f"{KUMAR_IDS[1]}.tif").unlink()
-    with pytest.raises(UserError, match=r"A1B5.*\.xml: outlines without their image"):
+    with pytest.raises(UserError, match=r"A1B5.*\.xml: outlines without Tissue Images/TCGA-E2"):
         Kumar(str(root)).splits()
 
 

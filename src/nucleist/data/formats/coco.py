@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nucleist.data.formats.images import MAX_PIXELS
-from nucleist.data.outlines import Shape, compose, crop, fill
+from nucleist.data.outlines import Shape, compose, crop, fill, union
 from nucleist.types import UserError
 
 _OFFSET, _BITS, _MORE, _SIGN = 48, 0x1F, 0x20, 0x10
@@ -115,7 +115,7 @@ def _shape(
     if not isinstance(segmentation, list):
         raise UserError(f"{where}: no segmentation; it needs an RLE or polygons")
     parts = [fill(_polygon(points, where), shape, number) for points in segmentation]
-    return _union([part for part in parts if part is not None])
+    return union([part for part in parts if part is not None])
 
 
 def _polygon(points: Any, where: str) -> np.ndarray:
@@ -126,20 +126,6 @@ def _polygon(points: Any, where: str) -> np.ndarray:
     if len(vertices) < 3 or not (np.abs(vertices) < 1e7).all():
         raise UserError(f"{where}: polygon of {len(vertices)} vertices; it needs 3 in the image")
     return vertices
-
-
-def _union(parts: Sequence[Shape]) -> Shape | None:
-    if len(parts) < 2:
-        return parts[0] if parts else None
-    top, left = min(p.top for p in parts), min(p.left for p in parts)
-    bottom = max(p.top + p.mask.shape[0] for p in parts)
-    right = max(p.left + p.mask.shape[1] for p in parts)
-    mask = np.zeros((bottom - top, right - left), bool)
-    for part in parts:
-        row, column = part.top - top, part.left - left
-        height, width = part.mask.shape
-        mask[row : row + height, column : column + width] |= part.mask
-    return Shape(parts[0].id, top, left, mask)
 
 
 def encode_rle(mask: np.ndarray, compressed: bool = True) -> dict[str, Any]:

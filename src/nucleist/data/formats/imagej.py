@@ -19,7 +19,7 @@ import numpy as np
 from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi
 from scipy.interpolate import CubicSpline
 
-from nucleist.data.outlines import Shape, compose, fill
+from nucleist.data.outlines import Shape, compose, fill, union
 from nucleist.types import UserError
 
 MAX_ROI_BYTES = 16 * 1024**2
@@ -223,15 +223,4 @@ def _checked(path: np.ndarray) -> np.ndarray:
 def _rasterised(paths: list[np.ndarray], shape: tuple[int, int], number: int) -> Shape | None:
     """Fill closed paths by the even-odd rule, holes and all."""
     parts = [fill(path, shape, number) for path in paths if len(path) >= 3]
-    there = [part for part in parts if part is not None]
-    if len(there) < 2:
-        return there[0] if there else None
-    top, left = min(part.top for part in there), min(part.left for part in there)
-    bottom = max(part.top + part.mask.shape[0] for part in there)
-    right = max(part.left + part.mask.shape[1] for part in there)
-    mask = np.zeros((bottom - top, right - left), bool)
-    for part in there:
-        height, width = part.mask.shape
-        row, column = part.top - top, part.left - left
-        mask[row : row + height, column : column + width] ^= part.mask
-    return Shape(number, top, left, mask) if mask.any() else None
+    return union([part for part in parts if part is not None], holes=True)

@@ -140,6 +140,24 @@ def check_instances(labels: np.ndarray, where: str) -> None:
         )
 
 
+def check_shape(labels: np.ndarray, image: np.ndarray, where: str) -> None:
+    """Refuse labels that have another size than their image.
+
+    Args:
+        labels: `(H, W)`.
+        image: `(H, W, 3)`.
+        where: The file of the labels, for messages.
+
+    Raises:
+        UserError: If the sizes differ.
+    """
+    if labels.shape != image.shape[:2]:
+        raise UserError(
+            f"{where}: labels of {labels.shape[0]} x {labels.shape[1]} pixels for an image of "
+            f"{image.shape[0]} x {image.shape[1]}; replace them by the labels of that image"
+        )
+
+
 def _highest_id(labels: np.ndarray) -> int:
     if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind not in "iu":
         raise ValueError(

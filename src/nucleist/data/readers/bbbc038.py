@@ -6,20 +6,20 @@ partial-annotation paper that is freely at hand.
 """
 
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 
-from nucleist.data.formats.archive import FileTree
-from nucleist.data.formats.images import image_size, read_image
-from nucleist.data.formats.label_maps import read_mask
-from nucleist.data.outlines import compose, crop
-from nucleist.types import Record, Source, UserError
+from nucleist.data.formats.images import image_size
+from nucleist.data.formats.nucleus_masks import read_nucleus_masks
+from nucleist.data.readers.base import FileSource, Layout
+from nucleist.types import Record, UserError
+
+LAYOUT = Layout("{0}/images/{0}.png", "{0}/masks/*.png", "masks")
 
 HEADER_BYTES = 33  # a PNG's signature and header
 
 
-class BBBC038(Source):
+class BBBC038(FileSource[tuple[str, list[str]]]):
     """Reader of BBBC038, stage 1, from a folder or `stage1_train.zip`.
 
     A nucleus is one mask file; masks in order of their names get the ids 1, 2, ... All
@@ -37,10 +37,8 @@ class BBBC038(Source):
     def __init__(
         self, root: str, group: str | None = None, train: int | None = None, seed: int = 0
     ):
-        self._tree = FileTree(root, "bbbc038")
+        super().__init__(root, "bbbc038")
         self._group, self._train, self._seed = group, train, seed
-        self._images: dict[str, str] = {}
-        self._masks: dict[str, list[str]] = {}
 
     def splits(self) -> dict[str, list[str]]:
         """Ids of `train` and `test`, each sorted.
@@ -67,41 +65,22 @@ class BBBC038(Source):
         Raises:
             UserError: If the id is unknown, a file is damaged or a mask has another size.
         """
-        self._scan()
-        if image_id not in self._images:
-            raise UserError(f"{self._tree.describe()}: no image '{image_id}'; see the list of ids")
-        name = self._images[image_id]
-        image = read_image(self._tree.read(name), self._tree.describe(name))
-        shape = (image.shape[0], image.shape[1])
-        nuclei, notes = [], []
-        for number, mask_name in enumerate(self._masks[image_id], 1):
-            where = self._tree.describe(mask_name)
-            mask = read_mask(self._tree.read(mask_name), where)
-            if mask.shape != shape:
-                raise UserError(
-                    f"{where}: mask of {mask.shape[0]} x {mask.shape[1]} pixels for an image of "
-                    f"{shape[0]} x {shape[1]}; copy both files again"
-                )
-            if nucleus := crop(mask, number):
-                nuclei.append(nucleus)
-            else:
-                notes.append(f"mask {Path(mask_name).name} is empty and was left out")
-        labels, overlaps = compose(shape, nuclei)
-        return Record(image_id, image, labels, (*notes, *overlaps))
+        name, masks = self._entry(image_id)
+        image = self._image(name)
+        return Record(image_id, image, *read_nucleus_masks(self._tree, masks, image))
 
     def _select(self) -> list[str]:
         """Sorted ids of the group."""
-        self._scan()
-        ids = sorted(self._images)
+        ids = sorted(self._entries)
         if self._group is None:
             return ids
         size, _, kind = self._group.partition("-")
         if kind not in ("", "gray", "color"):
             raise UserError(f"group={self._group}: unknown kind '{kind}'; say HxW-gray or -color")
-        sizes = {image_id: self._size(self._images[image_id]) for image_id in ids}
+        sizes = {image_id: self._size(self._entries[image_id][0]) for image_id in ids}
         chosen = [image_id for image_id in ids if sizes[image_id] == size]
         if kind:
-            chosen = [i for i in chosen if self._is_gray(self._images[i]) == (kind == "gray")]
+            chosen = [i for i in chosen if self._is_gray(self._entries[i][0]) == (kind == "gray")]
         if not chosen:
             there = ", ".join(sorted(set(sizes.values())))
             raise UserError(f"group={self._group}: no such image; the sizes are {there}")
@@ -112,42 +91,22 @@ class BBBC038(Source):
         return "{}x{}".format(*image_size(self._tree.head(name, HEADER_BYTES), where))
 
     def _is_gray(self, name: str) -> bool:
-        pixels = read_image(self._tree.read(name), self._tree.describe(name))
+        pixels = self._image(name)
         return bool((pixels == pixels[..., :1]).all())
 
-    def _scan(self) -> None:
-        """Find images and masks once, and refuse a set of which parts are missing."""
-        if self._images:
-            return
-        images: dict[str, str] = {}
-        masks: dict[str, list[str]] = defaultdict(list)
+    def _scan(self) -> dict[str, tuple[str, list[str]]]:
+        """Image and masks of each id."""
+        images: dict[tuple[str], str] = {}
+        masks: dict[tuple[str], list[str]] = defaultdict(list)
         for name, found in self._tree.match(r"([^/]+)/(images|masks)/[^/]+\.(?i:png)"):
-            image_id, kind = found[1], found[2]
+            key, kind = (found[1],), found[2]
             if kind == "masks":
-                masks[image_id].append(name)
-            elif image_id in images:
+                masks[key].append(name)
+            elif key in images:
                 raise UserError(
-                    f"{self._tree.describe(name)}: a second image '{image_id}'; keep one of them"
+                    f"{self._tree.describe(name)}: a second image '{key[0]}'; keep one of them"
                 )
             else:
-                images[image_id] = name
-        self._check(images, masks)
-        self._masks, self._images = dict(masks), images
-
-    def _check(self, images: dict[str, str], masks: dict[str, list[str]]) -> None:
-        where = self._tree.describe()
-        if not images and not masks:
-            raise UserError(
-                f"{where}: no <id>/images/<id>.png; set data.source.root=... to the data or run "
-                "`nucleist data download bbbc038`"
-            )
-        if alone := sorted(images.keys() - masks.keys()):
-            raise UserError(
-                f"{self._tree.describe(images[alone[0]])}: image without masks/*.png "
-                f"({len(alone)} such); use stage 1 training data or remove the image"
-            )
-        if alone := sorted(masks.keys() - images.keys()):
-            raise UserError(
-                f"{self._tree.describe(masks[alone[0]][0])}: mask without an image "
-                f"({len(alone)} such ids); restore images/{alone[0]}.png or remove the masks"
-            )
+                images[key] = name
+        LAYOUT.check(self._tree, images, {key: names[0] for key, names in masks.items()})
+        return {key[0]: (name, masks[key]) for key, name in images.items()}

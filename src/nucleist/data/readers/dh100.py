@@ -8,15 +8,14 @@ are these images with fewer labels: `annotation_fraction=0.25` and `crop_fractio
 
 from pathlib import PurePosixPath
 
-from nucleist.data.formats.archive import FileTree
 from nucleist.data.formats.coco import CocoImage, label_map, load_coco
-from nucleist.data.formats.images import read_image
-from nucleist.types import Record, Source, UserError
+from nucleist.data.readers.base import FileSource
+from nucleist.types import Record, UserError
 
 SPLITS = ("train", "val", "test")
 
 
-class DH100(Source):
+class DH100(FileSource[tuple[str, str, CocoImage]]):
     """Reader of a data set in the authors' COCO layout, from a folder or an archive.
 
     Ids are file names without extension; where two splits hold files of one name, the split's
@@ -27,8 +26,7 @@ class DH100(Source):
     """
 
     def __init__(self, root: str):
-        self._tree = FileTree(root, "dh100")
-        self._images: dict[str, tuple[str, str, CocoImage]] = {}  # split, file, annotations
+        super().__init__(root, "dh100")
 
     def splits(self) -> dict[str, list[str]]:
         """Ids of those of `train`, `val` and `test` that are there, sorted.
@@ -36,8 +34,7 @@ class DH100(Source):
         Raises:
             UserError: If images or annotations are missing or broken.
         """
-        self._scan()
-        there = {split: [i for i, v in self._images.items() if v[0] == split] for split in SPLITS}
+        there = {split: [i for i, v in self._entries.items() if v[0] == split] for split in SPLITS}
         return {split: sorted(ids) for split, ids in there.items() if ids}
 
     def read(self, image_id: str) -> Record:
@@ -46,24 +43,18 @@ class DH100(Source):
         Raises:
             UserError: If the id is unknown, a file is damaged or the sizes differ.
         """
-        self._scan()
-        if image_id not in self._images:
-            raise UserError(f"{self._tree.describe()}: no image '{image_id}'; see the list of ids")
-        split, name, annotations = self._images[image_id]
-        where = self._tree.describe(name)
-        image = read_image(self._tree.read(name), where)
+        split, name, annotations = self._entry(image_id)
+        image = self._image(name)
         if image.shape[:2] != (annotations.height, annotations.width):
             raise UserError(
-                f"{where}: {image.shape[0]} x {image.shape[1]} pixels, but {_json(split)} says "
-                f"{annotations.height} x {annotations.width}; correct the size there"
+                f"{self._tree.describe(name)}: {image.shape[0]} x {image.shape[1]} pixels, but "
+                f"{_json(split)} says {annotations.height} x {annotations.width}; correct it there"
             )
         labels, notes = label_map(annotations, f"{self._tree.describe(_json(split))}: {image_id}")
         return Record(image_id, image, labels, notes)
 
-    def _scan(self) -> None:
-        """Pair image files and entries of the JSON files once."""
-        if self._images:
-            return
+    def _scan(self) -> dict[str, tuple[str, str, CocoImage]]:
+        """Split, file and annotations of each image id."""
         files: dict[str, dict[str, str]] = {split: {} for split in SPLITS}
         for name, match in self._tree.match(r"(train|val|test)2019/([^/]+\.(?i:png|tiff?|jpe?g))"):
             files[match[1]][match[2]] = name
@@ -81,7 +72,7 @@ class DH100(Source):
         for split in SPLITS:
             found += self._pair(split, files[split], jsons.get(split))
         stems = [PurePosixPath(name).stem for _, name, _ in found]
-        self._images = {
+        return {
             f"{entry[0]}_{stem}" if stems.count(stem) > 1 else stem: entry
             for stem, entry in zip(stems, found, strict=True)
         }

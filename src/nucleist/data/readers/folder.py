@@ -8,21 +8,25 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
-from scipy import ndimage
 
-from nucleist.data.formats.archive import FileTree
 from nucleist.data.formats.coco import CocoImage, label_map, load_coco
 from nucleist.data.formats.imagej import read_rois
-from nucleist.data.formats.images import read_image
-from nucleist.data.formats.label_maps import check_instances, read_label_map, read_mask
-from nucleist.data.outlines import compose, crop
+from nucleist.data.formats.label_maps import (
+    check_instances,
+    check_shape,
+    components,
+    read_label_map,
+    read_mask,
+)
+from nucleist.data.formats.nucleus_masks import read_nucleus_masks
+from nucleist.data.readers.base import FileSource
 from nucleist.data.readers.pairing import IMAGE_SUFFIXES, ROI_SUFFIXES, Pair, pair, split_of
-from nucleist.types import Record, Source, UserError
+from nucleist.types import Record, UserError
 
 Labels = tuple[np.ndarray, tuple[str, ...]]
 
 
-class Folder(Source):
+class Folder(FileSource[Pair]):
     """Reader of a folder or a `.zip` of images and labels.
 
     Args:
@@ -53,10 +57,9 @@ class Folder(Source):
             raise UserError(f"masks={masks}: unknown; say masks=labels or masks=components")
         if not 0 <= test_fraction < 1:
             raise UserError(f"test_fraction={test_fraction}: give a number from 0 to below 1")
-        self._tree = FileTree(root)
+        super().__init__(root)
         self._images, self._labels, self._masks = images, labels, masks
         self._test_fraction, self._seed = test_fraction, seed
-        self._pairs: dict[str, Pair] = {}
         self._orphans: list[str] = []
         self._coco: dict[tuple[str, str], CocoImage] = {}  # json and image file, annotations
 
@@ -95,20 +98,10 @@ class Folder(Source):
             UserError: If the id is unknown, a file is damaged, the sizes differ, or a binary
                 mask is where a label map is needed.
         """
-        self.pairing()
-        if image_id not in self._pairs:
-            raise UserError(f"{self._tree.describe()}: no image '{image_id}'; see the list of ids")
-        one = self._pairs[image_id]
-        where = self._tree.describe(one.image)
-        image = read_image(self._tree.read(one.image), where)
-        shape = (image.shape[0], image.shape[1])
-        labels, notes = self._read_labels(one, shape)
-        if labels.shape != shape:
-            raise UserError(
-                f"{self._tree.describe(one.labels or '')}: labels of {labels.shape[0]} x "
-                f"{labels.shape[1]} pixels for {one.image} of {shape[0]} x {shape[1]}; "
-                "export the labels anew from that image"
-            )
+        one = self._entry(image_id)
+        image = self._image(one.image)
+        labels, notes = self._read_labels(one, image)
+        check_shape(labels, image, self._tree.describe(one.labels or ""))
         return Record(image_id, image, labels, notes)
 
     def pairing(self) -> list[Pair]:
@@ -117,9 +110,7 @@ class Folder(Source):
         Raises:
             UserError: If the root is missing, holds no image, or names are ambiguous.
         """
-        if not self._pairs:
-            self._scan()
-        return list(self._pairs.values())
+        return list(self._entries.values())
 
     def problems(self) -> list[str]:
         """What has no partner, one line each: images without labels, labels without image."""
@@ -150,8 +141,8 @@ class Folder(Source):
         )
         return "\n".join(lines)
 
-    def _scan(self) -> None:
-        """Pair all files once."""
+    def _scan(self) -> dict[str, Pair]:
+        """Pair all files."""
         where = self._tree.describe()
         names = self._tree.names(IMAGE_SUFFIXES | ROI_SUFFIXES)
         json = self._labels if (self._labels or "").lower().endswith(".json") else None
@@ -170,7 +161,7 @@ class Folder(Source):
             jsons = [json] if json else self._tree.names({".json"})
             pairs, orphans = self._pair_coco(pairs, jsons, orphans)
         self._orphans = orphans
-        self._pairs = {one.id: one for one in pairs}
+        return {one.id: one for one in pairs}
 
     def _pair_coco(
         self, pairs: list[Pair], jsons: list[str], orphans: list[str]
@@ -199,14 +190,15 @@ class Folder(Source):
                 self._coco[json, one.image] = entry
         return list(found.values()), orphans
 
-    def _read_labels(self, one: Pair, shape: tuple[int, int]) -> Labels:
+    def _read_labels(self, one: Pair, image: np.ndarray) -> Labels:
+        shape = (image.shape[0], image.shape[1])
         if one.labels is None:
             return np.zeros(shape, np.int32), ("no labels",)
         where = self._tree.describe(one.labels)
         if (one.labels, one.image) in self._coco:
             return label_map(self._coco[one.labels, one.image], where)
         if one.nuclei:
-            return self._read_nuclei(one, shape)
+            return read_nucleus_masks(self._tree, one.nuclei, image)
         data = self._tree.read(one.labels)
         if PurePosixPath(one.labels).suffix.lower() in ROI_SUFFIXES:
             return read_rois(data, where, shape)
@@ -214,22 +206,5 @@ class Folder(Source):
             labels = read_label_map(data, where)
             check_instances(labels, where)
             return labels, ()
-        labels, count = ndimage.label(read_mask(data, where), structure=np.ones((3, 3), int))
-        return labels.astype(np.int32), (f"binary mask: its {count} pieces are the nuclei",)
-
-    def _read_nuclei(self, one: Pair, shape: tuple[int, int]) -> Labels:
-        nuclei, notes = [], []
-        for number, name in enumerate(one.nuclei, 1):
-            where = self._tree.describe(name)
-            mask = read_mask(self._tree.read(name), where)
-            if mask.shape != shape:
-                raise UserError(
-                    f"{where}: mask of {mask.shape[0]} x {mask.shape[1]} pixels for {one.image} "
-                    f"of {shape[0]} x {shape[1]}; export the mask anew from that image"
-                )
-            if nucleus := crop(mask, number):
-                nuclei.append(nucleus)
-            else:
-                notes.append(f"mask {PurePosixPath(name).name} is empty and was left out")
-        labels, overlaps = compose(shape, nuclei)
-        return labels, (*notes, *overlaps)
+        labels, count = components(read_mask(data, where))
+        return labels, (f"binary mask: its {count} pieces are the nuclei",)

@@ -9,10 +9,11 @@ split are those published with HoVer-Net (Graham et al., Medical Image Analysis 
 import re
 
 from nucleist.data.formats.aperio import read_aperio
-from nucleist.data.formats.archive import FileTree
-from nucleist.data.formats.images import read_image
 from nucleist.data.outlines import compose
-from nucleist.types import Record, Source, UserError
+from nucleist.data.readers.base import FileSource, Layout
+from nucleist.types import Record, UserError
+
+LAYOUT = Layout("Tissue Images/{}.tif", "Annotations/{}.xml", "outlines")
 
 TRAIN = {
     "breast": ("A7-A13E", "AR-A1AK", "AR-A1AS", "E2-A14V"),
@@ -51,7 +52,7 @@ def _role(image_id: str) -> tuple[str, str]:
     return _ROLE.get(found[1] if found else "", ("other", "unknown"))
 
 
-class Kumar(Source):
+class Kumar(FileSource[tuple[str, str]]):
     """Reader of Kumar's images from a folder or the archive `MoNuSeg 2018 Training Data.zip`.
 
     Splits hold what is there of the official 16 and 14. Further images (later editions of
@@ -63,8 +64,7 @@ class Kumar(Source):
     """
 
     def __init__(self, root: str):
-        self._tree = FileTree(root, "kumar")
-        self._files: dict[str, tuple[str, str]] = {}
+        super().__init__(root, "kumar")
 
     def splits(self) -> dict[str, list[str]]:
         """Ids (whole TCGA ids) of `train`, `test` and, if there are any, `other`, sorted.
@@ -72,9 +72,8 @@ class Kumar(Source):
         Raises:
             UserError: If an image or its outlines are missing, or none of the 30 is there.
         """
-        self._scan()
         splits: dict[str, list[str]] = {"train": [], "test": [], "other": []}
-        for image_id in sorted(self._files):
+        for image_id in sorted(self._entries):
             splits[_role(image_id)[0]].append(image_id)
         if not splits["train"] and not splits["test"]:
             raise UserError(
@@ -89,40 +88,19 @@ class Kumar(Source):
         Raises:
             UserError: If the id is unknown or a file is damaged.
         """
-        self._scan()
-        if image_id not in self._files:
-            raise UserError(f"{self._tree.describe()}: no image '{image_id}'; see the list of ids")
-        tissue, outlines = self._files[image_id]
-        image = read_image(self._tree.read(tissue), self._tree.describe(tissue))
+        tissue, outlines = self._entry(image_id)
+        image = self._image(tissue)
         shape = (image.shape[0], image.shape[1])
         where = self._tree.describe(outlines)
         nuclei, notes = read_aperio(self._tree.read(outlines), shape, where)
         labels, overlaps = compose(shape, nuclei)
         return Record(image_id, image, labels, (*notes, *overlaps))
 
-    def _scan(self) -> None:
-        """Pair images and outlines once."""
-        if self._files:
-            return
-        found: dict[str, dict[str, str]] = {"tissue images": {}, "annotations": {}}
-        pattern = r"(?i:(tissue images)/([^/]+)\.tiff?|(annotations)/([^/]+)\.xml)"
-        for name, match in self._tree.match(pattern):
-            found[(match[1] or match[3]).lower()][match[2] or match[4]] = name
-        images, outlines = found["tissue images"], found["annotations"]
-        where = self._tree.describe()
-        if not images and not outlines:
-            raise UserError(
-                f"{where}: no 'Tissue Images/*.tif'; set data.source.root=... to the data or run "
-                "`nucleist data download kumar`"
-            )
-        for stem in sorted(images.keys() - outlines.keys()):
-            raise UserError(
-                f"{self._tree.describe(images[stem])}: image without Annotations/{stem}.xml; "
-                "add the outlines or remove the image"
-            )
-        for stem in sorted(outlines.keys() - images.keys()):
-            raise UserError(
-                f"{self._tree.describe(outlines[stem])}: outlines without their image "
-                f"Tissue Images/{stem}.tif; add the image or remove the outlines"
-            )
-        self._files = {stem: (images[stem], outlines[stem]) for stem in images}
+    def _scan(self) -> dict[str, tuple[str, str]]:
+        """Image and outlines of each TCGA id."""
+        pattern = r"(?i:tissue images/([^/]+)\.tiff?)", r"(?i:annotations/([^/]+)\.xml)"
+        images, outlines = (
+            {(match[1],): name for name, match in self._tree.match(one)} for one in pattern
+        )
+        LAYOUT.check(self._tree, images, outlines)
+        return {key[0]: (images[key], outlines[key]) for key in images}
