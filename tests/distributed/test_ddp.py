@@ -15,7 +15,8 @@ from torchvision.ops import FrozenBatchNorm2d
 from nucleist.data.module import NucleiData
 from nucleist.data.readers.synthetic import Synthetic
 from nucleist.data.transforms import light
-from nucleist.distributed.processes import BetweenSteps, Place, place, trainer
+from nucleist.distributed.place import Place, place
+from nucleist.distributed.trainer import BetweenSteps, trainer
 from nucleist.models import resnet_fpn
 from nucleist.ops.normalize import Percentile
 from nucleist.training.callbacks import PlainProgress

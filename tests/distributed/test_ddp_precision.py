@@ -7,7 +7,7 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from support.sources import make_data
 
 from nucleist.data.transforms import light
-from nucleist.distributed.processes import trainer
+from nucleist.distributed.trainer import trainer
 from nucleist.models.attention import DecomposedAttention
 from nucleist.training.checkpoints import Checkpoints
 from nucleist.training.task import SegmentationTask

@@ -1,8 +1,6 @@
-"""Several processes, one a device: who starts them, what they agree on, and what if one is lost.
+"""Lightning's trainer in one of several processes, one a device.
 
-For the further devices of one machine nucleist starts the processes itself; `torchrun` and SLURM's
-`srun` start all of them, on any number of machines. Lightning's DDP then does the training.
-Lightning would start the processes too, but ends with a bare SIGKILL when one of them dies.
+`run_on_devices`, torchrun or srun start the processes; Lightning's DDP then does the training.
 """
 
 import os
@@ -10,7 +8,6 @@ import signal
 import threading
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -20,76 +17,10 @@ from pytorch_lightning.callbacks import Callback, ProgressBar
 from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from torch.distributed import TCPStore
 
-from nucleist.distributed.watch import watch_others, watch_parent, watch_started
+from nucleist.distributed.place import Place, place
 from nucleist.files import checksum
 from nucleist.types import UserError
-
-_STORES: list[TCPStore] = []  # alive as long as this process, the others read from it
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where this process stands among those that were started together.
-
-    Attributes:
-        rank: Its number, from 0.
-        world: How many there are.
-        local: How many there are on this machine.
-        by: What started them: `torchrun`, `srun` or `nucleist`; None if it is alone.
-    """
-
-    rank: int = 0
-    world: int = 1
-    local: int = 1
-    by: str | None = None
-
-
-def place() -> Place:
-    """Read from the environment where this process stands."""
-
-    def number(name: str, default: int = 1) -> int:
-        return int(os.environ.get(name) or default)
-
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        return Place(
-            number("RANK", 0), number("WORLD_SIZE"), number("LOCAL_WORLD_SIZE"), "torchrun"
-        )
-    # Not SLURM_NTASKS: that is there too if the job has tasks, but srun started nothing.
-    if (tasks := number("SLURM_STEP_NUM_TASKS")) > 1:
-        nodes = number("SLURM_STEP_NUM_NODES")
-        return Place(number("SLURM_PROCID", 0), tasks, tasks // nodes, "srun")
-    if "NUCLEIST_PARENT" in os.environ:
-        world = number("NUCLEIST_WORLD")
-        return Place(number("LOCAL_RANK", 0), world, world, "nucleist")
-    return Place()
-
-
-def agree(text: str | None) -> str:
-    """The `text` of the first process, in every process that a launcher has started."""
-    here = place()
-    if here.world == 1:
-        return text or ""
-    if here.by == "srun":
-        os.environ["MASTER_ADDR"] = SLURMEnvironment(auto_requeue=False).main_address
-        os.environ["MASTER_PORT"] = str(SLURMEnvironment(auto_requeue=False).main_port)
-    # torchrun has a server already, otherwise the first process is the one.
-    server = here.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-    store = TCPStore(
-        os.environ["MASTER_ADDR"],
-        int(os.environ["MASTER_PORT"]),
-        here.world,
-        server,
-        timedelta(minutes=10),
-        wait_for_workers=False,
-        multi_tenant=True,  # Lightning's will be there as well
-    )
-    _STORES.append(store)
-    key = f"nucleist/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
-    if here.rank == 0:
-        store.set(key, text or "")
-    return store.get(key).decode()
 
 
 def trainer(
@@ -97,6 +28,7 @@ def trainer(
     accelerator: str = "auto",
     devices: Any = "auto",
     strategy: str = "auto",
+    precision: Any = None,
     num_nodes: int = 1,
     accumulate_grad_batches: int = 1,
     val_check_interval: float | None = None,
@@ -106,17 +38,19 @@ def trainer(
     plugins: Sequence[Any] = (),
     **options: Any,
 ) -> pl.Trainer:
-    """Lightning's trainer, in as many processes as it has devices.
+    """Lightning's trainer, for this process and those that were started with it.
 
     Args:
         accelerator: As Lightning's.
-        devices: As Lightning's; `auto` is the number that torchrun or srun started here.
-        strategy: As Lightning's; `ddp...` gets nucleist's `Together`.
-        num_nodes: Machines; torchrun and srun tell it themselves.
+        devices: As Lightning's; `auto` is the number of processes started on this machine.
+        strategy: As Lightning's; `ddp...` is nucleist's `Together`, in a single process `auto`.
+        precision: As Lightning's; `auto` is `bf16-mixed` on GPUs that compute in bfloat16, else
+            `32-true`.
+        num_nodes: Machines; with torchrun and srun their number is known.
         accumulate_grad_batches: Parts in which a process takes its share of a batch.
         val_check_interval: Optimiser steps between two validations (Lightning counts the parts).
         sync_batchnorm: BatchNorm normalises by the images of all devices; GPUs only.
-        timeout_min: After so many minutes without a word from the others a process gives up.
+        timeout_min: A process that waits so many minutes for the others gives up.
         callbacks: As Lightning's.
         plugins: As Lightning's.
         **options: As Lightning's.
@@ -125,15 +59,12 @@ def trainer(
         UserError: If devices, processes and options do not fit together.
     """
     here = place()
-    if here.by in ("torchrun", "srun"):
+    if here.by is not None:
         devices = here.local if devices == "auto" else devices
         num_nodes = here.world // here.local
-    elif num_nodes > 1:
-        raise UserError(
-            f"trainer.num_nodes={num_nodes} needs a process started on each machine; use torchrun "
-            "or srun, see scripts/torchrun.sh and scripts/slurm_ddp.sh"
-        )
-    if here.rank > 0:  # one voice is enough
+    else:
+        check_nodes(num_nodes)
+    if here.rank > 0:  # rank 0 shows the progress of all
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
         options["enable_progress_bar"] = False
     parts = accumulate_grad_batches
@@ -143,7 +74,8 @@ def trainer(
         accelerator=accelerator,
         devices=devices,
         num_nodes=num_nodes,
-        strategy=_strategy(strategy, timeout_min),
+        strategy=_strategy(strategy, timeout_min) if here.world > 1 else "auto",
+        precision=_precision(accelerator) if precision == "auto" else precision,
         accumulate_grad_batches=parts,
         val_check_interval=val_check_interval,
         sync_batchnorm=sync_batchnorm,
@@ -152,13 +84,27 @@ def trainer(
         **options,
     )
     _check(made, here, sync_batchnorm)
-    if here.by == "nucleist":
-        watch_parent()
-    elif here.world > 1:
-        watch_others(here.rank, here.world)
-    elif made.world_size > 1 and "LOCAL_RANK" not in os.environ:
-        watch_started(made)
     return made
+
+
+def check_nodes(num_nodes: int) -> None:
+    """Refuse several machines where nothing has started a process on each.
+
+    Raises:
+        UserError: If there is more than one.
+    """
+    if num_nodes > 1:
+        raise UserError(
+            f"trainer.num_nodes={num_nodes} needs a process started on each machine; use torchrun "
+            "or srun, see scripts/torchrun.sh and scripts/slurm_ddp.sh"
+        )
+
+
+def _precision(accelerator: str) -> Any:
+    """Lightning's name of bfloat16 autocast if the GPU here computes in it, else of float32."""
+    gpu = accelerator != "cpu" and torch.cuda.is_available()
+    native = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if native else "32-true"
 
 
 def _strategy(name: str, timeout_min: float) -> Any:
@@ -183,13 +129,18 @@ def _environment(here: Place) -> list[Any]:
 
 def _check(made: pl.Trainer, here: Place, sync_batchnorm: bool) -> None:
     count = made.num_devices * made.num_nodes
-    if here.by in ("torchrun", "srun") and count != here.world:
+    if count > 1 and here.by is None:
+        raise UserError(
+            f"trainer.devices asks for {count} devices, which need a process each, but there is "
+            "one process; add trainer=ddp to nucleist train or nucleist evaluate"
+        )
+    if here.by is not None and count != here.world:
         raise UserError(
             f"{here.by} started {here.world} processes, but the trainer has {count} devices; "
             "add trainer=ddp, and leave trainer.devices=auto"
         )
     if sync_batchnorm and made.strategy.root_device.type == "cpu":
-        raise UserError("trainer.sync_batchnorm=true needs GPUs, torch has no other; leave it out")
+        raise UserError("trainer.sync_batchnorm=true needs GPUs; leave it out on the CPU")
 
 
 class Together(DDPStrategy):
@@ -216,14 +167,16 @@ class BetweenSteps(Callback):
     """What all processes do together, between two optimiser steps and before a validation.
 
     SIGTERM, say of a scheduler, which one process may get and another not, ends the training
-    in all of them between the same two steps, so that the checkpoint then written is whole.
+    in all of them between the same two steps, so that the checkpoint then written is whole. The
+    handler that was there before is put back when the training ends, in whatever way.
     """
 
     def __init__(self) -> None:
-        self._told, self._step = False, -1
+        self._terminated, self._step = False, -1
+        self._handler_before: Any = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Each needs an image, to come to where scores are added, and the labels of the others."""
+        """Check that each process has an image to score, and that all keep the same labels."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         use = {"fit": "val", "test": "test"}.get(stage)
         if trainer.world_size > 1 and use and data is not None:
@@ -245,53 +198,75 @@ class BetweenSteps(Callback):
             progress[part] |= dict.fromkeys(progress[part], done)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen to SIGTERM; Lightning's own ear talks to the others in the midst of a step."""
+        """Handle SIGTERM here; Lightning's handler waits for the others in the midst of a step."""
         self._step = trainer.global_step  # nothing is lost yet, and the random state is not back
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._hear)
+            self._handler_before = signal.signal(signal.SIGTERM, self._terminate)
 
-    def _hear(self, *signal_and_frame: Any) -> None:
-        self._told = True
+    def _terminate(self, *signal_and_frame: Any) -> None:
+        self._terminated = True
+
+    def _put_back(self) -> None:
+        if self._handler_before is not None:
+            signal.signal(signal.SIGTERM, self._handler_before)
+            self._handler_before = None
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Put the handler of SIGTERM back."""
+        self._put_back()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Put the handler of SIGTERM back, also after Ctrl-C."""
+        self._put_back()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """At the first part of a step: end if any process was told to."""
+        """At the first part of a step: end if any process got SIGTERM."""
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step
-        told = torch.tensor(float(self._told), device=trainer.strategy.root_device)
+        ends = torch.tensor(float(self._terminated), device=trainer.strategy.root_device)
         if trainer.world_size > 1:
-            told = trainer.strategy.reduce(told, reduce_op="max")
-        if told:
+            ends = trainer.strategy.reduce(ends, reduce_op="max")
+        if ends:
             progress = trainer.fit_loop.epoch_loop.batch_progress
             for part in (progress.total, progress.current):
                 part.ready -= 1  # the batch that is about to begin does not count yet
             raise SIGTERMException
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Validate what a checkpoint has: the running means of the first process."""
+        """Validate what a checkpoint contains: the running means of rank 0."""
         if trainer.state.fn == "fit":
             same_buffers(pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The same after the last step."""
+        """Test what a checkpoint contains, too."""
         same_buffers(pl_module)
 
 
 def same_labels(own: str) -> None:
-    """Raise a `UserError` in every process if the checksum of one is not that of the first."""
+    """Compare the labels that all processes keep.
+
+    Args:
+        own: Checksum of those of this process.
+
+    Raises:
+        UserError: In every process, if a checksum is not that of rank 0.
+    """
     every = [own] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(every, own)
-    if other := [rank for rank, found in enumerate(every, 1) if found != every[0]]:
+    if other := [rank for rank, found in enumerate(every) if found != every[0]]:
         raise UserError(
-            f"process {other[0]} of {len(every)} keeps other labels than the first; give all the "
-            "same data, seed and version of nucleist"
+            f"rank {other[0]} (world size {len(every)}) keeps other labels than rank 0; give all "
+            "the same data, seed and version of nucleist"
         )
 
 
 def same_buffers(module: torch.nn.Module) -> None:
-    """Give every process the buffers of the first, as DDP does before each training step."""
+    """Give every process the buffers of rank 0, as DDP does before each training step."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         for buffer in module.buffers():
             torch.distributed.broadcast(buffer, 0)

@@ -1,0 +1,87 @@
+"""A training in several processes, one a device of this machine."""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from nucleist.config.build import plain
+from nucleist.distributed.launch import processes_wanted, run_on_devices
+from nucleist.distributed.place import place
+from nucleist.distributed.worker import work
+from nucleist.progress import Console
+from nucleist.types import Progress, Source, UserError
+
+
+def is_to_be_started(config: DictConfig) -> bool:
+    """Whether this process has to start those that a training needs.
+
+    Args:
+        config: Of `conf/train.yaml`.
+    """
+    return place().world == 1 and _count(config) > 1
+
+
+def _count(config: DictConfig) -> int:
+    keys = ("accelerator", "devices", "strategy", "num_nodes")
+    chosen: dict[str, Any] = {key: OmegaConf.select(config, f"trainer.{key}") for key in keys}
+    return processes_wanted(**{key: plain(v) for key, v in chosen.items() if v is not None})
+
+
+def train_on_devices(
+    config: DictConfig, source: Source | None, progress: Progress, command: str = ""
+) -> Path:
+    """Train in as many processes as the trainer has devices; returns the run folder.
+
+    Args:
+        config: Of `conf/train.yaml`, as composed.
+        source: An object that reads the images, which cannot be handed to other processes.
+        progress: Gets the lines that rank 0 shows. On a terminal a `Console` leaves it to rank 0,
+            which then has a bar.
+        command: What does the same from the command line, for the record.
+
+    Raises:
+        UserError: If there is such an object, or as raised by the training.
+        ProcessLostError: If a process was lost; see `run_on_devices`.
+    """
+    if source is not None:
+        raise UserError(
+            f"trainer=ddp: the object {type(source).__name__} cannot be handed to the processes "
+            "that it starts; name a folder or a data set instead, or use trainer=gpu"
+        )
+    bar = isinstance(progress, Console) and sys.stderr.isatty()
+    with tempfile.TemporaryDirectory(prefix="nucleist-") as folder:
+        file = Path(folder, "config.yaml")
+        OmegaConf.save(config, file)
+        run = run_on_devices(
+            "nucleist.training.worker",
+            [str(file), command],
+            _count(config),
+            None if bar else progress,
+        )
+    return Path(run)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train as one of the processes.
+
+    Args:
+        arguments: The stored configuration, and the command for the record.
+
+    Returns:
+        The exit status.
+    """
+    from nucleist.training.train import train_config  # which starts this module
+
+    file, command = arguments
+    config = OmegaConf.load(file)
+    assert isinstance(config, DictConfig)
+    OmegaConf.set_struct(config, True)  # as composed
+    return work(lambda: str(train_config(config, None, Console(), command)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
