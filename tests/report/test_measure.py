@@ -12,8 +12,8 @@ from support.runs import SMALL
 
 from nucleist.cli.main import main
 from nucleist.report.find import find_runs
-from nucleist.report.grouping import DataSet, group
-from nucleist.report.speeds import not_measured, table2
+from nucleist.report.grouping import Benchmark, group_runs
+from nucleist.report.speed_table import not_measured, table2
 from nucleist.report.table import to_csv, to_markdown
 
 THIN = ["model.box_head=32", "model.mask_head=[16,16]"]
@@ -51,7 +51,7 @@ def test_a_report_of_a_run_as_it_was_written(run: Path, tmp_path: Path) -> None:
     assert float(size["peak_memory_mb"]) == summary["speed"]["peak_memory_mb"]
     assert float(size["parameters_millions"]) == pytest.approx(summary["parameters"] / 1e6)
     text = (out / "report.md").read_text()
-    assert "Measured in each run, not side by side" in text and "--measure" in text
+    assert "Measured in each run, not side by side" in text and "measure=true" in text
     assert "bench" not in text and (out / "report.html").stat().st_size > 50_000
 
 
@@ -72,8 +72,8 @@ def test_all_models_are_measured_in_turn(
     before = sorted(path for path in copy.rglob("*"))
 
     out = tmp_path / "out"
-    command = ["report", str(copy.parents[1]), "-o", str(out), "--measure", "--device", "cpu"]
-    assert main([*command, "--steps", "1", "--images", "1", "--rounds", "1"]) == 0
+    command = ["report", str(copy.parents[1]), "-o", str(out), "measure=true", "device=cpu"]
+    assert main([*command, "steps=1", "images=1", "rounds=1"]) == 0
     said = capsys.readouterr().err
     assert said.count("speed not measured") == 2
     assert "calls 'nucleist.models.gone'" in said and "no checkpoint in its folder" in said
@@ -91,10 +91,10 @@ def test_all_models_are_measured_in_turn(
     assert "Measured side by side by: nucleist report" in page and "bare → gone → tiny" in page
 
 
-def fixture_set(folder: Path) -> DataSet:
+def fixture_set(folder: Path) -> Benchmark:
     make_run(folder, "a", 0)
     make_run(folder, "b", 0, fraction=0.25)
-    return group(find_runs([folder])[0])[0][0]
+    return group_runs(find_runs([folder])[0])[0][0]
 
 
 def test_table_2_of_what_was_measured(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_table_2_of_what_was_measured(tmp_path: Path) -> None:
         "peak_memory_mb": [800.0, 900.0], "device": "cpu, 1 threads",
     }  # fmt: skip
     measured = {
-        "command": "nucleist report x --measure", "order": [second, first], "rounds": 2, "steps": 5,
+        "command": "nucleist report x", "order": [second, first], "rounds": 2, "steps": 5,
         "images": 4, "device": "cpu, 1 threads", "threads": 1, "load": 0.5,
         "runs": {first: figures}, "failed": {second: "no data"},
     }  # fmt: skip
@@ -131,17 +131,17 @@ def test_what_was_measured_is_used_again(
     data = fixture_set(tmp_path / "runs")
     out = tmp_path / "out"
     out.mkdir()
-    places = [f"{m.runs[0].folder.parent.name}/{m.runs[0].folder.name}" for m in data.models]
+    places = [f"{m.runs[0].folder.parent.name}/{m.runs[0].folder.name}" for m in data.groups]
     entry = {"seconds_per_step": [1.25], "device": "cpu"}
     known = {"command": "c", "order": places, "runs": dict.fromkeys(places, entry)}
     (out / "speed.json").write_text(json.dumps(known))
-    command = ["report", str(tmp_path / "runs"), "-o", str(out), "--measure"]
+    command = ["report", str(tmp_path / "runs"), "-o", str(out), "measure=true"]
     assert main(command) == 0  # a fixture has no checkpoint: measuring anew would fail
     assert "used again; delete it" in capsys.readouterr().err
     rows = rows_of(out / "tables" / "table2_bbbc038.csv")
     assert [row["seconds_per_step"] for row in rows] == ["1.25", "1.25"]
-    assert main([*command, "--overwrite", "--rounds", "0"]) == 2
-    assert "--rounds 0: write a number from 1" in capsys.readouterr().err
+    assert main([*command, "overwrite=true", "rounds=0"]) == 2
+    assert "rounds=0: write a whole number from 1" in capsys.readouterr().err
     (out / "speed.json").unlink()
-    assert main([*command, "--overwrite", "--device", "nothing"]) == 2
-    assert "--device nothing: not available" in capsys.readouterr().err
+    assert main([*command, "overwrite=true", "device=nothing"]) == 2
+    assert "device=nothing: not available" in capsys.readouterr().err

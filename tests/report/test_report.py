@@ -18,20 +18,36 @@ from support.reports import BASELINE, PA, make_run, scores
 from nucleist.cli.main import main
 from nucleist.data.readers.kumar import TEST
 from nucleist.plots.label_curves import label_figure
-from nucleist.report import grouping, organs, table, write_report
+from nucleist.report import grouping, organ_tables, table, write_report
 from nucleist.report.charts import families
 from nucleist.report.find import find_runs
-from nucleist.report.grouping import DataSet, Model, group
-from nucleist.report.organs import p_values, signed_rank, table3, table4
+from nucleist.report.grouping import Benchmark, RunGroup, group_runs
+from nucleist.report.organ_tables import p_values, signed_rank, table3, table4
 from nucleist.report.published import published, row_of
-from nucleist.report.speeds import table2
-from nucleist.report.table import Column, Row, Spread, Table, to_csv, to_markdown
-from nucleist.report.tables import table1
-from nucleist.training import finished as collect
+from nucleist.report.score_tables import table1
+from nucleist.report.speed_table import table2
+from nucleist.report.table import Column, OverSeeds, Row, Table, to_csv, to_markdown
+from nucleist.training import finished
 from nucleist.training.finished import METRICS
-from nucleist.types import UserError
+from nucleist.types import Progress, UserError
 
 KUMAR = {"_target_": "nucleist.data.Kumar", "root": "x"}
+
+
+class Notes(Progress):
+    """Keeps the notes."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def notes_of(runs: Path) -> list[str]:
+    notes = Notes()
+    write_report([runs], runs / "out", progress=notes)
+    return notes.lines
 
 
 def by_name(found: Table, row: int) -> dict:
@@ -39,8 +55,8 @@ def by_name(found: Table, row: int) -> dict:
     return dict(zip(names, found.rows[row].cells, strict=True))
 
 
-def one_set(folder: Path) -> DataSet:
-    (found,), notes = group(find_runs([folder])[0])
+def one_set(folder: Path) -> Benchmark:
+    (found,), notes = group_runs(find_runs([folder])[0])
     assert notes == []
     return found
 
@@ -56,7 +72,7 @@ def runs(tmp_path: Path) -> Path:
     return top
 
 
-@pytest.mark.parametrize("module", [collect, table, grouping, organs])
+@pytest.mark.parametrize("module", [finished, table, grouping, organ_tables])
 def test_examples_in_docstrings(module: ModuleType) -> None:
     assert doctest.testmod(module).failed == 0
     assert doctest.testmod(module).attempted > 0
@@ -126,7 +142,7 @@ def test_rows_of_the_paper_are_found_by_model_and_annotation(
 ) -> None:
     make_run(tmp_path, "a", 0, model, **options)
     found = one_set(tmp_path)
-    assert row_of(found.models[0], found.source) == row
+    assert row_of(found.groups[0], found.source) == row
 
 
 def test_the_papers_figures_stand_in_columns_of_their_own(runs: Path) -> None:
@@ -145,9 +161,9 @@ def test_published_figures_have_a_source_and_the_known_means() -> None:
         assert all("Table" in row["source"] for row in published(name))
     *rows, overall = published("table3")
     assert len(rows) == 14
-    means = [round(float(np.mean([float(r[m]) for r in rows])), 4) for m in organs.METHODS]
+    means = [round(float(np.mean([float(r[m]) for r in rows])), 4) for m in organ_tables.METHODS]
     assert means == [0.5268, 0.5598, 0.5083]
-    assert [overall[m] for m in organs.METHODS] == ["0.5353", "0.5598", "0.5083"]
+    assert [overall[m] for m in organ_tables.METHODS] == ["0.5353", "0.5598", "0.5083"]
 
 
 def test_size_and_speed(tmp_path: Path) -> None:
@@ -172,7 +188,7 @@ def test_runs_belong_together_by_configuration_not_by_name(tmp_path: Path) -> No
         make_run(tmp_path, "sweep", seed, PA, fraction=fraction, process=process)
     make_run(tmp_path, "other", 0, PA, crop=0.25)
     found = one_set(tmp_path)
-    assert [(m.title, m.family, len(m.runs)) for m in found.models] == [
+    assert [(m.title, m.family, len(m.runs)) for m in found.groups] == [
         ("sweep, 100 %", "PA Mask R-CNN", 2),
         ("other", "PA Mask R-CNN, crop_fraction=0.25", 1),
         ("sweep, 5 %", "PA Mask R-CNN", 2),
@@ -184,15 +200,15 @@ def test_a_measured_anchor_does_not_part_seeds_but_a_chosen_one_does(tmp_path: P
         make_run(tmp_path / "median", "a", seed, anchor=[side, side])
         command = f"nucleist train model.center.anchor_size=[{side},{side}]"
         make_run(tmp_path / "chosen", "a", seed, anchor=[side, side], command=command)
-    assert len(one_set(tmp_path / "median").models) == 1
-    assert len(one_set(tmp_path / "chosen").models) == 2
+    assert len(one_set(tmp_path / "median").groups) == 1
+    assert len(one_set(tmp_path / "chosen").groups) == 2
 
 
 def test_of_a_repeated_seed_the_newest_counts(tmp_path: Path) -> None:
     make_run(tmp_path, "a", 0, process=1, test=0.1)
     newer = make_run(tmp_path, "a", 0, process=2, test=0.2)
-    (found,), notes = group(find_runs([tmp_path])[0])
-    assert [run.folder for run in found.models[0].runs] == [newer]
+    (found,), notes = group_runs(find_runs([tmp_path])[0])
+    assert [run.folder for run in found.groups[0].runs] == [newer]
     assert len(notes) == 1 and "repeats it (seed 0)" in notes[0]
 
 
@@ -208,16 +224,16 @@ def test_what_is_not_finished_or_damaged_is_told_and_left_out(tmp_path: Path) ->
     (whole / "figures" / "overlays.png").write_bytes(b"no picture")
     sweep = {"runs": [{"status": "done"}, {"status": "failed"}]}
     (tmp_path / "sweep.json").write_text(json.dumps(sweep))
-    notes = write_report([tmp_path], tmp_path / "out")
+    notes = notes_of(tmp_path)
     for words in (
         "sweep.json: 1 of 2 runs", "begun/20260101-000000-abc-1: not finished", "not JSON",
-        "not the summary of a run", "not readable YAML", "no thresholds.csv", "no metrics.csv",
+        "a JSON list, not an object", "not readable YAML", "no thresholds.csv", "no metrics.csv",
         "no per_image.csv", "overlays.png: not a readable picture",
     ):  # fmt: skip
         assert sum(words in note for note in notes) == 1, words
     assert len(notes) == 9 and all("\n" not in note for note in notes)
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "not the summary of a run" in page
+    assert "a JSON list, not an object" in page
 
 
 @pytest.mark.parametrize(
@@ -235,11 +251,11 @@ def test_what_is_no_run_is_refused(tmp_path: Path, make, words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def kumar(folder: Path, images: dict[str, float], **options) -> Model:
+def kumar(folder: Path, images: dict[str, float], **options) -> RunGroup:
     for seed in (0, 1):
         shifted = {name: value + 0.02 * seed for name, value in images.items()}
         make_run(folder, "k", seed, images=shifted, **{"source": KUMAR, **options})
-    return one_set(folder).models[0]
+    return one_set(folder).groups[0]
 
 
 def test_table_3_beside_the_published_rows(tmp_path: Path) -> None:
@@ -255,10 +271,10 @@ def test_table_3_beside_the_published_rows(tmp_path: Path) -> None:
     # seeds 0.5 and 0.52; the calibrated threshold has 0.1 more
     assert str(found[0]["aji_fixed"]) == "0.510 ± 0.010"
     assert str(found[0]["aji_calibrated"]) == "0.610 ± 0.010"
-    assert [found[1][f"published_{m}"] for m in organs.METHODS] == [0.5784, 0.5884, 0.5796]
+    assert [found[1][f"published_{m}"] for m in organ_tables.METHODS] == [0.5784, 0.5884, 0.5796]
     mean, pooled, fourteen, overall = found[3:]
-    assert str(mean["aji_fixed"]) == str(Spread(model.scores("test", "aji", "per_image")))
-    assert str(pooled["aji_fixed"]) == str(Spread(model.scores("test", "aji")))
+    assert str(mean["aji_fixed"]) == str(OverSeeds(model.scores("test", "aji", "per_image")))
+    assert str(pooled["aji_fixed"]) == str(OverSeeds(model.scores("test", "aji")))
     assert mean["published_ours"] == pytest.approx((0.5027 + 0.5784 + 0.5008) / 3)
     assert fourteen["published_ours"] == pytest.approx(0.5268, abs=5e-5)
     assert overall["published_ours"] == 0.5353
@@ -334,7 +350,7 @@ def test_markdown_and_csv_of_a_table() -> None:
         Column("map", "mAP"),
         Column("map", "mAP", published=True, digits=2),
     )
-    rows = (Row(("a|b", 2, Spread((0.5, 0.6)), 0.464)), Row(("c", 2, None, None)))
+    rows = (Row(("a|b", 2, OverSeeds((0.5, 0.6)), 0.464)), Row(("c", 2, None, None)))
     found = Table("t", "Title", columns, rows, ("Note.",), commands=("do it",))
     assert to_markdown(found) == (
         "### Title\n\n| model | mAP | *mAP (paper)* |\n|---|---|---|\n"
@@ -397,7 +413,7 @@ def test_the_page_is_whole_and_needs_nothing_else(runs: Path, tmp_path: Path) ->
     folder.mkdir()
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "b_overlay.png")
     out = tmp_path / "out"
-    assert write_report([runs], out, title="A <b> & more") == []
+    assert write_report(runs, out, title="A <b> & more") == out / "report.html"
     text = (out / "report.html").read_text()
     page = Page(text)
     assert len(page.ids) == len(set(page.ids))
@@ -420,7 +436,7 @@ def test_the_page_is_whole_and_needs_nothing_else(runs: Path, tmp_path: Path) ->
 
 def test_files_beside_the_page(runs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    write_report([runs / "all", runs / "quarter", runs], out, titles={"quarter": "25 %, PA"})
+    write_report([runs / "all", runs / "quarter", runs], out, names={"quarter": "25 %, PA"})
     markdown = (out / "report.md").read_text()
     assert "| 25 %, PA | 25 % | 100 |" in markdown
     pictures = [line.split("](")[1][:-1] for line in markdown.splitlines() if line[:2] == "!["]
@@ -442,18 +458,19 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     run = make_run(tmp_path / "runs", "all", 0, curve={150: 0.5})
     (run / "thresholds.csv").unlink()
     runs, out = str(tmp_path / "runs"), str(tmp_path / "out")
-    assert main(["report", runs, "-o", out, "--name", "all=Every label"]) == 0
+    assert main(["report", runs, "-o", out, "name.all=Every label"]) == 0
     told = capsys.readouterr()
     assert told.out.strip() == f"{out}/report.html"
     assert told.err.count("\n") == 1 and "no thresholds.csv" in told.err
     assert "Every label" in (tmp_path / "out" / "report.md").read_text()
     assert main(["report", runs, "-o", out]) == 2
-    assert "--overwrite" in capsys.readouterr().err
-    assert main(["report", runs, "-o", out, "--overwrite"]) == 0
+    assert "overwrite=true" in capsys.readouterr().err
+    assert main(["report", runs, "-o", out, "overwrite=true"]) == 0
     capsys.readouterr()
     (tmp_path / "file").write_text("")
-    assert main(["report", runs, "-o", str(tmp_path / "x"), "--name", "all"]) == 2
+    assert main(["report", runs, "-o", str(tmp_path / "x"), "names=all"]) == 2
     assert main(["report", str(tmp_path / "none"), "-o", str(tmp_path / "x")]) == 2
     assert main(["report", runs, "-o", str(tmp_path / "file")]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert [line.startswith("nucleist: ") for line in lines] == [True] * 3
+    assert "name.EXPERIMENT" in lines[0] or "'name" in lines[0]

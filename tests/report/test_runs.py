@@ -12,15 +12,15 @@ from nucleist.plots.crossed import Curve, crossed_figure
 from nucleist.report import write_report
 from nucleist.report.charts import _parts, calibrated_of, charts
 from nucleist.report.find import find_runs
-from nucleist.report.grouping import DataSet, group
+from nucleist.report.grouping import Benchmark, group_runs
+from nucleist.report.score_tables import table1, table1b
 from nucleist.report.table import Table, to_csv, to_markdown
-from nucleist.report.tables import table1, table1b
 
-CAPPED = {"capped": {"pre_nms_top_n=2000": 2}}
+REACHED = {"limits_reached": {"pre_nms_top_n=2000": 2}}
 
 
-def one_set(folder: Path) -> tuple[DataSet, list[str]]:
-    (found,), notes = group(find_runs([folder])[0])
+def one_set(folder: Path) -> tuple[Benchmark, list[str]]:
+    (found,), notes = group_runs(find_runs([folder])[0])
     return found, notes
 
 
@@ -35,26 +35,29 @@ def by_key(tables: list[Table], key: str) -> Table:
 def test_a_limit_that_was_reached_marks_its_row_and_is_told(tmp_path: Path) -> None:
     make_run(tmp_path, "free", 0, BASELINE)
     make_run(tmp_path, "cut", 0)
-    make_run(tmp_path, "cut", 1, summary=CAPPED)
+    make_run(tmp_path, "cut", 1, summary=REACHED)
     _, notes = find_runs([tmp_path])
     assert len(notes) == 1 and "pre_nms_top_n=2000 in 2 images" in notes[0]
     assert "last checkpoint" in notes[0] and "cut/20260102" in notes[0]
     found = by_key(table1(one_set(tmp_path)[0]), "table1_bbbc038_last_test_pooled")
     text = to_markdown(found)
     assert "| cut* |" in text and "| free |" in text and "free*" not in text
-    assert "* cut: a limit cut what was found (seed 1: pre_nms_top_n=2000 in 2 images)." in text
+    assert (
+        "* cut: detections beyond a limit are missing (seed 1: pre_nms_top_n=2000 in 2 images)"
+        in text
+    )
     assert "limits reached" not in text
     cells = {row["model"]: row["limits_reached"] for row in rows_of(found)}  # no mark in CSV
     assert cells == {"free": "", "cut": "seed 1: pre_nms_top_n=2000 in 2 images"}
     write_report([tmp_path], tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text()
-    assert ">cut*</a>" in page and "pre_nms_top_n=2000 in 2 images; its figures" in page
+    assert ">cut*</a>" in page and "pre_nms_top_n=2000 in 2 images; detections" in page
     rows = list(csv.DictReader((tmp_path / "out" / "runs.csv").read_text().splitlines()))
     assert {row["limits_reached"] for row in rows} == {"", "pre_nms_top_n=2000 in 2 images"}
 
 
 def test_a_limit_of_the_best_checkpoint_marks_its_own_tables(tmp_path: Path) -> None:
-    best = {"step": 90, "test": {"score_threshold": 0.5, "map": {"pooled": 0.5}}, **CAPPED}
+    best = {"step": 90, "test": {"score_threshold": 0.5, "map": {"pooled": 0.5}}, **REACHED}
     make_run(tmp_path, "a", 0, summary={"best_checkpoint": best}, val="val")
     tables = table1(one_set(tmp_path)[0])
     marks = {t.key: t.rows[0].mark for t in tables}
@@ -70,8 +73,8 @@ def test_other_labels_or_another_order_are_no_repeat(tmp_path: Path, key: str) -
     found, notes = one_set(tmp_path)
     assert notes == []
     word = "labels" if key == "annotation_seed" else "order"
-    assert [run.seed for run in found.models[0].runs] == [f"0, {word} 5", f"0, {word} 6"]
-    assert sorted(found.models[0].scores("test", "map")) == [0.5, 0.6]
+    assert [run.seed for run in found.groups[0].runs] == [f"0, {word} 5", f"0, {word} 6"]
+    assert sorted(found.groups[0].scores("test", "map")) == [0.5, 0.6]
     write_report([tmp_path], tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count('id="bbbc038-model-a-run-1"') == page.count('-a-run-2"') == 1
@@ -81,7 +84,7 @@ def test_a_seed_written_out_is_the_same_as_a_reference(tmp_path: Path) -> None:
     make_run(tmp_path, "a", 0, process=1, annotation_seed=0)
     newer = make_run(tmp_path, "a", 0, process=2)
     found, notes = one_set(tmp_path)
-    assert [run.folder for run in found.models[0].runs] == [newer] and len(notes) == 1
+    assert [run.folder for run in found.groups[0].runs] == [newer] and len(notes) == 1
 
 
 @pytest.mark.parametrize("anchor", ["median", "chosen"])
@@ -98,15 +101,15 @@ def test_a_reproduced_run_never_takes_the_place_of_the_original(
     for run in (first, second):
         (run / "manifest.json").write_text(json.dumps(kept))
     found, notes = one_set(tmp_path)
-    assert [run.folder for model in found.models for run in model.runs] == [first]
+    assert [run.folder for model in found.groups for run in model.runs] == [first]
     assert notes == [
-        f"{second}: made by nucleist reproduce (seed 0), the original {first} counts; left out"
+        f"{second}: made by nucleist reproduce (seed 0), the original {first} is used; left out"
     ]
     kept["images"]["a"]["ids"] = [3]  # labels of another manifest are another model
     (second / "manifest.json").write_text(json.dumps(kept))
-    assert len(one_set(tmp_path)[0].models) == 2
+    assert len(one_set(tmp_path)[0].groups) == 2
     (first / "summary.json").unlink()  # a repeat alone is better than nothing
-    assert [run.folder for run in one_set(tmp_path)[0].models[0].runs] == [second]
+    assert [run.folder for run in one_set(tmp_path)[0].groups[0].runs] == [second]
 
 
 def test_f1_and_foreground_have_a_table_of_their_own(tmp_path: Path) -> None:
@@ -135,7 +138,7 @@ def test_foreground_alone_is_not_all_labels(tmp_path: Path) -> None:
     make_run(tmp_path, "half", 0, canonical, supervision="binary", fraction=0.5)
     make_run(tmp_path, "few", 0, PA, fraction=0.25)
     data, _ = one_set(tmp_path)
-    assert {m.title: m.annotation for m in data.models} == {
+    assert {m.title: m.annotation for m in data.groups} == {
         "few": "25 %", "half": "foreground only, 50 %", "shape": "foreground only",
     }  # fmt: skip
     assert data.full() is None  # nothing to be a share of
@@ -147,7 +150,7 @@ def test_foreground_alone_is_not_all_labels(tmp_path: Path) -> None:
     assert "no outline of one" in " ".join(page.split()) or "but no outline of one" in page
 
 
-def sweep(folder: Path) -> DataSet:
+def sweep(folder: Path) -> Benchmark:
     for model, name in ((BASELINE, "plain"), (PA, "pa")):
         for i, fraction in enumerate((1.0, 0.25, 0.05)):
             for seed in (0, 1):
@@ -162,14 +165,14 @@ def test_beside_a_column_of_labels_names_are_short(tmp_path: Path) -> None:
         ("plain", "100 %"), ("pa", "100 %"), ("plain", "25 %"),
         ("pa", "25 %"), ("plain", "5 %"), ("pa", "5 %"),
     ]  # fmt: skip
-    assert [model.title for model in data.models][:2] == ["plain, 100 %", "pa, 100 %"]
+    assert [model.title for model in data.groups][:2] == ["plain, 100 %", "pa, 100 %"]
 
 
 def test_of_many_curves_colour_is_the_labels_and_dash_the_model(tmp_path: Path) -> None:
     data = sweep(tmp_path / "runs")
     curves = [
         Curve(m.family, m.annotation, [run.curve("val/map_pooled") for run in m.runs])
-        for m in data.models
+        for m in data.groups
     ]
     (axes,) = crossed_figure(curves, ("x", "y")).axes
     drawn = [(line.get_color(), line.get_linestyle()) for line in axes.lines]
@@ -187,7 +190,7 @@ def test_of_many_curves_colour_is_the_labels_and_dash_the_model(tmp_path: Path) 
     notes: list[str] = []
     drawn_charts = charts(data, tmp_path, notes)
     assert notes == [] and "Lines are means" in drawn_charts[0].note
-    dotted = [curve._replace(dot=calibrated_of(data.models[0])) for curve in curves]
+    dotted = [curve._replace(dot=calibrated_of(data.groups[0])) for curve in curves]
     (axes,) = crossed_figure(dotted, ("x", "y"), fixed=0.5).axes
     assert len(axes.lines) == 6 * 2 + 1
 
@@ -199,7 +202,7 @@ def test_in_every_part_labels_keep_their_colour_and_models_their_dash(tmp_path: 
         for i, fraction in enumerate(shares):
             make_run(tmp_path / "runs", name, 0, model, fraction=fraction, process=i)
     data = one_set(tmp_path / "runs")[0]
-    lines = {m.title: [run.curve("val/map_pooled") for run in m.runs] for m in data.models}
+    lines = {m.title: [run.curve("val/map_pooled") for run in m.runs] for m in data.groups}
     parts = list(_parts(data, lines))
     assert [end for end, *_ in parts] == ["_part_1", "_part_2"]
     styles = []
@@ -234,7 +237,7 @@ def test_a_name_that_is_a_checksum_is_short_on_the_page(tmp_path: Path) -> None:
     write_report([tmp_path], tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Best: 0123456789…, mAP 0.500" in page
-    assert f'<figure class="" title="{name}">' in page and f'title="{name}"><a' in page
+    assert f'<figure title="{name}">' in page and f'title="{name}"><a' in page
     assert f">{name}<" not in page
     assert page.count("<details open>") == 1  # the first pictures
     assert name in (tmp_path / "out" / "tables" / "examples_bbbc038.csv").read_text()

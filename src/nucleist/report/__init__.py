@@ -1,5 +1,6 @@
 """Finished runs as tables, curves and pictures in the layout of the papers."""
 
 from nucleist.report.build import write_report
+from nucleist.report.speed_table import Amount
 
-__all__ = ["write_report"]
+__all__ = ["Amount", "write_report"]

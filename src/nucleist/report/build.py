@@ -1,97 +1,134 @@
-"""A report from run folders: `report.html`, and beside it Markdown, CSV and the pictures."""
+"""A report from run folders: `report.html`, and beside it Markdown, CSV files and pictures."""
 
 import csv
 import io
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nucleist.files import write_text
+from nucleist.files import make_folder, read_json_if_there, write_text
+from nucleist.progress import shown
 from nucleist.report.charts import Chart, charts
 from nucleist.report.find import find_runs
-from nucleist.report.grouping import DataSet, group
-from nucleist.report.organs import table3, table4
+from nucleist.report.grouping import Benchmark, group_runs
+from nucleist.report.organ_tables import table3, table4
 from nucleist.report.page import Section, page
 from nucleist.report.pictures import example_table, pictures
-from nucleist.report.speeds import MEASURED, not_measured, table2
+from nucleist.report.score_tables import table1, table1b
+from nucleist.report.speed_table import MEASURED, Amount, not_measured, table2
 from nucleist.report.table import Table, to_csv, to_markdown
-from nucleist.report.tables import table1, table1b
-from nucleist.training.finished import AVERAGES, MORE_METRICS, PARTS, Run, caps_in_words, read_json
-from nucleist.types import UserError
+from nucleist.training.finished import AVERAGES, MORE_METRICS, PARTS, Run, limits_in_words
+from nucleist.types import Progress, UserError
 
 HEAD = ("experiment", "seed", "annotation_fraction", "exemplars", "crop_fraction")
 SEEDS = ("annotation_seed", "data_seed")
 COUNTS = ("labelled_nuclei", "steps", "parameters", "train_seconds")
 SCORES = ("map", "aji", "ncs", "precision", "recall", "pq", *MORE_METRICS)
 
+Place = str | Path
+
 
 def write_report(
-    arguments: Sequence[str | Path],
-    output: str | Path,
+    runs: Place | Sequence[Place],
+    output: Place,
     *,
     title: str = "nucleist report",
-    titles: Mapping[str, str] | None = None,
-) -> list[str]:
-    """Write `report.html`, `report.md`, `runs.csv`, `tables/*.csv` and `figures/*` to a folder.
+    names: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    measure: Amount | None = None,
+    progress: bool | Progress = False,
+) -> Path:
+    """Write tables, curves and pictures of finished runs in the layout of the papers.
 
-    Table 2 is drawn from `speed.json` if that lies in the folder.
+    The folder then holds `report.html`, which needs nothing else, `report.md`, `runs.csv`,
+    `tables/*.csv` and `figures/*`. Runs that are not finished are left out with a note.
 
     Args:
-        arguments: Run folders, or folders that hold some at any depth.
-        output: Folder for the report; files of an earlier report are replaced.
+        runs: Run folders, or folders that hold some at any depth.
+        output: Folder for the report.
         title: Head line.
-        titles: Words for the names of experiments.
+        names: Words to show in place of the names of experiments.
+        overwrite: Replace an earlier report in the folder.
+        measure: How much to measure of each model's speed and memory, for Table 2; `None` uses
+            `speed.json` of an earlier measurement in the folder, else what each run recorded.
+        progress: Notes on what is left out or may be wrong, which are on the page too.
 
     Returns:
-        What was left out or has to be known, a line each.
+        The path of `report.html`.
 
     Raises:
-        UserError: If an argument holds no run, no run is finished, or a file cannot be written.
+        UserError: If there is a report already, a folder holds no run, no run is finished, or a
+            file cannot be written.
     """
-    folder = Path(output)
-    runs, notes = find_runs([Path(argument) for argument in arguments])
-    sets, repeated = group(runs, titles)
-    measured = read_json(folder / MEASURED)
-    notes += repeated + not_measured(sets, measured)
-    try:
-        (folder / "figures").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot make this folder ({error.strerror})") from error
-    sections = [_section(data, folder / "figures", notes, measured) for data in sets]
-    write_text(folder / "report.html", page(title, sections, notes))
+    folder, shows = Path(output), shown(progress)
+    target = folder / "report.html"
+    if target.exists() and not overwrite:
+        raise UserError(f"{target}: is there already; choose another folder, or overwrite=true")
+    places = [runs] if isinstance(runs, str | Path) else list(runs)
+    found, notes = find_runs([Path(place) for place in places])
+    benchmarks, repeated = group_runs(found, names)
+    make_folder(folder / "figures")
+    if measure is not None:
+        _measure(benchmarks, folder, measure, places, shows)
+    measured = read_json_if_there(folder / MEASURED)
+    notes += repeated + not_measured(benchmarks, measured)
+    sections = [_section(one, folder / "figures", notes, measured) for one in benchmarks]
     write_text(folder / "report.md", _markdown(title, sections, notes, folder))
-    write_text(folder / "runs.csv", _runs_csv(sets))
+    write_text(folder / "runs.csv", _runs_csv(benchmarks))
     for table in (t for section in sections for t in (*section.tables, section.examples)):
         write_text(folder / "tables" / f"{table.key}.csv", to_csv(table))
-    return notes
+    write_text(target, page(title, sections, notes))
+    for note in notes:
+        shows.note(note)
+    return target
+
+
+def _measure(
+    benchmarks: Sequence[Benchmark],
+    folder: Path,
+    amount: Amount,
+    runs: Sequence[Place],
+    shows: Progress,
+) -> None:
+    """Write `speed.json` into the report's folder."""
+    from nucleist.report.side_by_side import measure_side_by_side  # imports launchers and nets
+
+    settings = [f"{name}={value}" for name, value in amount.settings().items()]
+    words = [*map(str, runs), "-o", str(folder), "measure=true", *settings]
+    command = shlex.join(["nucleist", "report", *words])
+    groups = [group for benchmark in benchmarks for group in benchmark.groups]
+    measure_side_by_side(groups, folder / MEASURED, amount, command, shows)
 
 
 def _section(
-    data: DataSet, figures: Path, notes: list[str], measured: Mapping[str, Any]
+    benchmark: Benchmark, figures: Path, notes: list[str], measured: Mapping[str, Any]
 ) -> Section:
-    tables: list[Table] = [*table1(data), *table1b(data), table2(data, measured), *table3(data)]
-    last = table4(data)
+    tables: list[Table] = [*table1(benchmark), *table1b(benchmark)]
+    tables += [table2(benchmark, measured), *table3(benchmark)]
+    last = table4(benchmark)
     tables += [last] if last else []
-    drawn = tuple(charts(data, figures, notes))
-    shown = tuple((model, tuple(some)) for model, some in pictures(data, figures, notes))
-    return Section(data, tuple(tables), drawn, example_table(data), shown)
+    drawn = tuple(charts(benchmark, figures, notes))
+    found = pictures(benchmark, figures, notes)
+    of_groups = tuple((group, tuple(some)) for group, some in found)
+    return Section(benchmark, tuple(tables), drawn, example_table(benchmark), of_groups)
 
 
 def _markdown(title: str, sections: Sequence[Section], notes: Sequence[str], folder: Path) -> str:
     lines = [f"# {title}", ""]
     for section in sections:
-        lines += [f"## {section.data.title}", ""]
+        lines += [f"## {section.benchmark.title}", ""]
         tables = [table for table in section.tables if table.rows]
         lines += [to_markdown(table) for table in tables if table.headline]
         lines += [_image(chart, folder) for chart in section.charts]
         lines += [to_markdown(table) for table in tables if not table.headline]
         lines += [to_markdown(section.examples)] if section.examples.rows else []
-        for model, some in section.pictures:
-            lines += [f"### Pictures: {model.title}", ""] if some else []
+        for group, some in section.pictures:
+            lines += [f"### Pictures: {group.title}", ""] if some else []
             lines += [_image(chart, folder) for chart in some]
-        for model in section.data.models:
-            folders = ", ".join(f"`{run.folder}` (seed {run.seed})" for run in model.runs)
-            lines.append(f"- {model.title}: {folders}")
+        for group in section.benchmark.groups:
+            folders = ", ".join(f"`{run.folder}` (seed {run.seed})" for run in group.runs)
+            lines.append(f"- {group.title}: {folders}")
         lines.append("")
     if notes:
         lines += ["## Notes", "", *(f"- {note}" for note in notes), ""]
@@ -105,24 +142,24 @@ def _image(chart: Chart, folder: Path) -> str:
     return f"![{words}]({path.as_posix()})\n\n*{words}*{more}\n"
 
 
-def _runs_csv(sets: Sequence[DataSet]) -> str:
-    """Every score of every run, a line for each kind of threshold."""
+def _runs_csv(benchmarks: Sequence[Benchmark]) -> str:
+    """Every score of every run, a line for each kind of score threshold."""
     names = [f"{score}_{average}" for score in SCORES for average in AVERAGES]
     page = io.StringIO()
     writer = csv.writer(page, lineterminator="\n")
     kind = ("supervision", "limits_reached", "threshold_kind", "score_threshold")
     writer.writerow(["data", "model", *HEAD, *SEEDS, *COUNTS, *kind, *names, "folder"])
-    for data in sets:
-        for model in data.models:
-            for run in model.runs:
-                writer.writerows([data.title, model.title, *row] for row in _rows(run))
+    for benchmark in benchmarks:
+        for group in benchmark.groups:
+            for run in group.runs:
+                writer.writerows([benchmark.title, group.title, *row] for row in _rows(run))
     return page.getvalue()
 
 
 def _rows(run: Run) -> Iterator[list[object]]:
     own = [run.summary.get(key) for key in HEAD] + list(run.seeds[1:])
     own += [run.summary.get(key) for key in COUNTS]
-    own += [run.get("data.supervision", "instances"), caps_in_words(run.capped())]
+    own += [run.get("data.supervision", "instances"), limits_in_words(run.limits_reached())]
     for part in PARTS:
         if run.threshold(part) is not None:
             scores = [run.score(part, score, average) for score in SCORES for average in AVERAGES]

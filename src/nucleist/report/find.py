@@ -1,15 +1,16 @@
-"""Find run folders, whatever state they are in: what can be used, and a line on what cannot."""
+"""Finds run folders in any state: the finished runs, and a line on each that cannot be used."""
 
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nucleist.training.finished import Run, read_json, read_run
+from nucleist.files import read_json_if_there
+from nucleist.training.finished import Run, read_run
 from nucleist.types import UserError
 
 
 def find_runs(arguments: Sequence[Path]) -> tuple[list[Run], list[str]]:
-    """Finished runs in and below folders, and a line on each one that is left out.
+    """Finished runs in and below folders, and a line on each run that is left out.
 
     Args:
         arguments: Run folders, or folders that hold some at any depth.
@@ -18,7 +19,7 @@ def find_runs(arguments: Sequence[Path]) -> tuple[list[Run], list[str]]:
         Runs in the order of their folders' names, each once.
 
     Raises:
-        UserError: If an argument is not there or holds no run, or no run is finished.
+        UserError: If an argument does not exist or holds no run, or no run is finished.
     """
     runs: dict[Path, Run] = {}
     notes: list[str] = []
@@ -39,8 +40,8 @@ def find_runs(arguments: Sequence[Path]) -> tuple[list[Run], list[str]]:
 
 
 def _unfinished_sweep(path: Path) -> list[str]:
-    """A line if runs of a sweep are still to be done; those begun have a line of their own."""
-    runs = read_json(path).get("runs")
+    """A line if a sweep has unfinished runs; each one begun has a line of its own too."""
+    runs = read_json_if_there(path).get("runs")
     if not isinstance(runs, list):
         return []
     missing = sum(not isinstance(run, dict) or run.get("status") != "done" for run in runs)
@@ -61,7 +62,7 @@ def run_folders(top: Path) -> Iterator[Path]:
     """Run folders at or below a folder, sorted; a run folder is not searched further.
 
     Raises:
-        UserError: If it is no folder.
+        UserError: If there is no such folder.
     """
     if not top.is_dir():
         raise UserError(f"{top}: no such folder; give a run folder or one that holds some")

@@ -1,8 +1,8 @@
-"""Runs that differ in their seed alone are one model; models on the same images, one data set.
+"""Runs that differ only in their seed form a group; groups on the same images are compared.
 
-Two runs belong together if their configurations are equal but for the seed and for what says
-where and how often, not what (`settings.VOLATILE`). Names do not decide: a sweep gives many
-settings the name of one experiment.
+Two runs belong to one group if their configurations are equal except for the seed and for settings
+that do not change the result (`settings.VOLATILE`). Names do not matter: all runs of a sweep have
+the name of one experiment.
 """
 
 import json
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from nucleist.files import read_json_if_there
 from nucleist.report.settings import (
     ANNOTATION,
     HOW_MUCH,
@@ -24,7 +25,7 @@ from nucleist.report.settings import (
     share_of,
     source_of,
 )
-from nucleist.training.finished import Run, number, read_json
+from nucleist.training.finished import Run, number
 
 LABELS = {
     "mask_rcnn": "Mask R-CNN",
@@ -36,15 +37,15 @@ LABELS = {
 
 
 @dataclass(frozen=True)
-class Model:
-    """Runs of one configuration, one a seed.
+class RunGroup:
+    """Runs of one configuration, one for each seed: a model with some labels, in a report.
 
     Attributes:
-        key: Names it inside the page.
-        title: The experiment's name, and what tells it from others of the same name.
-        family: What it is apart from how much was annotated: one curve against the fraction.
+        key: Its anchor on the page.
+        title: The experiment's name, and the settings that differ from groups of the same name.
+        family: The model without the amount of annotation: one curve against the fraction.
         runs: In the order of their seeds.
-        brief: The title beside a column that says how much is labelled; empty if it is the same.
+        brief: The title beside a column with the amount of annotation; empty if it is the same.
     """
 
     key: str
@@ -55,15 +56,15 @@ class Model:
 
     @property
     def fraction(self) -> float | None:
-        """Share of the nuclei (or of the area) that is outlined; None if that is not known.
+        """Share of the nuclei (or of the area) that is outlined, in (0, 1].
 
-        It is not where a number of nuclei was asked for, nor where none was outlined.
+        None where a number of nuclei was asked for, or where none was outlined.
         """
         return None if self.is_binary else share_of(self.runs[0])
 
     @property
     def is_binary(self) -> bool:
-        """Whether the net saw foreground alone, no outline of a nucleus."""
+        """Whether the net was trained on the foreground only, without outlines of nuclei."""
         return is_binary(self.runs[0])
 
     @property
@@ -89,77 +90,77 @@ class Model:
         return model_name(self.runs[0])
 
     def scores(self, part: str, metric: str, average: str = "pooled") -> tuple[float, ...]:
-        """A figure of each run that has it."""
+        """A score of each run that has it, see `Run.score`."""
         found = [run.score(part, metric, average) for run in self.runs]
         return tuple(value for value in found if value is not None)
 
 
 @dataclass(frozen=True)
-class DataSet:
-    """Models that were trained and tested on the same images.
+class Benchmark:
+    """Groups of runs that were trained and tested on the same images, so they can be compared.
 
     Attributes:
-        key: Names it in files and inside the page.
+        key: Its anchor on the page, and the beginning of its files' names.
         title: The reader and its options.
         source: Name of the reader: `BBBC038`, `Kumar`.
-        models: Most labels first.
+        groups: Most labels first.
     """
 
     key: str
     title: str
     source: str
-    models: tuple[Model, ...]
+    groups: tuple[RunGroup, ...]
 
     @property
     def tested_on_validation(self) -> bool:
-        """Whether the curves are those of the test images, as in the paper."""
-        splits = [run.get("data.splits") or {} for model in self.models for run in model.runs]
+        """Whether validation was on the test images, as in the paper."""
+        splits = [run.get("data.splits") or {} for group in self.groups for run in group.runs]
         return all(s.get("val", "test") == s.get("test", "test") for s in splits)
 
-    def full(self) -> Model | None:
-        """The plainest model with all labels, which the others are compared with."""
-        whole = [m for m in self.models if m.fraction == 1 and not m.is_crop]
+    def full(self) -> RunGroup | None:
+        """The group with all labels that others are compared with: Mask R-CNN if there is one."""
+        whole = [m for m in self.groups if m.fraction == 1 and not m.is_crop]
         return min(whole, key=lambda m: (m.target != "mask_rcnn", m.title), default=None)
 
 
-def group(
-    runs: Sequence[Run], titles: Mapping[str, str] | None = None
-) -> tuple[list[DataSet], list[str]]:
-    """Sort runs into data sets and models.
+def group_runs(
+    runs: Sequence[Run], names: Mapping[str, str] | None = None
+) -> tuple[list[Benchmark], list[str]]:
+    """Sort runs by their images and their configurations.
 
     Args:
         runs: Finished runs, the oldest first.
-        titles: Words for the names of experiments.
+        names: Words to show in place of the names of experiments.
 
     Returns:
-        Data sets in the order of their names, and a line on each run that repeats another one
-        of the same configuration and seeds. The newest stays, but nothing that
-        `nucleist reproduce` made takes the place of an original.
+        Benchmarks in the order of their titles, and a line on each run that is left out because
+        another one has the same configuration and seeds. The newest is kept, but a run made by
+        `nucleist reproduce` never replaces the original.
     """
     sets: dict[str, dict[str, list[Run]]] = {}
     for run in sorted(runs, key=lambda run: run.is_repeat):
-        models = sets.setdefault(source_of(run), {})
+        groups = sets.setdefault(source_of(run), {})
         keys = list(_identities(run))
-        key = next((key for key in keys if key in models), keys[-1])
-        models.setdefault(key, []).append(run)
+        key = next((key for key in keys if key in groups), keys[-1])
+        groups.setdefault(key, []).append(run)
     notes: list[str] = []
     found = []
     kinds = [source.split(":")[0] for source in sorted(sets)]
-    for i, (source, models) in enumerate(sorted(sets.items())):
-        cells = [_newest(cell, notes) for cell in models.values()]
+    for i, (source, groups) in enumerate(sorted(sets.items())):
+        cells = [_newest(cell, notes) for cell in groups.values()]
         key = kinds[i].lower() + (f"-{i + 1}" if kinds.count(kinds[i]) > 1 else "")
-        named = _models(key, cells, titles or {})
-        found.append(DataSet(key, source, kinds[i], tuple(sorted(named, key=_order))))
+        named = _groups(key, cells, names or {})
+        found.append(Benchmark(key, source, kinds[i], tuple(sorted(named, key=_order))))
     return found, notes
 
 
 def _identities(run: Run) -> Iterator[str]:
-    """What a run has in common with its repeats, in words that can be compared.
+    """Texts of which a run and its repeats have at least one in common.
 
-    A manifest counts by what it says, not by where it lies. The command of a repeat does not
-    tell whether the size of the anchor was chosen or measured, so a repeat may be of either.
+    A manifest counts by its content, not by its path. From the command of a repeat one cannot
+    see whether the size of the anchor was chosen or measured, so a repeat has both texts.
     """
-    kept = read_json(run.folder / "manifest.json").get("images")
+    kept = read_json_if_there(run.folder / "manifest.json").get("images")
     for anchor in (True, False) if run.is_repeat else (chose_anchor(run),):
         found = settings_with(run, anchor)
         if kept is not None and found.get("data.manifest", "null") != "null":
@@ -168,14 +169,14 @@ def _identities(run: Run) -> Iterator[str]:
 
 
 def _newest(runs: Iterable[Run], notes: list[str]) -> list[Run]:
-    """One run of each seeds: folders begin with the time, so the last name is the newest."""
+    """One run for each combination of seeds: names of folders begin with the time."""
     found: dict[tuple[str, str, str], Run] = {}
     for run in sorted(runs, key=lambda run: (not run.is_repeat, run.folder.name)):
         if run.seeds in found:
             old = found[run.seeds].folder
             if found[run.seeds].is_repeat and not run.is_repeat:
                 made = f"made by nucleist reproduce (seed {run.seed})"
-                why = f"{made}, the original {run.folder} counts"
+                why = f"{made}, the original {run.folder} is used"
             else:
                 why = f"{run.folder} repeats it (seed {run.seed}) and is newer"
             notes.append(f"{old}: {why}; left out")
@@ -183,23 +184,24 @@ def _newest(runs: Iterable[Run], notes: list[str]) -> list[Run]:
     return sorted(found.values(), key=lambda run: [(len(seed), seed) for seed in run.seeds])
 
 
-def _models(prefix: str, cells: list[list[Run]], titles: Mapping[str, str]) -> Iterator[Model]:
-    names = [titles.get(cell[0].experiment, cell[0].experiment) for cell in cells]
+def _groups(prefix: str, cells: list[list[Run]], given: Mapping[str, str]) -> Iterator[RunGroup]:
+    names = [given.get(cell[0].experiment, cell[0].experiment) for cell in cells]
     labels = [LABELS.get(model_name(c[0]), model_name(c[0])) for c in cells]
     whole = [settings(cell[0]) for cell in cells]
     less = [{k: v for k, v in s.items() if k not in ANNOTATION} for s in whole]
-    shown, families = told_apart(names, whole), told_apart(labels, less)
+    shown, families = distinguished(names, whole), distinguished(labels, less)
     brief, alone = _brief(names, whole, [annotation_of(cell[0]) for cell in cells], shown)
     keys = _slugs([f"{prefix} model {title}" for title in alone])
     for i, cell in enumerate(cells):
-        yield Model(keys[i], alone[i], families[i], tuple(cell), brief[i])
+        yield RunGroup(keys[i], alone[i], families[i], tuple(cell), brief[i])
 
 
 def _slugs(titles: Sequence[str]) -> list[str]:
-    """Titles as names of files and anchors, numbered where they would be one.
+    """Titles as names of files and anchors, numbered where they would be equal.
 
-    >>> _slugs(["kumar PA, 25 %", "kumar PA, 25%"])
-    ['kumar-pa-25', 'kumar-pa-25-2']
+    Examples:
+        >>> _slugs(["kumar PA, 25 %", "kumar PA, 25%"])
+        ['kumar-pa-25', 'kumar-pa-25-2']
     """
     found: list[str] = []
     for title in titles:
@@ -212,9 +214,9 @@ def _slugs(titles: Sequence[str]) -> list[str]:
 def _brief(
     names: Sequence[str], every: Sequence[Settings], labels: Sequence[str], full: Sequence[str]
 ) -> tuple[Sequence[str], Sequence[str]]:
-    """Names beside a column of labels, and names alone; both the full ones if that is unclear."""
+    """Names beside a column of labels, and names alone; the full ones if those are ambiguous."""
     less = [{k: v for k, v in s.items() if k not in HOW_MUCH} for s in every]
-    short = told_apart(names, less)
+    short = distinguished(names, less)
     pairs = [f"{name}, {words}" for name, words in zip(short, labels, strict=True)]
     if len(set(pairs)) < len(pairs):
         return full, full
@@ -222,31 +224,32 @@ def _brief(
     return short, alone
 
 
-def _order(model: Model) -> tuple[bool, float, bool, bool, str]:
-    share = model.fraction
-    plain = model.target == "mask_rcnn"
-    return share is None, -(share or 0.0), not model.is_crop, not plain, model.title
+def _order(group: RunGroup) -> tuple[bool, float, bool, bool, str]:
+    share = group.fraction
+    plain = group.target == "mask_rcnn"
+    return share is None, -(share or 0.0), not group.is_crop, not plain, group.title
 
 
-def told_apart(names: Sequence[str], every: Sequence[Settings]) -> list[str]:
+def distinguished(names: Sequence[str], every: Sequence[Settings]) -> list[str]:
     """Names, each with the settings in which it differs from others of the same name.
 
-    >>> told_apart(["a", "a", "b"], [{"data.x": "1"}, {"data.x": "2"}, {"data.x": "3"}])
-    ['a, x=1', 'a, x=2', 'b']
+    Examples:
+        >>> distinguished(["a", "a", "b"], [{"data.x": "1"}, {"data.x": "2"}, {"data.x": "3"}])
+        ['a, x=1', 'a, x=2', 'b']
     """
     found = []
     for name, own in zip(names, every, strict=True):
         others = [s for n, s in zip(names, every, strict=True) if n == name]
         keys = [key for key, value in sorted(own.items()) if value != "null"]
         differ = [key for key in keys if len({s.get(key) for s in others}) > 1]
-        told = [k for k in differ if not k.endswith("_target_")] or differ
-        words = [f"{_short(k, differ)}={own[k].strip(chr(34))}" for k in told[:4]]
-        found.append(", ".join([name, *words, *(["..."] if len(told) > 4 else [])]))
+        shown = [k for k in differ if not k.endswith("_target_")] or differ
+        words = [f"{_short(k, differ)}={own[k].strip(chr(34))}" for k in shown[:4]]
+        found.append(", ".join([name, *words, *(["..."] if len(shown) > 4 else [])]))
     return found
 
 
 def _short(key: str, keys: Sequence[str]) -> str:
-    """The last word of a key, with the one before where the last is not enough."""
+    """The last word of a key, with the word before it where the last occurs twice."""
     words = key.split(".")
     alone = sum(k.split(".")[-1] == words[-1] for k in keys) == 1
     return words[-1] if alone and words[0] != "callbacks" else ".".join(words[-2:])

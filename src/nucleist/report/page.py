@@ -1,221 +1,208 @@
-"""One HTML page that needs nothing but itself: styles, script, pictures and tables are inside."""
+"""The page of a report: what its template shows of tables, pictures and runs.
+
+The template is `templates/report.html.jinja`; it escapes every value.
+"""
 
 import base64
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
-from importlib import resources
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nucleist import __version__
 from nucleist.report.charts import Chart
-from nucleist.report.grouping import DataSet, Model
-from nucleist.report.table import Column, Row, Spread, Table, Value, shortened, text_of, to_csv
+from nucleist.report.grouping import Benchmark, RunGroup
+from nucleist.report.table import Column, OverSeeds, Row, Table, Value, shortened, text_of, to_csv
 from nucleist.training.finished import Run
-
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-"""Nothing is fetched, whatever the page should ask for."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """What there is to show of one data set."""
+    """The part of a report about one benchmark.
 
-    data: DataSet
+    Attributes:
+        benchmark: The compared groups of runs.
+        tables: In the order of the page; those without rows are left out.
+        charts: Curves.
+        examples: The table of best and worst images.
+        pictures: Each group with pictures of its runs.
+    """
+
+    benchmark: Benchmark
     tables: tuple[Table, ...]
     charts: tuple[Chart, ...]
     examples: Table
-    pictures: tuple[tuple[Model, tuple[Chart, ...]], ...]
+    pictures: tuple[tuple[RunGroup, tuple[Chart, ...]], ...]
 
 
 def page(title: str, sections: Sequence[Section], notes: Sequence[str]) -> str:
-    """The whole page.
+    """The whole page as HTML; styles, script, pictures and tables are inside.
 
     Args:
         title: Head line.
-        sections: Data sets.
-        notes: What was left out or has to be known, a line each.
+        sections: One for each benchmark.
+        notes: What was left out or may make a figure wrong, a line each.
     """
-    policy = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-    return "\n".join(
-        [
-            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"{policy}\n<title>{escape(title)}</title>",
-            f"<style>\n{_own('page.css')}</style>\n</head>\n<body>",
-            *_header(title, sections),
-            "<main>",
-            *(line for section in sections for line in _section(section)),
-            *_runs(sections),
-            *_notes(notes),
-            f"</main>\n<script>\n{_own('page.js')}</script>\n</body>\n</html>\n",
-        ]
-    )
-
-
-def _own(name: str) -> str:
-    return (resources.files("nucleist.report") / name).read_text(encoding="utf-8")
-
-
-def _header(title: str, sections: Sequence[Section]) -> Iterator[str]:
-    models = [model for section in sections for model in section.data.models]
-    runs = sum(len(model.runs) for model in models)
-    yield f"<header>\n<h1>{escape(title)}</h1>"
-    yield (
-        f'<p class="lede">{_count(runs, "run")} of {_count(len(models), "model")}, drawn from the '
-        f"run folders alone by nucleist {__version__}. A figure links to the configurations of the "
-        "runs behind it; a click on the head of a column sorts. Tinted columns are printed figures "
-        "of the papers, not ours.</p>"
-    )
-    links = [
-        link
-        for section in sections
-        for link in [(section.data.key, section.data.title.split(":")[0]), *_parts(section)]
-    ]
-    links += [("runs", "Runs and configurations"), ("notes", "Notes")]
-    anchors = "\n".join(f'<a href="#{key}">{escape(words)}</a>' for key, words in links)
-    yield f"<nav>\n{anchors}\n</nav>\n</header>"
-
-
-def _parts(section: Section) -> Iterator[tuple[str, str]]:
-    """Anchors of the curves and of the first table of each kind."""
-    if section.charts:
-        yield f"{section.data.key}-curves", "Curves"
-    seen = set()
-    for table in section.tables:
-        name = re.match(r"Table \w+", table.title)
-        if table.rows and name and name[0] not in seen:
-            seen.add(name[0])
-            yield table.key, name[0]
-
-
-def _section(section: Section) -> Iterator[str]:
-    data = section.data
-    yield f'<section id="{data.key}">\n<h2>{escape(data.title)}</h2>'
-    if data.tested_on_validation:
-        yield (
-            '<p class="note">Validation was on the test images, as in the paper: curves are '
-            "test curves, and the best checkpoint is chosen on them.</p>"
+    groups = [group for section in sections for group in section.benchmark.groups]
+    runs = sum(len(group.runs) for group in groups)
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            title=title,
+            version=__version__,
+            counts=f"{_count(runs, 'run')} of {_count(len(groups), 'model')}",
+            links=[*_links(sections), ("runs", "Runs and configurations"), ("notes", "Notes")],
+            sections=sections,
+            notes=notes,
         )
-    for table in section.tables:
-        yield from _table(table)
-    if section.charts:
-        yield f'<h3 id="{data.key}-curves">Curves: Fig. 4, thresholds, labels</h3>'
-        yield '<div class="grid">'
-        for chart in section.charts:
-            yield _figure(chart, "wide" if chart.path.stem.split("_")[1] == "labels" else "")
-        yield "</div>"
-    yield from _table(section.examples)
-    shown = [(model, charts) for model, charts in section.pictures if charts]
-    for i, (model, charts) in enumerate(shown):
-        yield f"<details{' open' if i == 0 else ''}>"
-        yield f"<summary>Pictures: {escape(model.title)}</summary>"
-        yield from map(_figure, charts)
-        yield "</details>"
-    yield "</section>"
-
-
-def _figure(chart: Chart, kind: str = "") -> str:
-    media = "image/png" if chart.path.suffix == ".png" else "image/jpeg"
-    data = base64.b64encode(chart.path.read_bytes()).decode()
-    words = escape(chart.title)
-    hint = f' title="{escape(chart.full)}"' if chart.full else ""
-    return (
-        f'<figure class="{kind}"{hint}>\n<img alt="{words}" src="data:{media};base64,{data}">\n'
-        f"<figcaption><b>{words}.</b> {escape(chart.note)}</figcaption>\n</figure>"
     )
 
 
-def _table(table: Table) -> Iterator[str]:
-    if not table.rows:
-        return
-    whole, table = table, table.in_print()
-    if table.headline:
-        yield f'<section id="{table.key}">\n<h3>{escape(table.title)}</h3>'
-    else:
-        yield f'<details id="{table.key}">\n<summary>{escape(table.title)}</summary>'
-    text = [_is_text(table, i) for i in range(len(table.columns))]
-    yield '<div class="scroll">\n<table>\n<thead>\n<tr>'
-    yield from (_head(column, words) for column, words in zip(table.columns, text, strict=True))
-    yield "</tr>\n</thead>\n<tbody>"
-    yield from (_row(table.columns, row, text) for row in table.rows)
-    yield "</tbody>\n</table>\n</div>"
-    yield from (f'<p class="note">{escape(note)}</p>' for note in table.notes)
-    if table.commands:
-        yield f"<pre>{escape(chr(10).join(table.commands))}</pre>"
-    address = f"data:text/csv;charset=utf-8,{quote(to_csv(whole))}"
-    yield f'<p class="note"><a download="{table.key}.csv" href="{address}">CSV</a></p>'
-    yield "</section>" if table.headline else "</details>"
-
-
-def _is_text(table: Table, i: int) -> bool:
-    return any(isinstance(row.cells[i], str) for row in table.rows)
-
-
-def _head(column: Column, words: bool) -> str:
-    small = "<small>paper</small>" if column.published else ""
-    return f'<th scope="col" tabindex="0"{_class(column, words)}>{escape(column.title)}{small}</th>'
-
-
-def _row(columns: Sequence[Column], row: Row, text: Sequence[bool]) -> str:
-    cells = zip(columns, row.cells, text, strict=True)
-    kind = ' class="summary"' if row.summary else ""
-    return (
-        f"<tr{kind}>{''.join(_cell(c, value, words, row.link) for c, value, words in cells)}</tr>"
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("nucleist.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
+    environment.filters |= {"data_address": data_address, "table_view": table_view, "facts": facts}
+    return environment
 
 
-def _cell(column: Column, value: Value, words: bool, link: str | None) -> str:
-    text = text_of(value, column)
-    shown = escape(shortened(text))
-    if isinstance(value, Spread):
-        shown = re.sub("( ± .*)", r"<small>\1</small>", shown)
-    plain = value.mean if isinstance(value, Spread) else value
-    if shown and link and not column.published:
-        hint = ""
-        if isinstance(value, Spread) and len(value.values) > 1:
-            hint = f' title="{", ".join(f"{v:.{value.digits}f}" for v in value.values)}"'
-        shown = f'<a href="#{link}"{hint}>{shown}</a>'
-    sort = "" if plain is None else f' data-value="{escape(str(plain))}"'
-    sort += f' title="{escape(text)}"' if shortened(text) != text else ""
-    return f"<td{_class(column, words)}{sort}>{shown}</td>"
-
-
-def _class(column: Column, words: bool) -> str:
-    names = [name for name, wanted in (("text", words), ("paper", column.published)) if wanted]
-    return f' class="{" ".join(names)}"' if names else ""
-
-
-def _runs(sections: Iterable[Section]) -> Iterator[str]:
-    yield '<section id="runs">\n<h2>Runs and configurations</h2>'
+def _links(sections: Sequence[Section]) -> Iterator[tuple[str, str]]:
+    """Anchors and words: each benchmark, its curves, the first table of each kind."""
     for section in sections:
-        for model in section.data.models:
-            yield f'<section id="{model.key}">\n<h3>{escape(model.title)}</h3>'
-            for i, run in enumerate(model.runs, 1):
-                yield _run(f"{model.key}-run-{i}", run)
-            yield "</section>"
-    yield "</section>"
+        key = section.benchmark.key
+        yield key, section.benchmark.title.split(":")[0]
+        if section.charts:
+            yield f"{key}-curves", "Curves"
+        seen = set()
+        for table in section.tables:
+            name = re.match(r"Table \w+", table.title)
+            if table.rows and name and name[0] not in seen:
+                seen.add(name[0])
+                yield table.key, name[0]
 
 
-def _run(key: str, run: Run) -> str:
+def data_address(path: Path) -> str:
+    """The content of a PNG or JPEG file as a `data:` address."""
+    media = "image/png" if path.suffix == ".png" else "image/jpeg"
+    return f"data:{media};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def facts(run: Run) -> list[str]:
+    """Seed, folder and versions of a run, as the page lists them."""
     made = run.environment
-    facts = [f"seed {run.seed}", str(run.folder)]
-    facts += [f"{name} {made[name]}" for name in ("nucleist", "torch") if made.get(name)]
-    facts += [f"commit {str(made['git'])[:7]}{str(made['git'])[40:]}"] if made.get("git") else []
-    command = f"$ {made['command']}\n\n" if made.get("command") else ""
-    summary = f"<summary>{escape(' · '.join(facts))}</summary>"
-    text = f"<pre>{escape(command + run.config_text)}</pre>"
-    return f'<details class="run" id="{escape(key)}">\n{summary}\n{text}\n</details>'
+    versions = [f"{name} {made[name]}" for name in ("nucleist", "torch") if made.get(name)]
+    git = str(made.get("git") or "")
+    commit = [f"commit {git[:7]}{git[40:]}"] if git else []
+    return [f"seed {run.seed}", str(run.folder), *versions, *commit]
 
 
-def _notes(notes: Sequence[str]) -> Iterator[str]:
-    yield '<section id="notes">\n<h2>Notes</h2>'
-    if notes:
-        yield "<ul>\n" + "\n".join(f"<li>{escape(note)}</li>" for note in notes) + "\n</ul>"
-    else:
-        yield "<p>None: every run is finished and complete, and no limit cut what a net found.</p>"
-    yield "</section>"
+class HeadView(NamedTuple):
+    """A column's head: words, class of the element, whether the figures are a paper's."""
+
+    title: str
+    kind: str | None
+    published: bool
+
+
+class CellView(NamedTuple):
+    """A cell on the page.
+
+    Attributes:
+        text: What is shown, shortened if it is long; of several seeds the mean.
+        range: Shown smaller after it: ` ± 0.010`.
+        link: Anchor of the runs behind it, `None` for none.
+        each_seed: The values of all seeds, shown when the pointer rests on the link.
+        attributes: Of the element: its class, the value that sorts it, the whole of a long text.
+    """
+
+    text: str
+    range: str
+    link: str | None
+    each_seed: str | None
+    attributes: Mapping[str, str | None]
+
+
+class RowView(NamedTuple):
+    """A row on the page; a summary stays below the others when they are sorted."""
+
+    cells: list[CellView]
+    summary: bool
+
+
+class TableView(NamedTuple):
+    """A table on the page; the names are those of `Table`, the CSV file has all its columns."""
+
+    key: str
+    title: str
+    headline: bool
+    heads: list[HeadView]
+    rows: list[RowView]
+    notes: Sequence[str]
+    commands: Sequence[str]
+    csv_address: str
+
+
+def table_view(whole: Table) -> TableView:
+    """What the page shows of a table."""
+    table = whole.in_print()
+    is_text = [any(isinstance(row.cells[i], str) for row in table.rows) for i in _places(table)]
+    kinds = [_kind(column, words) for column, words in zip(table.columns, is_text, strict=True)]
+    heads = zip(table.columns, kinds, strict=True)
+    return TableView(
+        table.key,
+        table.title,
+        table.headline,
+        [HeadView(column.title, kind, column.published) for column, kind in heads],
+        [_row(table.columns, kinds, row) for row in table.rows],
+        table.notes,
+        table.commands,
+        f"data:text/csv;charset=utf-8,{quote(to_csv(whole))}",
+    )
+
+
+def _places(table: Table) -> range:
+    return range(len(table.columns))
+
+
+def _kind(column: Column, is_text: bool) -> str | None:
+    names = (("text", is_text), ("paper", column.published))
+    return " ".join(name for name, wanted in names if wanted) or None
+
+
+def _row(columns: Sequence[Column], kinds: Sequence[str | None], row: Row) -> RowView:
+    cells = zip(columns, row.cells, kinds, strict=True)
+    return RowView([_cell(*cell, row.link) for cell in cells], row.summary)
+
+
+def _cell(column: Column, value: Value, kind: str | None, link: str | None) -> CellView:
+    text = text_of(value, column)
+    shown, plus_minus, half_range = shortened(text), "", ""
+    each_seed = None
+    sort: object = value
+    if isinstance(value, OverSeeds):
+        shown, plus_minus, half_range = text.partition(" ± ")
+        sort = value.mean
+        if len(value.values) > 1:
+            each_seed = ", ".join(f"{v:.{value.digits}f}" for v in value.values)
+    attributes = {
+        "class": kind,
+        "data-value": None if sort is None else str(sort),
+        "title": text if shortened(text) != text else None,
+    }
+    linked = link if shown and not column.published else None
+    return CellView(shown, plus_minus + half_range, linked, each_seed, attributes)
 
 
 def _count(number: int, noun: str) -> str:

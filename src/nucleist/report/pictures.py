@@ -3,6 +3,7 @@
 The test of a run leaves `figures/test/<image id>_overlay.png`; `nucleist figures` writes the same.
 """
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,23 +13,23 @@ from PIL import Image
 from nucleist.files import replacing
 from nucleist.metrics.per_image import extremes
 from nucleist.report.charts import Chart
-from nucleist.report.grouping import DataSet, Model
+from nucleist.report.grouping import Benchmark, RunGroup
 from nucleist.report.table import Column, Row, Table, shortened
 from nucleist.training.finished import Run, number
 
 WIDTH = 1200
-"""Pixels that a picture on the page has at most."""
+"""Largest width of a picture on the page, in pixels."""
 
 FIGURES = {
     "overlays": "Images, kept labels, ground truth and prediction (Figs. 3 and 6)",
     "center_map": "Centre scores of a training image (Fig. 2)",
-    "attention_map": "Where the labelled nuclei of a training image attend to (Fig. 1)",
+    "attention_map": "Attention of the labelled nuclei of a training image (Fig. 1)",
     "canonical_shape": "The canonical shape that was learned, its outline and a circle as large",
 }
 
 
 class Example(NamedTuple):
-    """A test image of a run and how well it went; `rank` is `best` or `worst`."""
+    """A test image of a run with its row of `per_image.csv`; `rank` is `best` or `worst`."""
 
     rank: str
     row: dict[str, Any]
@@ -36,20 +37,20 @@ class Example(NamedTuple):
 
     @property
     def picture(self) -> Path:
-        """Where a test leaves the overlay."""
+        """Where the test of a run writes the overlay."""
         return self.run.folder / "figures" / "test" / f"{self.row['image']}_overlay.png"
 
 
-def examples(model: Model) -> list[Example]:
+def examples(group: RunGroup) -> list[Example]:
     """Best and worst images of the first seed that has any, at its calibrated threshold."""
-    for run in model.runs:
+    for run in group.runs:
         rows = run.images("test_calibrated") or run.images("test")
         if found := [Example(rank, row, run) for rank, row in extremes(rows)]:
             return found
     return []
 
 
-def example_table(data: DataSet) -> Table:
+def example_table(benchmark: Benchmark) -> Table:
     """Best and worst images of every model, with a command where a picture is missing."""
     columns = (
         Column("model", "model"),
@@ -60,9 +61,9 @@ def example_table(data: DataSet) -> Table:
         *(Column(name, name, digits=0) for name in ("nuclei", "detections")),
     )
     rows, commands = [], []
-    for model in data.models:
-        found = examples(model)
-        rows += [_row(model, example) for example in found]
+    for group in benchmark.groups:
+        found = examples(group)
+        rows += [_row(group, example) for example in found]
         missing = [example for example in found if not example.picture.is_file()]
         if missing:
             commands.append(_command(missing))
@@ -70,7 +71,7 @@ def example_table(data: DataSet) -> Table:
     if commands:
         notes.append("Pictures are missing; draw them and make the report again:")
     return Table(
-        f"examples_{data.key}",
+        f"examples_{benchmark.key}",
         "Best and worst test images",
         columns,
         tuple(rows),
@@ -80,42 +81,43 @@ def example_table(data: DataSet) -> Table:
     )
 
 
-def _row(model: Model, example: Example) -> Row:
+def _row(group: RunGroup, example: Example) -> Row:
     figures = [number(example.row.get(key)) for key in ("map", "aji", "nuclei", "detections")]
-    names = (model.title, example.run.seed, example.rank, str(example.row["image"]))
-    return Row((*names, *figures), model.key)
+    names = (group.title, example.run.seed, example.rank, str(example.row["image"]))
+    return Row((*names, *figures), group.key)
 
 
 def _command(missing: Sequence[Example]) -> str:
     run = missing[0].run.folder
-    ids = " ".join(str(example.row["image"]) for example in missing)
-    return (
-        f"nucleist figures {run}/checkpoints/last.ckpt {ids} -o {run}/figures/test --only overlay"
-    )
+    ids = [str(example.row["image"]) for example in missing]
+    words = [str(run), *ids, "-o", f"{run}/figures/test", "only=overlay"]
+    return shlex.join(["nucleist", "figures", *words])
 
 
-def pictures(data: DataSet, folder: Path, notes: list[str]) -> list[tuple[Model, list[Chart]]]:
-    """Copies, made smaller, of the pictures of every model's runs.
+def pictures(
+    benchmark: Benchmark, folder: Path, notes: list[str]
+) -> list[tuple[RunGroup, list[Chart]]]:
+    """Copies of the pictures of every model's runs, reduced to `WIDTH`.
 
     Args:
-        data: Models on the same images.
+        benchmark: Models on the same images.
         folder: For the JPEG files.
-        notes: Takes a line on each picture that cannot be read.
+        notes: A line on each picture that cannot be read is added.
     """
     found = []
-    for model in data.models:
-        jobs = [(e.picture, _caption(e), str(e.row["image"])) for e in examples(model)]
-        first = model.runs[0]
+    for group in benchmark.groups:
+        jobs = [(e.picture, _caption(e), str(e.row["image"])) for e in examples(group)]
+        first = group.runs[0]
         jobs += [
             (first.folder / "figures" / f"{name}.png", f"{words}, seed {first.seed}", "")
             for name, words in FIGURES.items()
         ]
         charts = []
         for source, words, full in jobs:
-            target = folder / f"{model.key}_{source.stem}.jpg"
+            target = folder / f"{group.key}_{source.stem}.jpg"
             if source.is_file() and _shrink(source, target, notes):
                 charts.append(Chart(target, words, "", full))
-        found.append((model, charts))
+        found.append((group, charts))
     return found
 
 

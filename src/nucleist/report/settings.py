@@ -1,4 +1,4 @@
-"""What a run was asked to do: which settings count, how much was labelled, which images."""
+"""The settings of a run that change its result, how much was labelled, and on which images."""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Any
 from nucleist.training.finished import Run, number
 
 Settings = dict[str, str]
-"""Flat: dotted key, value as JSON."""
+"""Values as JSON by dotted key."""
 
 VOLATILE = (
     *("seed", "runs", "resume", "data_root", "name", "val_every", "attention", "logger"),
@@ -19,17 +19,17 @@ VOLATILE = (
     *("trainer.val_check_interval", "trainer.log_every_n_steps", "trainer.num_sanity_val_steps"),
 )
 PLACES = ("root", "kumar_root")
-"""Options of a reader that say where its files are."""
+"""Options of a reader with the paths of its files."""
 
 MEASURED = "model.center.anchor_size"
-"""The median of the labels that a seed happened to keep, unless the command sets it."""
+"""The median size of the kept labels, which depend on the seed, unless the command sets it."""
 
 ANNOTATION = ("data.annotation_fraction", "data.exemplars")
 HOW_MUCH = (*ANNOTATION, "data.crop_fraction")
 
 
 def settings(run: Run) -> Settings:
-    """What of a configuration makes a difference to the result, the seed aside."""
+    """The settings of a run that change the result, except the seed."""
     return settings_with(run, chose_anchor(run))
 
 
@@ -39,7 +39,7 @@ def chose_anchor(run: Run) -> bool:
 
 
 def settings_with(run: Run, anchor: bool) -> Settings:
-    """The same, the size of the centre head's anchor being part of it or not."""
+    """Like `settings`, with or without the size of the centre head's anchor."""
     volatile = VOLATILE if anchor else (*VOLATILE, MEASURED)
     flat = dict(_flat(run.config))
     return {
@@ -51,12 +51,12 @@ def settings_with(run: Run, anchor: bool) -> Settings:
 
 
 def is_binary(run: Run) -> bool:
-    """Whether a run saw foreground alone, no outline of a nucleus."""
+    """Whether a net was trained on the foreground only, without outlines of nuclei."""
     return bool(run.get("data.supervision", "instances") == "binary")
 
 
 def share_of(run: Run) -> float | None:
-    """Share of the nuclei or of the area that was kept; None if it was not asked for as one."""
+    """Share of the nuclei or of the area that was kept; None if a number or a list was given."""
     first = run.summary
     if first.get("exemplars") is not None or run.get("data.manifest") is not None:
         return None
@@ -85,16 +85,16 @@ def model_name(run: Run) -> str:
 
 
 def source_of(run: Run) -> str:
-    """The reader and its options in words, without where the files are."""
+    """The reader and its options in words, without the paths of its files."""
     source = run.get("data.source") or {}
     name = str(source.get("_target_", "unknown data")).rpartition(".")[2]
     options = []
-    for key, value in sorted(_flat(source)):  # in whatever order they were written
-        if key.endswith("._target_"):  # a reader that shows the images of another one
+    for key, value in sorted(_flat(source)):  # the order in the file does not matter
+        if key.endswith("._target_"):  # a reader around another one
             options.append(json.loads(value).rpartition(".")[2])
         elif value != "null" and key.split(".")[-1] not in ("_target_", *PLACES):
             options.append(f"{key.removeprefix('source.')} {value.strip(chr(34))}")
-    if name == "Folder":  # any images: only where they are says which
+    if name == "Folder":  # only the path identifies the images
         options.insert(0, Path(str(source.get("root", ""))).name)
     return f"{name}: {', '.join(options)}" if options else name
 

@@ -1,7 +1,7 @@
 """A table of figures, and the same table as Markdown and as CSV.
 
-On the page and in Markdown a figure of several seeds is `mean ± half the range`; in CSV its mean,
-lowest, highest and number of seeds have columns of their own, unrounded.
+On the page and in Markdown the values of several seeds are `mean ± half the range`; in CSV their
+mean, lowest value, highest value and number have columns of their own, unrounded.
 """
 
 import csv
@@ -14,11 +14,16 @@ SPREAD = "Mean over seeds ± half the range from the lowest to the highest; no �
 
 
 @dataclass(frozen=True)
-class Spread:
-    """A figure of several seeds.
+class OverSeeds:
+    """The values of one score over seeds, shown as mean and half the range.
 
-    >>> str(Spread((0.5, 0.6))), str(Spread((0.5,)))
-    ('0.550 ± 0.050', '0.500')
+    Args:
+        values: One for each seed, at least one.
+        digits: Decimals in print.
+
+    Examples:
+        >>> str(OverSeeds((0.5, 0.6))), str(OverSeeds((0.5,)))
+        ('0.550 ± 0.050', '0.500')
     """
 
     values: tuple[float, ...]
@@ -31,7 +36,7 @@ class Spread:
 
     @property
     def half_range(self) -> float:
-        """Half the distance of the lowest and the highest."""
+        """Half the difference between the highest and the lowest value."""
         return (max(self.values) - min(self.values)) / 2
 
     def __str__(self) -> str:
@@ -39,21 +44,26 @@ class Spread:
         return mean if len(self.values) == 1 else f"{mean} ± {self.half_range:.{self.digits}f}"
 
 
-Value = str | int | float | Spread | None
-"""What a cell holds; None is empty."""
+Value = str | int | float | OverSeeds | None
+"""The value of a cell; None is an empty one."""
 
 
-def spread(values: Iterable[float], digits: int = 3) -> Spread | None:
-    """The figure of some seeds, None of none."""
+def over_seeds(values: Iterable[float], digits: int = 3) -> OverSeeds | None:
+    """The values of one score over seeds; None if there are none."""
     found = tuple(values)
-    return Spread(found, digits) if found else None
+    return OverSeeds(found, digits) if found else None
 
 
-def setting(values: Iterable[float], digits: int = 0) -> Value:
-    """Likewise of what was chosen, not measured: the plain number if all seeds have the same."""
+def setting_over_seeds(values: Iterable[float], digits: int = 0) -> Value:
+    """A setting over seeds: the plain number if all have the same, else as `over_seeds`.
+
+    Args:
+        values: One for each seed.
+        digits: Decimals in print; 0 makes a plain number an `int`.
+    """
     found = tuple(values)
     if len(set(found)) != 1:
-        return spread(found, digits)
+        return over_seeds(found, digits)
     return found[0] if digits else int(found[0])
 
 
@@ -62,12 +72,12 @@ class Column:
     """A column.
 
     Attributes:
-        name: In CSV.
-        title: In print.
-        published: Whether its figures are a paper's, not ours.
+        name: Head in CSV.
+        title: Head in print.
+        published: Whether its values are those of a paper.
         digits: Decimals of plain numbers in print.
-        folds: Whether it is said once below, in print, if all rows have the same.
-        unprinted: Whether it is in the CSV file alone.
+        folds: Whether a note replaces it in print if all rows have the same value.
+        unprinted: Whether it is in the CSV file only.
     """
 
     name: str
@@ -84,9 +94,9 @@ class Row:
 
     Attributes:
         cells: One for each column.
-        link: The place on the page that tells of the runs behind it.
-        summary: Whether it sums up the others.
-        mark: Stands behind the first cell in print; a note below tells what it means.
+        link: Anchor of the runs behind it, on the page.
+        summary: Whether it is a mean or a total of other rows.
+        mark: Added to the first cell in print; a note explains it.
     """
 
     cells: tuple[Value, ...]
@@ -100,13 +110,13 @@ class Table:
     """A table with its words.
 
     Attributes:
-        key: Names its CSV file.
+        key: Name of its CSV file, and its anchor on the page.
         title: Above it.
         columns: One for each cell of a row.
         rows: May be empty; then the table is left out.
         notes: Below it, one paragraph each.
         headline: Whether it is open on the page; others are folded.
-        commands: What to type to fill it, if something is missing.
+        commands: Commands that supply what is missing.
     """
 
     key: str
@@ -129,8 +139,8 @@ class Table:
     def in_print(self) -> "Table":
         """The table as it is printed.
 
-        What is for the CSV file alone is left out, marks are behind the first cells, and columns
-        that say the same in every row are told below.
+        Columns for the CSV file only are left out, marks are added to the first cells, and a note
+        replaces each column that folds and has the same value in every row.
         """
         marked = tuple(
             replace(row, cells=(f"{row.cells[0]}{row.mark}", *row.cells[1:])) if row.mark else row
@@ -159,8 +169,9 @@ class Table:
 def text_of(value: Value, column: Column) -> str:
     """A cell in print.
 
-    >>> text_of(0.12345, Column("a", "a")), text_of(None, Column("a", "a"))
-    ('0.123', '')
+    Examples:
+        >>> text_of(0.12345, Column("a", "a")), text_of(None, Column("a", "a"))
+        ('0.123', '')
     """
     if value is None:
         return ""
@@ -168,10 +179,11 @@ def text_of(value: Value, column: Column) -> str:
 
 
 def shortened(text: str) -> str:
-    """A long word, such as a name that is a checksum, by its beginning.
+    """The beginning of a long word, such as a file name that is a checksum; else the text.
 
-    >>> shortened("f113626a04125d97b27f21b45a0ce9a6"), shortened("TCGA-A7-A13F-01Z-00-DX1")
-    ('f113626a04…', 'TCGA-A7-A13F-01Z-00-DX1')
+    Examples:
+        >>> shortened("f113626a04125d97b27f21b45a0ce9a6"), shortened("TCGA-A7-A13F-01Z-00-DX1")
+        ('f113626a04…', 'TCGA-A7-A13F-01Z-00-DX1')
     """
     return f"{text[:10]}…" if len(text) > 30 and " " not in text else text
 
@@ -190,9 +202,9 @@ def to_markdown(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """The table as CSV, figures unrounded."""
+    """The table as CSV, numbers unrounded."""
     several = [
-        any(isinstance(row.cells[i], Spread) for row in table.rows)
+        any(isinstance(row.cells[i], OverSeeds) for row in table.rows)
         for i in range(len(table.columns))
     ]
     heads: list[str] = []
@@ -209,7 +221,7 @@ def to_csv(table: Table) -> str:
 
 
 def _cells(value: Value, wide: bool) -> Sequence[str | int | float]:
-    if isinstance(value, Spread):
+    if isinstance(value, OverSeeds):
         low, high = min(value.values), max(value.values)
         return [round(v, 9) for v in (value.mean, low, high)] + [len(value.values)]
     own = "" if value is None else value

@@ -1,7 +1,6 @@
-"""What a finished run left in its folder: scores, curves, single images, settings."""
+"""Reads the folder of a finished run: scores, curves, scores of single images, settings."""
 
 import csv
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,10 +10,11 @@ from typing import Any
 
 import yaml
 
-from nucleist.report.comparison import read_summary
+from nucleist.files import read_json, read_json_if_there
 from nucleist.types import UserError
 
 Line = list[tuple[float, float]]
+"""Points (x, value), x ascending."""
 
 METRICS = {
     "map": "mAP",
@@ -23,7 +23,7 @@ METRICS = {
     "precision": "precision",
     "recall": "recall",
 }
-"""Columns of the paper's tables and Fig. 4, and their names in print."""
+"""Columns of the paper's tables and of its Fig. 4, with their names in print."""
 
 MORE_METRICS = {
     "f1_50": "F1, IoU ≥ 0.5",
@@ -31,7 +31,7 @@ MORE_METRICS = {
     "pixel_iou": "foreground IoU",
     "pixel_dice": "foreground Dice",
 }
-"""Columns of Table 1b, which the paper does not have."""
+"""Columns of Table 1b, which is not in the paper, with their names in print."""
 
 AVERAGES = {"pooled": "pooled", "per_image": "mean over images"}
 PARTS = {
@@ -39,10 +39,10 @@ PARTS = {
     "test_calibrated": "calibrated score threshold",
     "test_best_threshold": "best score threshold",
 }
-"""Parts of a summary, and what their score threshold is."""
+"""Parts of a summary, with their kind of score threshold."""
 
 NEEDED = ("experiment", "seed", "labelled_nuclei", "test")
-BEST_CAPPED = ("best_checkpoint", "capped")
+"""Keys that the summary of a run has at least."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class Run:
     """A finished run.
 
     Attributes:
-        folder: Where it is.
-        summary: Its `summary.json`.
-        config: Its `config.yaml` as plain values, references not resolved.
-        config_text: The same as it is written.
-        environment: Its `environment.json`, empty if there is none.
+        folder: Its folder.
+        summary: Content of `summary.json`.
+        config: Content of `config.yaml` as plain values; references are not resolved.
+        config_text: The text of `config.yaml`.
+        environment: Content of `environment.json`, empty if there is none.
     """
 
     folder: Path
@@ -65,12 +65,12 @@ class Run:
 
     @property
     def experiment(self) -> str:
-        """Name of the experiment, which is also that of the folder above."""
+        """Name of the experiment, which is also the name of the folder above."""
         return str(self.summary["experiment"])
 
     @property
     def seeds(self) -> tuple[str, str, str]:
-        """What its chance depends on: the seed, and those of kept labels and of the order."""
+        """The seed of the run, that of the kept labels and that of the order of images."""
         own = str(self.summary["seed"])
         others = (self.get("data.annotation_seed"), self.get("data.seed"))
         labels, order = (own if s in (None, "${seed}") else str(s) for s in others)
@@ -78,21 +78,28 @@ class Run:
 
     @property
     def seed(self) -> str:
-        """The seed in words, with those of labels and order where they are others."""
+        """The seed in words, followed by those of labels and order where they differ from it."""
         own, labels, order = self.seeds
         words = [own] + ([f"labels {labels}"] if labels != own else [])
         return ", ".join([*words, f"order {order}"] if order != own else words)
 
     @property
     def is_repeat(self) -> bool:
-        """Whether `nucleist reproduce` made it, after another run."""
+        """Whether it is the repetition of another run by `nucleist reproduce`."""
         words = str(self.environment.get("command", "")).split()
         return words[1:2] == ["reproduce"]
 
-    def capped(self, checkpoint: str = "last") -> dict[str, int]:
-        """Limits that cut what the net found in the test, with the number of images."""
-        parts = (self.summary, "capped") if checkpoint == "last" else (self.summary, *BEST_CAPPED)
-        found = _at(*parts)
+    def limits_reached(self, checkpoint: str = "last") -> dict[str, int]:
+        """Limits on the number of detections that were reached in the test.
+
+        Args:
+            checkpoint: `last` or `best`.
+
+        Returns:
+            Number of images by the name of the limit: `{"detections_per_img=1000": 2}`.
+        """
+        part = () if checkpoint == "last" else ("best_checkpoint",)
+        found = _at(self.summary, *part, "limits_reached")
         counts = found if isinstance(found, dict) else {}
         return {str(name): int(number(count) or 0) for name, count in counts.items()}
 
@@ -106,15 +113,24 @@ class Run:
         return node
 
     def score(self, part: str, metric: str, average: str = "pooled") -> float | None:
-        """A figure of the summary, None if it is not there."""
+        """A score of the summary; None if it is not there.
+
+        Args:
+            part: A key of `PARTS`.
+            metric: A key of `METRICS` or `MORE_METRICS`, or another score of the summary.
+            average: A key of `AVERAGES`.
+        """
         return number(_at(self.summary, part, metric, average))
 
     def threshold(self, part: str) -> float | None:
-        """The score threshold of a part of the summary."""
+        """The score threshold of a part of the summary; None if it is not there."""
         return number(_at(self.summary, part, "score_threshold"))
 
     def curve(self, column: str) -> Line:
-        """A column of `metrics.csv` against the steps done; of a repeated step the last."""
+        """A column of `metrics.csv` against the number of steps done.
+
+        A step that was logged twice, after a resumed training, has its last value.
+        """
         found = {}
         for row in self._metrics:
             step, value = number(row.get("step")), number(row.get(column))
@@ -128,7 +144,7 @@ class Run:
         return sorted((x, y) for x, y in points if x is not None and y is not None)
 
     def images(self, part: str) -> list[dict[str, Any]]:
-        """Rows of `per_image.csv` at the threshold of a part, numbers as numbers."""
+        """Rows of `per_image.csv` at the score threshold of a part, with numbers as `float`."""
         wanted = self.threshold(part)
         if wanted is None:
             return []
@@ -153,45 +169,50 @@ class Run:
         ]
 
     def remarks(self) -> Iterator[str]:
-        """One line on each file that should be there and is not, and on limits that were met."""
+        """A line on each file that is missing or empty, and on limits that were reached."""
         for name, what in (
-            ("metrics.csv", "not in the curves against iteration"),
-            ("thresholds.csv", "not in the curves against score threshold"),
-            ("per_image.csv", "not in the tables and pictures of single images"),
+            ("metrics.csv", "the curves against iteration"),
+            ("thresholds.csv", "the curves against score threshold"),
+            ("per_image.csv", "the tables and pictures of single images"),
         ):
             if not read_rows(self.folder / name):
-                yield f"{self.folder}: no {name}, or nothing in it; {what}"
+                yield f"{self.folder}: no {name}, or nothing in it; the run is not in {what}"
         for checkpoint in ("last", "best"):
-            if capped := self.capped(checkpoint):
-                words = caps_in_words(capped)
+            if reached := self.limits_reached(checkpoint):
                 yield (
-                    f"{self.folder}: a limit cut what the {checkpoint} checkpoint found in the "
-                    f"test: {words}; its figures may be too low"
+                    f"{self.folder}: the test of the {checkpoint} checkpoint reached a limit: "
+                    f"{limits_in_words(reached)}; detections beyond it are missing, so its scores "
+                    "may be too low"
                 )
 
 
-def caps_in_words(capped: Mapping[str, int]) -> str:
-    """Limits that were met, and in how many images.
+def limits_in_words(reached: Mapping[str, int]) -> str:
+    """Limits that were reached, and in how many images.
 
-    >>> caps_in_words({"pre_nms_top_n=2000": 2, "detections_per_img=100": 1})
-    'pre_nms_top_n=2000 in 2 images, detections_per_img=100 in 1 image'
+    Examples:
+        >>> limits_in_words({"pre_nms_top_n=2000": 2, "detections_per_img=100": 1})
+        'pre_nms_top_n=2000 in 2 images, detections_per_img=100 in 1 image'
     """
     return ", ".join(
-        f"{name} in {count} image{'' if count == 1 else 's'}" for name, count in capped.items()
+        f"{name} in {count} image{'' if count == 1 else 's'}" for name, count in reached.items()
     )
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run folder.
+    """Read the folder of a finished run.
+
+    Args:
+        folder: The folder with `config.yaml` and `summary.json`.
 
     Raises:
-        UserError: If the run is not finished, or a file that says what it is is damaged.
+        UserError: If the run is not finished, or one of these two files is damaged.
     """
-    if not (folder / "summary.json").exists():
-        raise UserError(f"{folder}: not finished (no summary.json)")
-    summary = read_summary(folder)
-    if not isinstance(summary, dict) or any(key not in summary for key in NEEDED):
-        raise UserError(f"{folder / 'summary.json'}: not the summary of a run")
+    path = folder / "summary.json"
+    if not path.exists():
+        raise UserError(f"{folder}: not finished (no summary.json); finish the training")
+    summary = read_json(path, "run the training again")
+    if missing := [key for key in NEEDED if key not in summary]:
+        raise UserError(f"{path}: not the summary of a run (no key {missing[0]!r})")
     path = folder / "config.yaml"
     try:
         text = path.read_text(encoding="utf-8")
@@ -200,20 +221,11 @@ def read_run(folder: Path) -> Run:
         raise UserError(f"{path}: not readable YAML ({_first_line(error)})") from error
     if not isinstance(config, dict):
         raise UserError(f"{path}: holds no settings")
-    return Run(folder, summary, config, text, read_json(folder / "environment.json"))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file, empty if it is missing or damaged."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    return Run(folder, summary, config, text, read_json_if_there(folder / "environment.json"))
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file by column name; none if it is missing or damaged."""
+    """Rows of a CSV file by the names of its columns; none if it is missing or damaged."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
@@ -222,7 +234,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def number(value: Any) -> float | None:
-    """A finite number, or None for whatever else."""
+    """A finite number from a number or its text; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     try:

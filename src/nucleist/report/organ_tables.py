@@ -15,9 +15,9 @@ import numpy as np
 from scipy.stats import wilcoxon
 
 from nucleist.data.readers.kumar import TEST, organ
-from nucleist.report.grouping import DataSet, Model
+from nucleist.report.grouping import Benchmark, RunGroup
 from nucleist.report.published import published
-from nucleist.report.table import SPREAD, Column, Row, Table, Value, spread
+from nucleist.report.table import SPREAD, Column, Row, Table, Value, over_seeds
 from nucleist.training.finished import number
 
 METHODS = {"ours": "PA Mask R-CNN", "dist": "DIST", "cnn3": "CNN3"}
@@ -34,28 +34,28 @@ Slot = tuple[str, int]
 """An organ and the paper's number of its image, from 1."""
 
 
-def table3(data: DataSet) -> list[Table]:
-    """For each model trained on Kumar's images: its rows of Table 3, and the tests."""
-    if data.source != "Kumar":
+def table3(benchmark: Benchmark) -> list[Table]:
+    """The rows of Table 3 and the tests, for each model that was tested on Kumar's images."""
+    if benchmark.source != "Kumar":
         return []
-    found = ((model, per_image(model, "test")) for model in data.models)
-    return [table for model, images in found if images for table in _tables3(model)]
+    found = ((group, per_image(group, "test")) for group in benchmark.groups)
+    return [table for group, images in found if images for table in _tables3(group)]
 
 
-def per_image(model: Model, part: str, metric: str = "aji") -> dict[str, tuple[float, ...]]:
-    """A figure of each test image, one a seed, by image id."""
+def per_image(group: RunGroup, part: str, metric: str = "aji") -> dict[str, tuple[float, ...]]:
+    """A score of each test image, one value for each seed, by image id."""
     values: dict[str, list[float]] = {}
-    for run in model.runs:
+    for run in group.runs:
         for row in run.images(part):
             values.setdefault(row["image"], []).append(row[metric])
     return {image: tuple(found) for image, found in sorted(values.items())}
 
 
-def _tables3(model: Model) -> Iterator[Table]:
-    ours = {kind: per_image(model, part) for part, kind in KINDS.items()}
+def _tables3(group: RunGroup) -> Iterator[Table]:
+    ours = {kind: per_image(group, part) for part, kind in KINDS.items()}
     places = slots(ours["fixed"])
     printed = {(row["organ"], int(row["number"])): row for row in published("table3")[:-1]}
-    rows = [_image_row(model, image, slot, ours, printed) for image, slot in places.items()]
+    rows = [_image_row(group, image, slot, ours, printed) for image, slot in places.items()]
     columns = (
         Column("organ", "organ"),
         Column("image", "image"),
@@ -64,17 +64,17 @@ def _tables3(model: Model) -> Iterator[Table]:
         *(Column(name, title, True, 4) for name, title in METHODS.items()),
     )
     yield Table(
-        f"table3_{model.key}",
-        f"Table 3. AJI of each Kumar test image: {model.title}",
+        f"table3_{group.key}",
+        f"Table 3. AJI of each Kumar test image: {group.title}",
         columns,
-        (*rows, *_means(model, ours, places, printed)),
+        (*rows, *_means(group, ours, places, printed)),
         (f"{len(rows)} of the paper's 14 test images. {SPREAD}", PAIRING, OVERALL),
     )
-    yield _tests(model, ours, places, printed)
+    yield _tests(group, ours, places, printed)
 
 
 def slots(images: Mapping[str, object]) -> dict[str, Slot | None]:
-    """Place of each image in the paper's table, by organ and the order of TCGA ids.
+    """Position of each image in the paper's table, by organ and the order of TCGA ids.
 
     >>> slots({"TCGA-E2-A1B5-01Z-00-DX1": 0, "other": 0})
     {'TCGA-E2-A1B5-01Z-00-DX1': ('breast', 2), 'other': None}
@@ -89,7 +89,7 @@ def slots(images: Mapping[str, object]) -> dict[str, Slot | None]:
 
 
 def _image_row(
-    model: Model,
+    group: RunGroup,
     image: str,
     slot: Slot | None,
     ours: Mapping[str, Mapping[str, tuple[float, ...]]],
@@ -97,28 +97,28 @@ def _image_row(
 ) -> Row:
     row = printed[slot] if slot else {}
     cells: list[Value] = [slot[0] if slot else "unknown", image, slot[1] if slot else None]
-    cells += [spread(ours[kind].get(image, ())) for kind in KINDS.values()]
-    return Row((*cells, *(number(row.get(name)) for name in METHODS)), model.key)
+    cells += [over_seeds(ours[kind].get(image, ())) for kind in KINDS.values()]
+    return Row((*cells, *(number(row.get(name)) for name in METHODS)), group.key)
 
 
 def _means(
-    model: Model,
+    group: RunGroup,
     ours: Mapping[str, Mapping[str, tuple[float, ...]]],
     places: Mapping[str, Slot | None],
     printed: Mapping[Slot, Mapping[str, str]],
 ) -> Iterator[Row]:
     here = [printed[slot] for slot in places.values() if slot]
-    means = [model.scores(part, "aji", "per_image") for part in KINDS]
-    pooled = [model.scores(part, "aji", "pooled") for part in KINDS]
+    means = [group.scores(part, "aji", "per_image") for part in KINDS]
+    pooled = [group.scores(part, "aji", "pooled") for part in KINDS]
     overall = published("table3")[-1]
     none = [None] * len(KINDS)
     for name, mine, theirs in (
-        (f"mean of these {len(places)} images", map(spread, means), _mean_of(here)),
-        ("pooled over these images", map(spread, pooled), [None] * len(METHODS)),
+        (f"mean of these {len(places)} images", map(over_seeds, means), _mean_of(here)),
+        ("pooled over these images", map(over_seeds, pooled), [None] * len(METHODS)),
         ("mean of the paper's 14 rows", none, _mean_of(list(printed.values()))),
         ("the paper's overall, as printed", none, [number(overall[m]) for m in METHODS]),
     ):
-        yield Row((name, None, None, *mine, *theirs), model.key, summary=True)
+        yield Row((name, None, None, *mine, *theirs), group.key, summary=True)
 
 
 def _mean_of(rows: Sequence[Mapping[str, str]]) -> list[float | None]:
@@ -128,7 +128,7 @@ def _mean_of(rows: Sequence[Mapping[str, str]]) -> list[float | None]:
 
 
 def _tests(
-    model: Model,
+    group: RunGroup,
     ours: Mapping[str, Mapping[str, tuple[float, ...]]],
     places: Mapping[str, Slot | None],
     printed: Mapping[Slot, Mapping[str, str]],
@@ -143,7 +143,7 @@ def _tests(
         p, low, high = p_values(mine, known, theirs)  # type: ignore[arg-type]
         against = fmean(theirs[slot] for slot in known.values() if slot)
         cells = (kind, METHODS[method], len(mine), fmean(mine.values()), against, p, low, high)
-        rows.append(Row(cells, model.key))
+        rows.append(Row(cells, group.key))
     columns = (
         Column("threshold", "our threshold"),
         Column("against", "against, as printed"),
@@ -165,8 +165,8 @@ def _tests(
         "The paper's own 14 rows, as printed, against DIST: p = {:.3f}; against CNN3: p = {:.3f}. "
         "It says that no difference is significant.".format(*theirs_own),
     )
-    title = f"Table 3. Wilcoxon's signed-rank test over images: {model.title}"
-    return Table(f"table3_tests_{model.key}", title, columns, tuple(rows), notes)
+    title = f"Table 3. Wilcoxon's signed-rank test over images: {group.title}"
+    return Table(f"table3_tests_{group.key}", title, columns, tuple(rows), notes)
 
 
 def p_values(
@@ -207,9 +207,9 @@ def signed_rank(own: Sequence[float], theirs: Sequence[float]) -> float:
     return float(wilcoxon(difference[difference != 0]).pvalue)
 
 
-def table4(data: DataSet) -> Table | None:
+def table4(benchmark: Benchmark) -> Table | None:
     """AJI on Kumar's two breast test images, of models trained on TNBC and Kumar's breast."""
-    if data.source != "TNBC":
+    if benchmark.source != "TNBC":
         return None
     columns = (
         Column("method", "method"),
@@ -234,16 +234,16 @@ def table4(data: DataSet) -> Table | None:
         )
         for r in published("table4")
     ]
-    for model in data.models:
-        images = per_image(model, "test")
+    for group in benchmark.groups:
+        images = per_image(group, "test")
         if {organ(image) for image in images} != {"breast"}:
             continue
-        scores = [model.scores(part, "aji") for part in KINDS]
-        scores.append(model.scores("test", "aji", "per_image"))
-        count = spread(model.nuclei, 0)
-        cells = (model.title, model.annotation, count, *map(spread, scores), None)
-        rows.append(Row(cells, model.key))
+        scores = [group.scores(part, "aji") for part in KINDS]
+        scores.append(group.scores("test", "aji", "per_image"))
+        count = over_seeds(group.nuclei, 0)
+        cells = (group.title, group.annotation, count, *map(over_seeds, scores), None)
+        rows.append(Row(cells, group.key))
     own = len(rows) > len(published("table4"))
     notes = (SPREAD, "The paper does not say whether its AJI is pooled or a mean of images.")
     title = "Table 4. AJI on Kumar's breast test images"
-    return Table(f"table4_{data.key}", title, columns, tuple(rows), notes) if own else None
+    return Table(f"table4_{benchmark.key}", title, columns, tuple(rows), notes) if own else None
