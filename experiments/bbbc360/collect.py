@@ -11,14 +11,9 @@ from pathlib import Path
 from statistics import fmean
 
 from nucleist.plots import save_curves, save_threshold_curves
-from nucleist.report.comparison import (
-    SCORES,
-    markdown_table,
-    read_curve,
-    read_summary,
-    read_thresholds,
-    spread,
-)
+from nucleist.report.comparison import SCORES, markdown_table
+from nucleist.report.table import over_seeds
+from nucleist.training.finished import Run, read_run
 
 NAMES = {
     "bbbc360_baseline": "all labels, Mask R-CNN",
@@ -39,18 +34,18 @@ HEAD = ["experiment", "seed", "labelled_nuclei", "steps", "train_seconds"]
 COLUMNS = [f"{score}_{how}" for score in SCORES for how in ("pooled", "per_image")]
 
 
-def finished(folder: Path) -> dict[str, list[Path]]:
+def finished(folder: Path) -> dict[str, list[Run]]:
     runs = {}
     for name, title in NAMES.items():
         files = sorted(folder.glob(f"{name}:*.done"))
         if files:
-            runs[title] = [Path(f.read_text().split()[-1]) for f in files]
+            runs[title] = [read_run(Path(f.read_text().split()[-1])) for f in files]
     return runs
 
 
-def ratios(runs: dict[str, list[Path]]) -> str:
+def ratios(runs: dict[str, list[Run]]) -> str:
     def scores(title: str, part: str) -> list[float]:
-        return [read_summary(run)[part]["map"]["pooled"] for run in runs[title]]
+        return [run.summary[part]["map"]["pooled"] for run in runs[title]]
 
     full = next(iter(runs))
     lines = ["| model | fixed 0.5 | calibrated | best threshold |", "|---|---|---|---|"]
@@ -60,11 +55,11 @@ def ratios(runs: dict[str, list[Path]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def best_checkpoint(runs: dict[str, list[Path]]) -> str:
+def best_checkpoint(runs: dict[str, list[Run]]) -> str:
     lines = ["| model | last | best of the curve |", "|---|---|---|"]
-    for title, folders in runs.items():
-        curves = [[y for _, y in read_curve(run)] for run in folders]
-        last, best = spread([c[-1] for c in curves]), spread([max(c) for c in curves])
+    for title, some in runs.items():
+        curves = [[y for _, y in run.curve("val/map_pooled")] for run in some]
+        last, best = over_seeds(c[-1] for c in curves), over_seeds(max(c) for c in curves)
         lines.append(f"| {title} | {last} | {best} |")
     return "\n".join(lines) + "\n"
 
@@ -81,24 +76,24 @@ def main(source: Path, target: Path) -> None:
     with (target / "results.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow([*HEAD, "threshold_kind", "score_threshold", *COLUMNS])
-        for folders in runs.values():
-            for run in folders:
-                s = read_summary(run)
+        for some in runs.values():
+            for run in some:
+                s = run.summary
                 head = [s[key] for key in HEAD]
                 for part in PARTS:
                     row = [s[part][m][how] for m in SCORES for how in ("pooled", "per_image")]
                     table.writerow([*head, part, s[part]["score_threshold"], *row])
     save_curves(
         target / "curves.png",
-        {title: [read_curve(run) for run in folders] for title, folders in runs.items()},
+        {title: [run.curve("val/map_pooled") for run in some] for title, some in runs.items()},
         title="BBBC038, 360 x 360 px: test mAP at score 0.5",
     )
     save_threshold_curves(
         target / "thresholds.png",
-        {title: [read_thresholds(run) for run in folders] for title, folders in runs.items()},
+        {title: [run.thresholds("map_pooled") for run in some] for title, some in runs.items()},
         chosen={
-            title: fmean(read_summary(r)["test_calibrated"]["score_threshold"] for r in folders)
-            for title, folders in runs.items()
+            title: fmean(run.summary["test_calibrated"]["score_threshold"] for run in some)
+            for title, some in runs.items()
         },
         title="BBBC038, 360 x 360 px: test mAP",
     )
@@ -107,9 +102,10 @@ def main(source: Path, target: Path) -> None:
             name = next(key for key, value in NAMES.items() if value == title)
             for figure in ("overlays", "center_map", "attention_map"):
                 shutil.copy(
-                    runs[title][0] / "figures" / f"{figure}.png", target / f"{name}_{figure}.png"
+                    runs[title][0].folder / "figures" / f"{figure}.png",
+                    target / f"{name}_{figure}.png",
                 )
-    print(json.dumps({title: len(folders) for title, folders in runs.items()}))
+    print(json.dumps({title: len(some) for title, some in runs.items()}))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nucleist.files import read_json
 from nucleist.inference.load import load
-from nucleist.report.comparison import read_summary, spread
+from nucleist.report.table import over_seeds
+from nucleist.training.finished import read_run
 from nucleist.types import UserError
 
 METRICS = {"pixel_iou": "IoU", "pixel_dice": "Dice", "f1_50": "F1@.5", "f1_mean": "F1 mean"}
@@ -74,7 +76,8 @@ def result_of(runs: Path, setting: Setting) -> Result | None:
         folder = run / f"grid{setting.grid}_group_{str(setting.post).lower()}"
         if not (folder / "summary.json").is_file():
             return None
-    trained, summary = read_summary(run), read_summary(folder)["test"]
+    trained = read_run(run).summary
+    summary = read_json(folder / "summary.json", "evaluate the run again")["test"]
     with (folder / "per_image.csv").open(newline="") as file:
         rows = [r for r in csv.DictReader(file) if float(r["score_threshold"]) == 0.5]
     # Where the calibrated threshold is 0.5 too, a patch still has one row.
@@ -256,13 +259,13 @@ def weak_vs_partial(weak: Path, partial: Path) -> str:
             if images and own != images:
                 raise UserError(f"{run}: tested on other images than the rest; run it again")
             images = own
-        found = [read_summary(run) for run in runs]
+        found = [read_run(run).summary for run in runs]
         cells = [model, labels, "/".join(dict.fromkeys(str(s["labelled_nuclei"]) for s in found))]
         cells.append(str(len(found)))
         for part in ("test", "test_calibrated"):
             for metric in ("map", "aji"):
                 values = [s[part][metric]["pooled"] for s in found]
-                cells.append(spread(values) if values else "-")
+                cells.append(str(over_seeds(values) or "-"))
         lines.append("| " + " | ".join(cells) + " |")
     return f"{len(images)} test images, pooled.\n\n" + "\n".join(lines) + "\n"
 

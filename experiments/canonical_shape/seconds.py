@@ -15,8 +15,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from nucleist.config.compose import build, compose
-from nucleist.training.train import build_data, build_task, quiet
+from nucleist.config.build import build
+from nucleist.config.compose import compose
+from nucleist.training.isolation import quiet
+from nucleist.training.train import build_data, build_task
 
 STEPS, FIRST = 20, 3
 """Steps that are timed, and steps before them, in which memory is first asked for."""

@@ -4,7 +4,7 @@ python experiments/dist_kumar/collect.py TARGET --dist RUN [RUN ...] --pa RUN [R
 
 Runs of one model are seeds. Published figures: Naylor et al., IEEE TMI 2019, as printed in Table 3
 of Feng et al., IEEE Access 2019, which numbers the two images of an organ without saying which is
-which: see `nucleist.report.organs`.
+which: see `nucleist.report.organ_tables`.
 """
 
 import argparse
@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from nucleist.report.comparison import read_summary, spread
-from nucleist.report.organs import PAIRING, p_values, signed_rank, slots
+from nucleist.report.organ_tables import PAIRING, p_values, signed_rank, slots
 from nucleist.report.published import published
+from nucleist.report.table import over_seeds
+from nucleist.training.finished import read_run
 from nucleist.types import UserError
 
 Values = dict[str, list[float]]
@@ -31,7 +32,7 @@ def per_image(runs: Sequence[Path], part: str) -> Values:
     """
     values: Values = {}
     for run in runs:
-        threshold = read_summary(run)[part]["score_threshold"]
+        threshold = read_run(run).summary[part]["score_threshold"]
         with (run / "per_image.csv").open(newline="") as file:
             for row in csv.DictReader(file):
                 if abs(float(row["score_threshold"]) - threshold) < 1e-6:
@@ -51,7 +52,7 @@ def table(dist: Values, pa: Mapping[str, Values]) -> str:
     columns = [dist, *pa.values()]
     for image, slot in places.items():
         cells = [slot[0] if slot else "unknown", image]
-        cells += [spread(values[image]) if image in values else "-" for values in columns]
+        cells += [str(over_seeds(values[image])) if image in values else "-" for values in columns]
         row = printed[slot] if slot else {}
         cells += [f"*{float(row[key]):.4f}*" if row else "" for key in ("dist", "ours")]
         lines.append("| " + " | ".join(cells) + " |")

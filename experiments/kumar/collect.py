@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from statistics import fmean
 
-from nucleist.report.comparison import read_summary
+from nucleist.training.finished import read_run
 
 
 def main(run: Path, target: Path) -> None:
-    summary = read_summary(run)
+    summary = read_run(run).summary
     with (run / "per_image.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     lines = [
