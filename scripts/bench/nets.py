@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from nucleist.config.compose import build, compose, plain
+from nucleist.config.build import build, plain
+from nucleist.config.compose import compose
 from nucleist.inference.load import load
 from scripts.bench.settings import SIDE, Settings
 from scripts.bench.stock import stock_of

@@ -18,7 +18,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
 
-from nucleist.config.compose import build
+from nucleist.config.build import build
 
 
 def stock_of(net: Any, config: Mapping[str, Any], size: int) -> GeneralizedRCNN:

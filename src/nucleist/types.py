@@ -26,8 +26,10 @@ IGNORE = -1
 class UserError(Exception):
     """Bad input, explained in one line: the file, the value found and the remedy.
 
-    The command line prints the message without a traceback and exits with status 2.
+    The command line prints the message without a traceback and exits with its `status`.
     """
+
+    status: int = 2
 
 
 class DivergedError(UserError):

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import track
 
 from nucleist.cli.parser import Parser
-from nucleist.config.compose import build, compose
+from nucleist.config.build import build
+from nucleist.config.compose import compose
 from nucleist.data.annotation import Annotation, Window
 from nucleist.data.downloads import PUBLISHED, download
 from nucleist.data.prepare import prepare
@@ -158,10 +159,10 @@ def check(arguments: Sequence[str]) -> None:
     _, names, overrides = parser.parse(arguments)
     config = configure(parser.one(names), overrides)
     source: Source = build(config.data.source)
-    if hasattr(source, "describe_pairing"):
-        print(source.describe_pairing())
+    if pairing := source.describe_pairing():
+        print(pairing)
     report = examine(source, lambda ids, split: _watch(ids, f"{names[0]} {split}"))
-    warnings = [*report.warnings, *(source.problems() if hasattr(source, "problems") else ())]
+    warnings = [*report.warnings, *source.problems()]
     for kind, lines in (("error", report.errors), ("warning", warnings)):
         for line in lines:
             print(f"{kind}: {line}")

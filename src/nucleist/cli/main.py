@@ -9,36 +9,35 @@ from nucleist import __version__
 from nucleist.types import UserError
 
 VERBS = {
-    "train": (
-        "nucleist.training.train",
-        "train a net: nucleist train experiment=bbbc360_25_pa seed=1",
-    ),
-    "evaluate": ("nucleist.evaluation.model", "score a checkpoint, or label images of any tool"),
-    "metrics": ("nucleist.cli.metrics", "what the numbers mean: nucleist metrics map"),
-    "predict": (
-        "nucleist.inference.predict",
-        "outline nuclei: nucleist predict FILE IMAGES -o DIR",
-    ),
-    "report": ("nucleist.cli.report", "tables and curves of runs: nucleist report runs -o report"),
-    "figures": ("nucleist.cli.figures", "what a net sees: nucleist figures FILE IMAGES -o DIR"),
-    "reproduce": (
-        "nucleist.training.reproduce",
-        "train a run folder again: nucleist reproduce RUN",
-    ),
-    "data": ("nucleist.cli.data", "list, show, check, prepare, download data sets"),
-    "demo": ("nucleist.cli.demo", "the whole story on drawn nuclei, in a few minutes"),
+    "train": "train a net: nucleist train my_images steps=600",
+    "predict": "outline nuclei: nucleist predict MODEL IMAGES -o FOLDER",
+    "evaluate": "score a model, or label images of any tool: nucleist evaluate MODEL",
+    "figures": "draw what a net sees: nucleist figures MODEL IMAGES -o FOLDER",
+    "report": "tables and curves of runs: nucleist report runs -o report",
+    "reproduce": "train a run again and compare: nucleist reproduce RUN",
+    "data": "list, show, check, prepare, download data sets",
+    "metrics": "what the scores mean: nucleist metrics map",
+    "demo": "partial annotation on drawn nuclei, in a few minutes",
 }
 
-USAGE = "usage: nucleist VERB [...]\n\n" + "\n".join(
-    f"  {verb:<10}{text}" for verb, (_, text) in VERBS.items()
-)
+USAGE = """usage: nucleist VERB [WHAT ...] [key=value ...] [-o PLACE]
+
+{verbs}
+
+What you point at comes first, settings are key=value, -o says where the results go.
+MODEL is a run folder or a checkpoint file. nucleist VERB --help tells more.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit status: 0 done, 2 bad input, 130 interrupted."""
+    """Run one verb; returns the exit status.
+
+    0 done, 1 done but something differs or a run failed, 2 bad input, 130 interrupted.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(USAGE + "\n\nnucleist VERB --help tells more.")
+        lines = "\n".join(f"  {verb:<10}{words}" for verb, words in VERBS.items())
+        print(USAGE.format(verbs=lines), end="")
         return 0
     if arguments[0] in ("-V", "--version"):
         print(f"nucleist {__version__}")
@@ -46,12 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if arguments[0] not in VERBS:
             raise UserError(f"there is no verb {arguments[0]!r}; use one of {', '.join(VERBS)}")
-        return int(importlib.import_module(VERBS[arguments[0]][0]).main(arguments[1:]) or 0)
+        verb = importlib.import_module(f"nucleist.cli.{arguments[0]}")
+        return int(verb.main(arguments[1:]) or 0)
     except UserError as error:
         if os.environ.get("NUCLEIST_TRACEBACK"):
             raise
         print(f"nucleist: {error}", file=sys.stderr)
-        return 2
+        return error.status
     except BrokenPipeError:  # nobody reads on, as after `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where what is left goes at the end
         return 1

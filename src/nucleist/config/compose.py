@@ -1,4 +1,4 @@
-"""Compose a configuration by Hydra, and say in one line what is wrong with it."""
+"""Compose a configuration with Hydra; what is wrong with it becomes one line."""
 
 import difflib
 import re
@@ -7,31 +7,21 @@ from functools import lru_cache
 from typing import Any
 
 import hydra
-import torch
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
-    InstantiationException,
     OverrideParseException,
 )
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from nucleist.types import UserError
-
-
-def gpu_precision() -> str:
-    """Lightning's name of bfloat16 autocast if the GPU here has it, else of float32."""
-    has = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bf16-mixed" if has else "32-true"
-
 
 _COMPOSITION = (
     *(ConfigCompositionException, OmegaConfBaseException, HydraException),
     *(ValueError, AttributeError, AssertionError),  # of Hydra, for instance for model=null
 )
-
-OmegaConf.register_new_resolver("gpu_precision", gpu_precision, replace=True)
 
 
 def compose(name: str, overrides: Sequence[str]) -> DictConfig:
@@ -152,15 +142,11 @@ def _nearest(word: str, choices: Sequence[str]) -> str:
 
 
 def _groups() -> list[str]:
-    from hydra.core.global_hydra import GlobalHydra
-
     loader = GlobalHydra.instance().config_loader()
     return [g for g in loader.get_group_options("") if g != "hydra"]
 
 
 def _choices(group: str) -> list[str]:
-    from hydra.core.global_hydra import GlobalHydra
-
     return GlobalHydra.instance().config_loader().get_group_options(group)
 
 
@@ -173,44 +159,6 @@ def _keys(node: Any, prefix: str = "") -> list[str]:
     return own + [k for key in children for k in _keys(node._get_node(key), f"{prefix}{key!s}.")]
 
 
-def build(node: Any, **extra: Any) -> Any:
-    """Instantiate a configuration node.
-
-    Raises:
-        UserError: As raised inside, or if an argument does not fit its constructor.
-    """
-    try:
-        return hydra.utils.instantiate(node, **extra)
-    except InstantiationException as error:
-        cause = _user_error(error)
-        if cause is not None:
-            raise cause from None
-        inner = error.__cause__ or error
-        key = re.search(r"full_key: (\S+)", str(error))
-        where = key.group(1) if key else "configuration"
-        raise UserError(f"{where}: {str(inner).splitlines()[0]}") from error
-    except MissingMandatoryValue as error:
-        name = str(error).splitlines()[0].rpartition(" ")[2]
-        raise UserError(f"{name} has no value; write {name}=VALUE") from error
-    except OmegaConfBaseException as error:
-        raise UserError(str(error).splitlines()[0]) from error
-
-
-def plain(node: Any) -> Any:
-    """A configuration as plain dicts, lists and numbers, all references resolved.
-
-    Raises:
-        UserError: As raised by what a reference stands for.
-    """
-    try:
-        return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-    except OmegaConfBaseException as error:
-        raise _user_error(error) or UserError(str(error).splitlines()[0]) from error
-
-
-def _user_error(error: BaseException | None) -> UserError | None:
-    """The `UserError` that another exception was raised from, if any."""
-    while error is not None and not isinstance(error, UserError):
-        hidden = error.__suppress_context__
-        error = error.__cause__ or (None if hidden else error.__context__)
-    return error
+def written_out(name: str, overrides: Sequence[str]) -> str:
+    """The composed configuration as YAML, references as they are written."""
+    return OmegaConf.to_yaml(compose(name, overrides))

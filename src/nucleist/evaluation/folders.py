@@ -1,7 +1,6 @@
 """Scores of label images that any tool wrote against the true ones."""
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -58,7 +57,7 @@ def evaluate_folders(
         UserError: If a folder or a file is not what it should be.
     """
     one_of("masks", masks, ("labels", "components"))
-    guesses, truths = find_maps(pred), find_maps(truth)
+    guesses, truths = find_maps(pred, "pred"), find_maps(truth, "gt")
     for folder, maps in ((pred, guesses), (truth, truths)):
         if maps.others:
             progress.note(f"{folder}: {maps.others} other files passed over")
@@ -90,8 +89,12 @@ def evaluate_folders(
     return Evaluation(summary, rows)
 
 
-def find_maps(folder: str | Path) -> Maps:
+def find_maps(folder: str | Path, role: str) -> Maps:
     """The label images below a folder.
+
+    Args:
+        folder: Folder or zip.
+        role: `pred` or `gt`, the folder that pairing takes their names for.
 
     Where the names of some say that they are labels (`_labels`, `_masks`, `_cp_masks`, ...), the
     others are images or pictures and are passed over.
@@ -110,11 +113,9 @@ def find_maps(folder: str | Path) -> Maps:
     kept = [name for name in kept if _stem(name) != PurePosixPath(name).stem] or kept
     files: dict[str, str] = {}
     for name in kept:
-        alias = f"{PurePosixPath(name).with_name(_stem(name) + '.png')}"
+        alias = f"{role}/{PurePosixPath(name).with_name(_stem(name) + '.png')}"
         if alias in files:
-            raise UserError(
-                f"{folder}: {files[alias]} and {name} claim the same name; remove one"
-            )
+            raise UserError(f"{folder}: {files[alias]} and {name} claim the same name; remove one")
         files[alias] = name
     return Maps(tree, files, len(names) - len(kept))
 

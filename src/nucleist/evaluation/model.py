@@ -1,141 +1,131 @@
-"""`nucleist evaluate`: score a checkpoint on the test images of a data set, or label images."""
+"""Scores of a trained model on the test images of a data set."""
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig, OmegaConf, open_dict
-from torch import nn
+from omegaconf import DictConfig, open_dict
 
-from nucleist.config.compose import build, compose
-from nucleist.evaluation.folders import score_folders
-from nucleist.files import write_json
-from nucleist.inference.load import load, model_options
+from nucleist.config.build import build
+from nucleist.config.compose import compose
+from nucleist.config.settings import data_overrides
+from nucleist.config.targets import Trust
+from nucleist.data.module import NucleiData
+from nucleist.evaluation.scores import Evaluation
+from nucleist.evaluation.worker import evaluate_on_devices
+from nucleist.inference.load import Model, load
+from nucleist.inference.predict import warn_of_limits
 from nucleist.metrics import CocoAveragePrecision
-from nucleist.training.limits import caps_reached, forget_caps, warn_of_caps
+from nucleist.models.net import Net
+from nucleist.training.isolation import isolated
+from nucleist.training.limits import limits_reached
 from nucleist.training.resume import is_main
-from nucleist.training.summary import summarise, write_curve, write_rows
+from nucleist.training.summary import summary_of
 from nucleist.training.task import SegmentationTask
-from nucleist.training.train import quiet
-from nucleist.types import UserError
-
-HELP = """usage: nucleist evaluate checkpoint=FILE [data=NAME] [key=value ...]
-       nucleist evaluate pred=FOLDER gt=FOLDER [masks=components] [-o FOLDER]
-
-A checkpoint on the test images of a data set:
-  nucleist evaluate checkpoint=runs/NAME/ID/checkpoints/best.ckpt
-  nucleist evaluate checkpoint=last.ckpt data=kumar -o scores
-  nucleist evaluate checkpoint=last.ckpt coco=true
-  nucleist evaluate checkpoint=last.ckpt model.roi.nms_thresh=0.3 -o nms
-
-Label images of any tool (TIFF, PNG, NPY; folder or zip) against the truth:
-  nucleist evaluate pred=out gt=my_images/labels
-  nucleist evaluate pred=cellpose_out gt=truth -o scores
-  nucleist evaluate pred=thresholded gt=truth masks=components
-
-Without data=... the data set of the run is used. Prints the scores at the threshold 0.5 (or
-score_threshold=...), at the calibrated one and at the best, which looks at the labels. coco=true
-adds COCO's AP of boxes and masks ranked by score (needs pip install 'nucleist[coco]').
-model.KEY=VALUE changes an option of the net that has no weights; summary.json then names it.
-
-Folders are paired by name: a.tif, a_labels.png, a_masks.npy and a_cp_masks.png are all about a.
-What has no partner is named and not scored. A binary mask is refused; masks=components takes its
-8-connected pieces for nuclei. -o FOLDER (or output=FOLDER) also writes summary.json and
-per_image.csv. nucleist metrics NAME says what a number means.
-"""
+from nucleist.training.worker import cannot_be_sent, is_to_be_started
+from nucleist.types import Progress, Source
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Entry point of the verb."""
-    if any(a in ("-h", "--help") for a in arguments):
-        print(HELP)
-        return 0
-    words = _long_output(arguments)
-    if any(word.split("=")[0] in ("pred", "gt") for word in words):
-        return score_folders(words)
-    quiet()
-    changes, words = model_options(words)
-    for word in words:
-        if word.startswith("model."):
-            raise UserError(f"{word!r} is not an override; write model.KEY=VALUE")
-    config = compose("evaluate", words)
-    if OmegaConf.is_missing(config, "checkpoint"):
-        raise UserError("evaluate needs checkpoint=FILE, or pred=FOLDER gt=FOLDER")
-    return score_checkpoint(config, changes)
+def evaluate_model(
+    model: str | Path | Model,
+    data: str | Path | Source | None,
+    overrides: Sequence[str],
+    coco: bool,
+    options: Mapping[str, Any] | None,
+    trust: Trust,
+    progress: Progress,
+) -> Evaluation:
+    """Test a model; see `nucleist.evaluate`."""
+    source = data if isinstance(data, Source) else None
+    words = [] if data is None or isinstance(data, Source) else data_overrides(data)
+    config = compose("evaluate", [*words, *overrides])
+    with isolated():
+        if is_to_be_started(config):
+            for given in (source, model):
+                if isinstance(given, Source | Model):
+                    raise cannot_be_sent(given)
+            job = {
+                "model": str(model),
+                "data": None if data is None else str(data),
+                "overrides": list(overrides),
+                "coco": coco,
+                "options": dict(options or {}),
+                "trust": [trust] if isinstance(trust, str) else list(trust),
+            }
+            return evaluate_on_devices(config, job, progress)
+        loaded = load(model, options=options, device="cpu", trust=trust)
+        return test(config, loaded, source, coco, options, progress if is_main() else Progress())
 
 
-def _long_output(arguments: Sequence[str]) -> list[str]:
-    """The arguments with `-o FOLDER` written as `output=FOLDER`."""
-    words = list(arguments)
-    while "-o" in words:
-        place = words.index("-o")
-        if place + 1 == len(words):
-            raise UserError("-o needs a folder; write -o FOLDER")
-        words[place : place + 2] = [f"output={words[place + 1]}"]
-    return words
-
-
-def score_checkpoint(config: DictConfig, options: Mapping[str, Any] = MappingProxyType({})) -> int:
-    """Test a checkpoint as configured; print and write the scores.
+def test(
+    config: DictConfig,
+    model: Model,
+    source: Source | None,
+    coco: bool,
+    options: Mapping[str, Any] | None,
+    progress: Progress,
+) -> Evaluation:
+    """Test a model in this process, or in this and the others that were started with it.
 
     Args:
         config: The composed `conf/evaluate.yaml`.
-        options: Options of the model that differ from the training's, by dotted key.
+        model: The model.
+        source: Reads the images in place of what the configuration names.
+        coco: Whether COCO's AP is computed too.
+        options: Options of the model that differ from its training, for the record.
+        progress: Takes a warning about limits that cut what was found.
     """
-    trained = load(config.checkpoint, options)
-    stored = {key: value for key, value in trained.config["data"].items() if key != "normalize"}
-    with open_dict(config):
-        config.data = stored if config.get("data") is None else config.data
-        # What the net was trained with, whatever the data set's own file says.
-        config.data.normalize = trained.config["normalize"]
-        config.data.augment = None
-        config.seed, config.steps = 0, 1
-    data = build(config.data)
-    task = SegmentationTask(trained.net)
-    task.test_at([config.score_threshold, trained.threshold])
-    ranked = _Ranked(trained.net) if config.coco else None
+    images = build_data(config, model, source)
+    task = SegmentationTask(model.net)
+    task.test_at(config.score_threshold, model.threshold)
+    ranked = _Ranked(model.net) if coco else None
     callbacks = [ranked] if ranked else []
     trainer: pl.Trainer = build(config.trainer, logger=False, callbacks=callbacks)
-    forget_caps(trained.net)
-    trainer.test(task, datamodule=data, verbose=False)
-    scores, rows, reached = task.test_scores(), task.rows_per_image(), caps_reached(trained.net)
-    result: dict[str, Any] = summarise(scores, task.test_thresholds)
-    if options:
-        result["model_options"] = dict(options)
+    model.net.limits_reached.clear()
+    trainer.test(task, datamodule=images, verbose=False)
     if ranked:
-        result["coco"] = {name: round(value, 6) for name, value in ranked.ap.compute().items()}
+        ranked.leave()
+    scores, reached = task.test_scores(), limits_reached(model.net)
+    summary: dict[str, Any] = summary_of(scores)
+    if options:
+        summary["model_options"] = dict(options)
+    if ranked:
+        summary["coco"] = {name: round(value, 6) for name, value in ranked.ap.compute().items()}
     if reached:
-        result["capped"] = reached
-    if not is_main():  # every process has the same results
-        return 0
-    output = Path(config.output or Path(config.checkpoint).parent.parent / "evaluation")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{output}: cannot make this folder ({error.strerror})") from error
-    write_json(output / "summary.json", result)
-    write_curve(output / "thresholds.csv", scores, task.test_thresholds)
-    write_rows(output / "per_image.csv", rows)
-    print(json.dumps(result, indent=1))
-    warn_of_caps(reached, len({row["image"] for row in rows}))
-    print(output, file=sys.stderr)
-    return 0
+        summary["limits_reached"] = reached
+    warn_of_limits(reached, len({row["image"] for row in scores.images}), progress)
+    return Evaluation(summary, scores.images, scores, model.path, is_main())
+
+
+def build_data(config: DictConfig, model: Model, source: Source | None) -> NucleiData:
+    """The images, normalised as the model was trained, whatever the data set's own file says."""
+    stored = {key: value for key, value in model.config["data"].items() if key != "normalize"}
+    with open_dict(config):
+        config.data = stored if config.get("data") is None else config.data
+        config.data.normalize = model.config["normalize"]
+        config.data.augment = None
+        config.seed, config.steps = 0, 1
+    return build(config.data, **({} if source is None else {"source": source}))
 
 
 class _Ranked(pl.Callback):
-    """COCO's AP in a test, from what the net says: the task keeps label maps at thresholds only."""
+    """COCO's AP in a test, from the predictions: the task keeps counts at thresholds only."""
 
-    def __init__(self, net: nn.Module):
+    def __init__(self, net: Net):
         self.ap = CocoAveragePrecision()
-        self._said: Any = None
-        net.register_forward_hook(lambda net, images, said: setattr(self, "_said", said))
+        self._predictions: Any = None
+        self._hook = net.register_forward_hook(self._keep)
+
+    def _keep(self, net: Any, images: Any, predictions: Any) -> None:
+        self._predictions = predictions
 
     def on_test_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *rest: Any
     ) -> None:
         """Add the batch."""
-        self.ap.update(self._said, batch[1])
+        self.ap.update(self._predictions, batch[1])
+
+    def leave(self) -> None:
+        """Leave the net as it was."""
+        self._hook.remove()

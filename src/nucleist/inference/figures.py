@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from nucleist.data.module import NucleiData
-from nucleist.data.targets import to_target, to_tensor
+from nucleist.data.targets import to_tensor
 from nucleist.files import replacing
-from nucleist.inference.pictures import predict_one
+from nucleist.inference.outline import outline
 from nucleist.metrics.per_image import extremes
-from nucleist.ops.centers import center_target
+from nucleist.models.net import Net
 from nucleist.ops.labels import at_threshold
 from nucleist.plots import Panel, draw_contours, heat_map, overlay_panel, save_panels, to_display
 
@@ -49,7 +49,7 @@ class Subject:
 
 
 def draw_subject(
-    net: nn.Module,
+    net: Net,
     subject: Subject,
     threshold: float,
     folder: Path,
@@ -58,8 +58,7 @@ def draw_subject(
     """Write the pictures that a net in eval mode can give of an image.
 
     Args:
-        net: Obeys the contract; Fig. 1 needs `attention_map`, Fig. 2 `center_map` and
-            `found_boxes`.
+        net: Fig. 1 needs `can.attention`, Fig. 2 `can.centers`.
         subject: The image.
         threshold: Score above which detections count.
         folder: For `<id>_overlay.png`, `<id>_centers.png` and `<id>_attention.png`.
@@ -83,9 +82,9 @@ def draw_subject(
     return lacks
 
 
-def save_overlay(net: nn.Module, subject: Subject, threshold: float, folder: Path) -> Path:
+def save_overlay(net: Net, subject: Subject, threshold: float, folder: Path) -> Path:
     """Write the image, the labels there are and the prediction side by side."""
-    found = at_threshold(predict_one(net, subject.image), threshold).cpu().numpy()
+    found = at_threshold(outline(net, subject.image), threshold).cpu().numpy()
     panel = overlay_panel(subject.image, subject.kept, subject.truth, found, subject.title)
     path = folder / f"{subject.id}_overlay.png"
     with replacing(path) as part:
@@ -93,9 +92,9 @@ def save_overlay(net: nn.Module, subject: Subject, threshold: float, folder: Pat
     return path
 
 
-def center_panels(net: Any, subject: Subject) -> list[Panel] | str:
+def center_panels(net: Net, subject: Subject) -> list[Panel] | str:
     """Fig. 2: centre target (with labels), centre scores, found boxes; else what is missing."""
-    if not hasattr(net, "center_map") or not hasattr(net, "found_boxes"):
+    if not net.can.centers:
         return "this net has no centre head (model=mask_rcnn_pa has one)"
     tensor = _tensor(net, subject.image)
     scores = net.center_map(tensor)
@@ -110,37 +109,23 @@ def center_panels(net: Any, subject: Subject) -> list[Panel] | str:
 
 
 @torch.no_grad()
-def target_picture(net: Any, image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The target of the centre head at the net's own scale, white 1, gray 0, black unknown."""
-    tensor = _tensor(net, image)
-    given: Any = {key: value.to(tensor.device) for key, value in to_target(labels).items()}  # type: ignore[attr-defined]
-    cells = net.center_map(tensor).shape
-    batch, (target,) = net.transform([tensor], [given])
-    stride = max(round(batch.image_sizes[0][0] / cells[0]), 1)
-    head = net.rpn.center_head
-    wanted = center_target(
-        [target["boxes"]],
-        [target["label_map"]],
-        (int(cells[0]), int(cells[1])),
-        stride,
-        head.center_share,
-        head.overlap,
-    )
-    gray = np.array([0, 128, 255], np.uint8)[wanted.labels[0].cpu().numpy() + 1]
+def target_picture(net: Net, image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The target map of the centre head, `(H, W, 3)` `uint8`: white 1, gray 0, black unknown."""
+    given = torch.from_numpy(np.ascontiguousarray(labels)).to(_device(net))
+    wanted = net.center_target(_tensor(net, image), given)
+    gray = np.array([0, 128, 255], np.uint8)[wanted.cpu().numpy() + 1]
     grown = Image.fromarray(gray).resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST)
     return np.repeat(np.asarray(grown)[..., None], 3, axis=2)
 
 
-def attention_panels(net: Any, subject: Subject) -> list[Panel] | str:
+def attention_panels(net: Net, subject: Subject) -> list[Panel] | str:
     """Fig. 1: the labelled nuclei, and where they attend to; else what is missing."""
-    if not hasattr(net, "attention_map"):
-        return "this net has no attention (model=mask_rcnn_pa attention=[p2] has it)"
+    if not net.can.attention:
+        return "no attention on the net's first level (model=mask_rcnn_pa attention=[p2] puts it)"
     if subject.query is None or not subject.query.any():
         return f"{subject.id} has no labelled nucleus to ask for; put labels beside the image"
     labels = torch.from_numpy(np.ascontiguousarray(subject.query))
     given = net.attention_map(_tensor(net, subject.image), labels.to(_device(net)))
-    if given is None:
-        return "no attention on the net's first level (attention=[p2] puts it there)"
     shown = draw_contours(to_display(subject.image), subject.query, thick=2)
     count = len(np.unique(subject.query[subject.query > 0]))
     words = f"labelled nuclei: {count}"
@@ -149,12 +134,12 @@ def attention_panels(net: Any, subject: Subject) -> list[Panel] | str:
 
 def write_test_overlays(
     folder: Path,
-    net: nn.Module,
+    net: Net,
     data: NucleiData,
     rows: Sequence[dict[str, Any]],
     threshold: float,
 ) -> None:
-    """Write overlays of the best and the worst test images, where a report looks for them.
+    """Write overlays of the best and the worst test images, where a report expects them.
 
     Args:
         folder: `figures/test` of a run.
@@ -170,9 +155,9 @@ def write_test_overlays(
         save_overlay(net, subject, threshold, folder)
 
 
-def _device(net: nn.Module) -> torch.device:
+def _device(net: Net) -> torch.device:
     return next(net.parameters()).device
 
 
-def _tensor(net: nn.Module, image: np.ndarray) -> Tensor:
+def _tensor(net: Net, image: np.ndarray) -> Tensor:
     return to_tensor(image).to(_device(net))

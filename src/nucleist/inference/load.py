@@ -1,168 +1,217 @@
-"""A trained net back from a checkpoint, without running any code that the file could name."""
+"""A trained model back from its run folder or checkpoint; no code that the file names is run."""
 
-import copy
-import difflib
-import inspect
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-from hydra.utils import get_object
-from torch import nn
+import yaml
 
-import nucleist.data
-import nucleist.models
-from nucleist.config.compose import build
+from nucleist.config.build import build
+from nucleist.config.options import with_options
+from nucleist.config.targets import Trust, check_targets
 from nucleist.data.sets import Normalize
+from nucleist.inference.outline import outline
+from nucleist.inference.result import Result, as_image, to_result
+from nucleist.models.net import Net
 from nucleist.models.weights.load import load_weights, read_file
 from nucleist.types import UserError
 
-BUILDERS = {
-    *(f"nucleist.models.{name}" for name in nucleist.models.__all__),
-    *(f"nucleist.data.{name}" for name in nucleist.data.__all__),
-    "nucleist.ops.normalize.Percentile",
-    "nucleist.ops.normalize.FullRange",
-}
-"""The only constructors that a checkpoint may ask for."""
+HINT = "give a run folder, or the .ckpt of its checkpoints folder"
+NEEDED = ("model", "data", "normalize")
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What a checkpoint holds.
+class Model:
+    """A trained net with everything that it needs to outline nuclei.
 
     Attributes:
         net: The net in eval mode.
         normalize: The normalisation it was trained with.
-        threshold: The calibrated score threshold, 0.5 if the run was cut before calibration.
-        config: The configuration stored with it, with the model options that were asked for.
+        threshold: Its calibrated score threshold, in [0, 1]; 0.5 if the training was cut before
+            it was calibrated.
+        config: `model`, `data`, `normalize`, `name` and `seed` of its training, with the options
+            of the model that were asked for.
+        path: The checkpoint.
     """
 
-    net: nn.Module
+    net: Net
     normalize: Normalize
     threshold: float
-    config: dict[str, Any]
+    config: Mapping[str, Any]
+    path: Path
+
+    @property
+    def device(self) -> torch.device:
+        """Where the net is."""
+        return next(self.net.parameters()).device
+
+    def to(self, device: str | torch.device) -> Model:
+        """Move the net to a device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto`.
+
+        Raises:
+            UserError: If there is no such device.
+        """
+        self.net.to(choose_device(device))
+        return self
+
+    def predict(
+        self, image: str | Path | np.ndarray, score_threshold: float | None = None
+    ) -> Result:
+        """Outline the nuclei of one image.
+
+        Args:
+            image: A file, or an array `(H, W)` or `(H, W, 3)` of integers or floats, as stored.
+            score_threshold: Detections with a higher score count, in [0, 1]; None for the
+                calibrated one.
+
+        Returns:
+            Label map, boxes, scores and a table of measurements.
+
+        Raises:
+            UserError: If the image cannot be read or is not one, or the threshold is not in [0, 1].
+        """
+        threshold = self.score_threshold(score_threshold)
+        prediction = outline(self.net, self.normalize(as_image(image)), floor=threshold)
+        return to_result(prediction, threshold, self.net.can.shape_parameters)
+
+    def score_threshold(self, asked: float | None) -> float:
+        """The score threshold that was asked for, else the calibrated one.
+
+        Raises:
+            UserError: If it is not in [0, 1].
+        """
+        if asked is not None and not 0 <= asked <= 1:
+            raise UserError(f"score_threshold={asked} is not in [0, 1]")
+        return self.threshold if asked is None else asked
 
 
-def load(path: str | Path, options: Mapping[str, Any] | None = None) -> Trained:
-    """Rebuild a net from a checkpoint that `nucleist train` wrote.
+def load(
+    model: str | Path | Model,
+    *,
+    options: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    trust: Trust = (),
+) -> Model:
+    """Load a trained model.
 
     Args:
-        path: The file.
-        options: Options of the model to be other than in training, such as
+        model: A run folder, of which `best.ckpt` is taken where it was chosen on other images
+            than the test images, else `last.ckpt`; or a checkpoint file; or a loaded model, which
+            is passed through.
+        options: Options of the model that are to differ from the training, such as
             `{"roi.score_thresh": 0.3}`; they must not change which weights there are.
+        device: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, `mps`.
+        trust: Package or packages of yours whose nets may be built; without it only nucleist's
+            own are.
 
     Raises:
-        UserError: If the file is missing, damaged, holds code, or is not nucleist's; if the model
-            has no such option, or the weights do not fit it any more.
+        UserError: If the file is missing, damaged, holds code, was not written by nucleist, or
+            asks for code that is not trusted; if the model has no such option, or the weights do
+            not fit it any more.
     """
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such checkpoint; give the .ckpt of a run's checkpoints folder")
-    content = read_file(Path(path))
-    content = content if isinstance(content, dict) else {}
-    stored = content.get("nucleist")
-    if not isinstance(stored, dict) or not {"model", "normalize"} <= set(stored.get("config", {})):
-        raise UserError(
-            f"{path}: not a checkpoint of nucleist; give the .ckpt of a run's checkpoints folder"
-        )
+    if isinstance(model, Model):
+        return model
+    path = checkpoint_of(model)
+    stored = _stored(path)
     config = stored["config"]
-    _check_targets(config, path)
+    check_targets({part: config[part] for part in NEEDED}, path, trust)
     if options:
-        config = {**config, "model": changed(config["model"], options)}
-        _check_targets(config, path)
+        config = {**config, "model": with_options(config["model"], options)}
+        check_targets({"model": config["model"]}, path, trust)
+    net = _built(config["model"], path, bool(options))
+    load_weights(net, str(path), "", complete=True)
+    net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    threshold = stored.get("calibrated_threshold")
+    loaded = Model(
+        net, build(config["normalize"]), 0.5 if threshold is None else threshold, config, path
+    )
+    return loaded.to(device)
+
+
+def checkpoint_of(model: str | Path) -> Path:
+    """The checkpoint that a path stands for.
+
+    Args:
+        model: A run folder or a checkpoint file.
+
+    Raises:
+        UserError: If there is no such file, or no checkpoint in the folder.
+    """
+    path = Path(model).expanduser()
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise UserError(f"{path}: no such checkpoint or run folder; {HINT}")
+    found = [path / "checkpoints" / f"{name}.ckpt" for name in _preferred(path)]
+    there = [checkpoint for checkpoint in found if checkpoint.is_file()]
+    if not there:
+        inside = sorted(path.glob("*/checkpoints"))
+        hint = f"did you mean {inside[-1].parent}?" if inside else HINT
+        raise UserError(f"{path}: no checkpoint in this folder; {hint}")
+    return there[0]
+
+
+def _preferred(run: Path) -> Sequence[str]:
+    """`best` first if it was chosen on other images than the test images, else `last`."""
     try:
-        net = build(config["model"])
+        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+        splits = config["data"]["splits"]
+        independent = splits["val"] != splits["test"]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
+        independent = False
+    return ("best", "last") if independent else ("last", "best")
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds besides the weights: `config` and `calibrated_threshold`."""
+    content = read_file(path)
+    stored = content.get("nucleist") if isinstance(content, dict) else None
+    if not isinstance(stored, dict) or not set(NEEDED) <= set(stored.get("config", {})):
+        raise UserError(f"{path}: not a checkpoint of nucleist; {HINT}")
+    return stored
+
+
+def _built(model: Any, path: Path, has_options: bool) -> Net:
+    try:
+        net = build(model)
     except UserError as error:
-        if options:
+        if has_options:
             raise
         raise UserError(
             f"{path}: of another version of nucleist ({error}); use that version, or train again"
         ) from error
-    load_weights(net, str(path), "", complete=True)
-    threshold = stored.get("calibrated_threshold")
-    net.eval().to(memory_format=torch.channels_last)
-    return Trained(net, build(config["normalize"]), 0.5 if threshold is None else threshold, config)
+    return check_net(net)
 
 
-def model_options(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Take the options of a trained net out of a command line.
-
-    Returns:
-        Values by dotted key, of the words `model.KEY=VALUE` that are no file; the other words.
+def check_net(net: Any) -> Net:
+    """Refuse what is not a net.
 
     Raises:
-        UserError: If a value cannot be read, or is a list of values to be tried.
+        UserError: If it does not obey the contract of `nucleist.models.net`.
     """
-    options: dict[str, Any] = {}
-    others: list[str] = []
-    for word in words:
-        if not re.match(r"model\.[^/]+=", word) or Path(word).exists():
-            others.append(word)
-            continue
-        try:
-            override = OverridesParser.create().parse_override(word)
-        except HydraException as error:
-            raise UserError(f"{word!r} is not an override; write model.KEY=VALUE") from error
-        if override.is_sweep_override():
-            raise UserError(f"{word!r} is a list of values; give one, and run again for each")
-        options[override.key_or_group.removeprefix("model.")] = override.value()
-    return options, others
+    if not isinstance(net, Net):
+        raise UserError(
+            f"model._target_ made a {type(net).__name__}; give a subclass of nucleist.models.Net"
+        )
+    return net
 
 
-def changed(model: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a model's configuration with some options changed.
-
-    Args:
-        model: The configuration of a model, as stored with its weights.
-        options: Values by dotted key. A key is one that was stored or a parameter of the
-            constructor, whose default acted when the net was trained.
+def choose_device(name: str | torch.device) -> torch.device:
+    """A device by name; `auto` takes a GPU where there is one.
 
     Raises:
-        UserError: For any other key, with the nearest that exists.
+        UserError: If the device is unknown or absent.
     """
-    model = copy.deepcopy(model)
-    known = list(dict.fromkeys(_options(model)))
-    for key, value in options.items():
-        if key not in known:
-            close = difflib.get_close_matches(key, known, 1, 0.5)
-            rest = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
-            name = str(model.get("_target_")).rpartition(".")[2]
-            raise UserError(f"model.{key}={value}: {name} has no such option; {rest}")
-        *path, last = key.split(".")
-        node = model
-        for part in path:
-            node = node[part]
-        node[last] = value
-    return model
-
-
-def _options(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Dotted keys of what is stored, and of the named parameters of what is called."""
-    if target := node.get("_target_"):
-        for name, parameter in inspect.signature(get_object(target)).parameters.items():
-            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-                yield prefix + name
-    for key, value in node.items():
-        if not key.startswith("_"):
-            yield prefix + key
-            if isinstance(value, dict):
-                yield from _options(value, f"{prefix}{key}.")
-
-
-def _check_targets(node: Any, path: str | Path) -> None:
-    """Refuse a configuration that would call anything but nucleist's own constructors."""
-    if isinstance(node, dict):
-        target = node.get("_target_")
-        if target is not None and target not in BUILDERS:
-            raise UserError(
-                f"{path}: asks to call {target!r}, which no run does; do not trust this file"
-            )
-        for value in node.values():
-            _check_targets(value, path)
-    elif isinstance(node, list):
-        for value in node:
-            _check_targets(value, path)
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device={name}: not available here; use auto or cpu") from error
+    return device

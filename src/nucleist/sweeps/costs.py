@@ -1,6 +1,5 @@
 """What a training will take, judged by the runs that are there."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from nucleist.files import read_json_if_there
 
 KIND = (
     "model._target_",
@@ -66,11 +67,8 @@ def costs_of(runs: Path) -> dict[tuple[Any, ...], Cost]:
 
 def _summaries(runs: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     for path in runs.rglob("summary.json"):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(content, dict) and "train_seconds" in content:
+        content = read_json_if_there(path)
+        if "train_seconds" in content:
             yield path, content
 
 

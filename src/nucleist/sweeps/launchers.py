@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from nucleist.config.settings import quoted
+from nucleist.files import make_folder
 from nucleist.sweeps.sweep import Sweep, SweepRun
 from nucleist.types import UserError
 
@@ -23,16 +25,13 @@ INHERITED = ("NUCLEIST_RUN_DIR", "LOCAL_RANK", "NODE_RANK", "PL_GLOBAL_SEED")
 """Variables that a training sets for its own processes, not for those of another."""
 
 
+MOVE = "move what is in its place, or set folder=DIR"
+
+
 def command_of(sweep: Sweep, run: SweepRun) -> list[str]:
     """What starts a run, or goes on with it."""
     train = [sys.executable, "-m", "nucleist", "train", *run.overrides]
     return [*train, f"runs={quoted(str(sweep.folder))}", "resume=auto"]
-
-
-def quoted(text: str) -> str:
-    """A text as one value for Hydra, whatever is in it."""
-    escaped = text.replace("\\'", "\\\\'").replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 class Local:
@@ -54,6 +53,10 @@ class Local:
     def default_jobs(sweep: Sweep) -> int:
         """Runs at a time if nobody says how many."""
         return max(len(visible_devices()), 1)
+
+    def has(self, run: SweepRun) -> bool:
+        """Whether a run is in a queue: there is none."""
+        return False
 
     def start(self, run: SweepRun, place: int) -> "Process":
         """Start a run."""
@@ -85,7 +88,7 @@ class Process:
     id, lasting = None, False
 
     def __init__(self, command: Sequence[str], log: Path, environment: dict[str, str]):
-        make_folder_of(log)
+        make_folder(log.parent, MOVE)
         try:
             with log.open("ab") as file:
                 self.process = subprocess.Popen(
@@ -117,21 +120,6 @@ class Process:
             else:
                 self.process.kill()
         self.process.wait()
-
-
-def make_folder_of(log: Path) -> None:
-    """Make the folder of a log.
-
-    Raises:
-        UserError: If it cannot be made.
-    """
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{log.parent}: cannot make this folder ({error.strerror}); move what is in its place, "
-            "or set folder=DIR"
-        ) from error
 
 
 class Submitit:
@@ -190,7 +178,7 @@ class Submitit:
 
             return Submitted(SlurmJob(self.executor.folder, str(run.job)))
         log = self.sweep.log(run).absolute()
-        make_folder_of(log)
+        make_folder(log.parent, MOVE)
         job = Requeued(command_of(self.sweep, run), str(log))
         try:
             return Submitted(self.executor.submit(job))

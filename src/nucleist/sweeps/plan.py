@@ -15,11 +15,13 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 
-from nucleist.config.compose import compose, plain
+from nucleist.config.build import plain
+from nucleist.config.compose import compose
+from nucleist.config.settings import quoted
 from nucleist.files import text_hash
 from nucleist.sweeps.costs import Cost, costs_of, duration, kind_of, size
-from nucleist.sweeps.launchers import quoted
-from nucleist.sweeps.sweep import DONE, FAILED, Sweep, SweepRun
+from nucleist.sweeps.request import Request
+from nucleist.sweeps.sweep import DONE, FAILED, WAITING, Sweep, SweepRun
 from nucleist.training.resume import mark_of, prepare
 from nucleist.types import UserError
 
@@ -31,11 +33,13 @@ class Plan:
     """A sweep and what it will take.
 
     Attributes:
+        request: What was asked for.
         sweep: The sweep.
         kinds: The kind of each run, by number.
         costs: What runs of a kind have taken.
     """
 
+    request: Request
     sweep: Sweep
     kinds: dict[int, tuple[Any, ...]]
     costs: dict[tuple[Any, ...], Cost]
@@ -61,6 +65,39 @@ class Plan:
         at_a_time = f" with jobs={jobs}" if jobs > 1 else ""
         return f"about {duration(seconds)}{at_a_time}, {space} of {free} free"
 
+    def describe(self) -> str:
+        """A table of the runs, with time and size where they are known."""
+        sweep = self.sweep
+        lines = [str(sweep.folder), "", f"{'run':>4}  {'status':<8} {'time':>10} {'size':>8}  what"]
+        lines += [self._row(run) for run in sweep.runs]
+        total = self.total(self.request.jobs(sweep))
+        lines += ["", f"{len(sweep.runs)} runs, {sweep.count(DONE)} done; {total}"]
+        lines += [
+            f"{count} of them are finished in {folder}; folder={folder} goes on there"
+            for folder, count in sweep.elsewhere().items()
+        ]
+        lines += [
+            f"run {run.number} failed, will be tried again; see {sweep.log(run)}"
+            for run in sweep.runs
+            if run.failed and run.status == WAITING
+        ]
+        return "\n".join([*lines, *self.judged_by()])
+
+    def judged_by(self) -> list[str]:
+        """A line for each run that time and size are judged by."""
+        left = [self.cost(run) for run in self.sweep.runs if run.status != DONE]
+        return [f"judged by {run}" for run in sorted({cost.run for cost in left if cost})]
+
+    def _row(self, run: SweepRun) -> str:
+        cost = self.cost(run)
+        time = "unknown" if cost is None else duration(cost.seconds_per_step * run.steps)
+        space = "unknown" if cost is None else size(cost.size)
+        if run.status == DONE:
+            time = space = ""
+        what = " ".join([run.name, *run.changes])
+        status = FAILED if run.failed and run.status == WAITING else run.status
+        return f"{run.number:>4}  {status:<8} {time:>10} {space:>8}  {what}"
+
 
 def _existing(folder: Path) -> Path:
     """The folder, or the first above it that is there."""
@@ -68,26 +105,22 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.exists())
 
 
-def plan(
-    settings: DictConfig, name: str | None, overrides: Sequence[str], command: str = ""
-) -> Plan:
-    """The runs that the overrides, and the named sweep before them, stand for.
+def plan(asked: Request) -> Plan:
+    """The runs that the settings, and the named sweep before them, stand for.
 
     Args:
-        settings: `conf/multirun.yaml` with what was chosen.
-        name: The named sweep, if there is one.
-        overrides: For `nucleist train`, with lists of values.
-        command: What goes on with the sweep, for the record.
+        asked: What was asked for.
 
     Raises:
         UserError: If one of the runs could not be composed, or would start processes itself.
     """
+    settings, name = asked.settings, asked.names.get("sweep")
     named: Any = plain(settings.get("sweep") or {})
     runs: list[SweepRun] = []
     kinds: dict[int, tuple[Any, ...]] = {}
     seen: set[str] = set()
     root = Path("runs")
-    for variant, chosen in _combinations(named, overrides):
+    for variant, chosen in _combinations(named, asked.rest):
         config = compose("train", chosen)
         prepare(config)
         refuse_ddp(config)
@@ -104,9 +137,9 @@ def plan(
     title = name or (runs[0].name if len({run.name for run in runs}) == 1 else "sweep")
     digits = text_hash("".join(sorted(run.mark for run in runs)))[:6]
     folder = Path(settings.folder or root / "sweeps" / f"{title}-{digits}")
-    sweep = Sweep(folder, title, command, runs)
+    sweep = Sweep(folder, title, asked.command, runs)
     sweep.refresh()
-    return Plan(sweep, kinds, costs_of(root))
+    return Plan(asked, sweep, kinds, costs_of(root))
 
 
 def _combinations(

@@ -1,89 +1,53 @@
-"""`nucleist train search=NAME`: trainings whose settings Optuna chooses, one process a trial."""
+"""A search for good settings: trainings whose settings Optuna chooses, one process a trial."""
 
 import csv
 import shlex
-import sys
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
-from nucleist.config.compose import build
 from nucleist.files import replacing
+from nucleist.sweeps.display import Display
 from nucleist.sweeps.run import (
-    Display,
     at_work_in,
-    jobs_of,
-    read,
+    launcher_of,
     refuse_running,
-    tell_capped,
-    tell_failed,
+    report_failed,
+    warn_of_limits_in,
 )
-from nucleist.sweeps.study import Trials, need_optuna
+from nucleist.sweeps.study import Trials
 from nucleist.sweeps.sweep import DONE, FAILED, WAITING, Job, SweepRun, work
-from nucleist.sweeps.trials import SearchPlan, plan_search
+from nucleist.sweeps.trials import SearchPlan
 from nucleist.training.finished import number, read_rows
-from nucleist.types import UserError
-
-HELP = """usage: nucleist train search=NAME [jobs=N] [launcher=NAME] [--plan] [key=value ...]
-
-  nucleist train search=pa experiment=bbbc360_25_pa jobs=2
-  nucleist train search=pa experiment=bbbc360_25_pa --plan        the space, time and size
-  nucleist train search=pa experiment=bbbc360_25_pa search.trials=50      goes on with more trials
-  nucleist train search=optim 'optim.optimizer.lr=tag(log,interval(0.001,0.01))' model=mask_rcnn
-
-Each trial is a run, a process of its own; Optuna chooses its settings (pip install
-'nucleist[search]'). The same command goes on with a search that was interrupted until enough trials
-have finished: half-finished ones go on from their last checkpoint, failed ones are replaced. The
-last validation decides, so validate on images that are not the test images (data.splits.val).
-
-A key given as interval(a,b), int(interval(a,b)), tag(log,interval(a,b)), range(a,b,step) or
-choice(x,y) is searched, a key given as one value is fixed, ~key takes it out of the space.
-
-  search=NAME       pa, optim; search.trials=N, search.metric=NAME, search.seed=N: conf/search
-  --plan            print the space with estimated time and size, start nothing
-  jobs=N, launcher=NAME, folder=DIR     as in nucleist train -m --help
-
-Leaves study.db (Optuna's), trials.csv and the run folders; prints the command of the best trial.
-"""
+from nucleist.types import Progress, UserError
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Entry point."""
-    if any(a in ("-h", "--help") for a in arguments):
-        print(HELP)
-        return 0
-    request = read(arguments)
-    need_optuna()
-    made = plan_search(request)
-    if request.plan:
-        print_plan(made, jobs_of(request.settings, made.sweep))
-        return 0
-    return run_search(made, request.settings)
+@dataclass(frozen=True)
+class Found:
+    """The best trial of a search.
+
+    Attributes:
+        number: Its number, from 1.
+        value: The metric of its last validation.
+        params: What was chosen, by key.
+        overrides: What a training with these settings is given.
+        folder: The folder of the search: `study.db` (Optuna's), `trials.csv` and the runs.
+    """
+
+    number: int
+    value: float
+    params: dict[str, Any]
+    overrides: list[str]
+    folder: Path
+
+    @property
+    def command(self) -> str:
+        """The command that trains with these settings."""
+        return shlex.join(["nucleist", "train", *self.overrides])
 
 
-def print_plan(made: SearchPlan, jobs: int) -> None:
-    """The space, the trials that there are, time and size where they are known."""
-    sweep = made.sweep
-    print(f"{sweep.folder}\n")
-    for part in made.space.values():
-        print(f"  {part.key} = {part.words}")
-    print(f"\n{made.settings['direction']} {made.settings['metric']} of the last validation")
-    print(made.validated_on())
-    begun = [run for run in sweep.runs if run.overrides]
-    for trial, run in zip(made.open().all() if begun else [], begun, strict=False):
-        value = "" if trial.value is None else f"{trial.value:.4f}"
-        print(f"{run.number:>4}  {run.status:<8} {value:>8}  {run.title()}")
-    done = sweep.count(DONE)
-    print(f"\n{made.settings['trials']} trials, {done} done; {made.plan.total(jobs)}")
-    left = [made.plan.cost(run) for run in sweep.runs if run.status == WAITING]
-    for source in sorted({cost.run for cost in left if cost is not None}):
-        print(f"judged by {source}")
-
-
-def run_search(made: SearchPlan, settings: DictConfig) -> int:
-    """Train trials until enough have finished, and print the best one's command."""
+def run_search(made: SearchPlan, progress: Progress) -> Found:
+    """Train trials until enough have finished; see `nucleist.run_search`."""
     sweep = made.sweep
     with at_work_in(sweep.folder):
         trials = made.open()
@@ -91,25 +55,24 @@ def run_search(made: SearchPlan, settings: DictConfig) -> int:
         made.fill(trials.all())
         refuse_running(sweep)
         sweep.save()
-        launcher = build(settings.launcher, _partial_=True)(sweep, settings.jobs)
-        print(made.validated_on(), file=sys.stderr)
+        launcher = launcher_of(made.plan)
+        progress.note(made.validated_on())
         done = f"{sweep.count(DONE)} of {made.settings['trials']} trials are done"
         todo = f"{launcher.jobs} at a time; {made.plan.total(launcher.jobs)}"
-        print(f"{sweep.folder}: {done}, {todo}", file=sys.stderr)
-        with Display(sweep) as display:
+        progress.note(f"{sweep.folder}: {done}, {todo}")
+        with Display(sweep, progress) as display:
             search = Search(made, trials, launcher, display)
             while sweep.count(WAITING):
-                work(sweep, search.start, launcher.jobs, search.tell)
+                work(sweep, search.start, launcher.jobs, search.record)
                 made.add_missing()  # in the place of failed ones
         write_trials(made, trials)
-    tell_capped(sweep)
+    warn_of_limits_in(sweep, progress)
     best = trials.best()
-    assert best is not None  # or there were a trial to do
+    assert best is not None and best.value is not None  # or there were a trial to do
     value = f"{made.settings['metric']} {best.value:.4f}"
-    print(f"best of {sweep.count(DONE)} trials: {best.number + 1}, {value}", file=sys.stderr)
-    print(shlex.join(["nucleist", "train", *made.overrides(best.params)]))
-    print(sweep.folder)
-    return 0
+    progress.note(f"best of {sweep.count(DONE)} trials: {best.number + 1}, {value}")
+    overrides = made.overrides(best.params)
+    return Found(best.number + 1, best.value, best.params, overrides, sweep.folder)
 
 
 class Search:
@@ -119,7 +82,7 @@ class Search:
         made: The plan.
         trials: The study.
         launcher: Starts runs.
-        display: Is told of every change.
+        display: Shows every change.
     """
 
     def __init__(self, made: SearchPlan, trials: Trials, launcher: Any, display: Display):
@@ -143,8 +106,8 @@ class Search:
                 raise
         return self.launcher.start(run, place)
 
-    def tell(self, run: SweepRun | None) -> None:
-        """Tell the study what has become of a run.
+    def record(self, run: SweepRun | None) -> None:
+        """Record in the study what has become of a run.
 
         Raises:
             UserError: If too many failed in a row.
@@ -157,7 +120,7 @@ class Search:
                 self.made.sweep.save()
             self.trials.tell(run.number - 1, value)
             write_trials(self.made, self.trials)
-        self.display.tell(run)
+        self.display.update(run)
         if run is not None and ended:
             self._count(run)
 
@@ -166,7 +129,7 @@ class Search:
             self.failed_in_a_row = 0
             return
         self.failed_in_a_row += 1
-        tell_failed(self.made.sweep, run)
+        report_failed(self.made.sweep, run, self.display.progress)
         if self.failed_in_a_row >= self.made.settings["max_failed"]:
             raise UserError(
                 f"{self.failed_in_a_row} trials in a row failed, see {self.made.sweep.log(run)}; "

@@ -4,7 +4,6 @@ A sweep is a folder with its run folders, `logs/` and `sweep.json`, from which a
 interrupted goes on.
 """
 
-import json
 import os
 import re
 import signal
@@ -16,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from nucleist.files import is_held, write_json
+from nucleist.files import is_held, read_json_if_there, write_json
 from nucleist.training.run import find_run, is_finished
 
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
@@ -31,7 +30,7 @@ class SweepRun:
         overrides: What `nucleist train` is given.
         changes: Those of the overrides that differ between the runs of the sweep.
         name: Name of the run, the folder above its run folder.
-        mark: Fingerprint of its configuration.
+        mark: Hash of its configuration.
         steps: Length of its training.
         status: `waiting`, `running`, `done` or `failed`.
         folder: Its run folder, once there is one.
@@ -103,11 +102,11 @@ class Sweep:
         return found
 
     def _known(self) -> dict[str, dict[str, Any]]:
-        """Runs by fingerprint as `sweep.json` has them; none if it is missing or damaged."""
+        """Runs by hash as `sweep.json` has them; none if it is missing or damaged."""
+        content = read_json_if_there(self.folder / "sweep.json")
         try:
-            content = json.loads((self.folder / "sweep.json").read_text(encoding="utf-8"))
             return {run["mark"]: run for run in content["runs"]}
-        except (OSError, ValueError, KeyError, TypeError):
+        except (KeyError, TypeError):
             return {}
 
     def log(self, run: SweepRun) -> Path:

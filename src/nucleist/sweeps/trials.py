@@ -1,6 +1,5 @@
 """What a search consists of: its space, its trials as runs of a sweep, and what they will take."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +7,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from nucleist.config.compose import build, compose, plain
-from nucleist.files import is_held, text_hash
+from nucleist.config.build import build, plain
+from nucleist.config.compose import compose
+from nucleist.files import is_held, read_json_if_there, text_hash
 from nucleist.sweeps.costs import costs_of, kind_of
 from nucleist.sweeps.plan import Plan, refuse_ddp
-from nucleist.sweeps.run import Request
+from nucleist.sweeps.request import Request
 from nucleist.sweeps.space import Range, split
-from nucleist.sweeps.study import ASKED, LOST, TOLD, Trial, Trials
+from nucleist.sweeps.study import ASKED, LOST, TOLD, Trial, Trials, need_optuna
 from nucleist.sweeps.sweep import DONE, FAILED, RUNNING, WAITING, Sweep, SweepRun
 from nucleist.training.resume import mark_of, prepare
 from nucleist.training.run import find_run
@@ -33,7 +33,7 @@ class SearchPlan:
         space: What is chosen, by key.
         settings: `conf/search/NAME.yaml` as plain values.
         sampler: Its sampler.
-        mark: Fingerprint of all that.
+        mark: Hash of all that.
         config: Configuration of one trial.
     """
 
@@ -113,6 +113,21 @@ class SearchPlan:
         found = find_run(self.sweep.folder, run.name, run.mark)
         run.folder = None if found is None else str(found)
 
+    def describe(self) -> str:
+        """The space, the trials that there are, time and size where they are known."""
+        sweep = self.sweep
+        lines = [str(sweep.folder), ""]
+        lines += [f"  {part.key} = {part.words}" for part in self.space.values()]
+        metric = f"{self.settings['direction']} {self.settings['metric']}"
+        lines += ["", f"{metric} of the last validation", self.validated_on()]
+        begun = [run for run in sweep.runs if run.overrides]
+        for trial, run in zip(self.open().all() if begun else [], begun, strict=False):
+            value = "" if trial.value is None else f"{trial.value:.4f}"
+            lines.append(f"{run.number:>4}  {run.status:<8} {value:>8}  {run.title()}")
+        total = self.plan.total(self.plan.request.jobs(sweep))
+        lines += ["", f"{self.settings['trials']} trials, {sweep.count(DONE)} done; {total}"]
+        return "\n".join([*lines, *self.plan.judged_by()])
+
     def validated_on(self) -> str:
         """Which images decide, in words."""
         splits = {"val": "test", "test": "test", **plain(self.config.data.get("splits") or {})}
@@ -128,26 +143,27 @@ class SearchPlan:
 def _remembered(path: Path) -> dict[int, SweepRun]:
     """Runs by number as `sweep.json` has them; none if it is missing or of something else."""
     try:
-        runs = [SweepRun(**run) for run in json.loads(path.read_text(encoding="utf-8"))["runs"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        runs = [SweepRun(**run) for run in read_json_if_there(path)["runs"]]
+    except (KeyError, TypeError):
         return {}
     return {run.number: run for run in runs if run.mark}
 
 
-def plan_search(request: Request) -> SearchPlan:
+def plan_trials(asked: Request) -> SearchPlan:
     """What is searched, and what it will take; nothing is written.
 
     Raises:
         UserError: If the search is not declared as it should be, or a trial could not be composed.
     """
-    if "sweep" in request.names:
+    need_optuna()
+    if "sweep" in asked.names:
         raise UserError("search= and sweep= do not go together; use one of them")
-    name, given = request.names["search"], request.settings.search
+    name, given = asked.names["search"], asked.settings.search
     if given is None or OmegaConf.is_missing(given, "space"):
         raise UserError(f"search={name} declares no space; use pa or optim, or write a file")
     settings: dict[str, Any] = plain(given)
     _check(settings)
-    fixed, space = split([*settings["space"], *request.rest])
+    fixed, space = split([*settings["space"], *asked.rest])
     config = compose("train", [*fixed, *(part.first() for part in space.values())])
     prepare(config)
     refuse_ddp(config)
@@ -156,8 +172,8 @@ def plan_search(request: Request) -> SearchPlan:
     kept = [f"{key}={settings[key]}" for key in ("metric", "direction", "seed", "sampler")]
     mark = text_hash("\n".join([mark_of(config), *words, *kept]))
     root = Path(config.runs)
-    folder = Path(request.settings.folder or root / "sweeps" / f"{name}-{mark[:6]}")
-    plan = Plan(Sweep(folder, name, request.command), {}, costs_of(root))
+    folder = Path(asked.settings.folder or root / "sweeps" / f"{name}-{mark[:6]}")
+    plan = Plan(asked, Sweep(folder, name, asked.command), {}, costs_of(root))
     made = SearchPlan(plan, fixed, space, settings, given.sampler, mark, config)
     made.fill(made.open().all() if made.study.exists() else [])
     return made

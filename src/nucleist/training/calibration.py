@@ -10,16 +10,17 @@ Labelled nuclei were positives in training and score higher than others, so nucl
 labelled have to be in the sample too: those that a net finds by another part than its classifier
 (the centre head of partial-annotation Mask R-CNN, which left them out of the negatives).
 
-A net whose loss knows of unlabelled nuclei learns `p` itself: there is nothing to scale.
+A net whose loss models missing labels learns `p` itself: there is nothing to scale.
 """
 
 from collections.abc import Iterable
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.ops import box_iou
 
+from nucleist.models.net import Net
 from nucleist.ops.contingency import contingency
 from nucleist.ops.labels import boxes_of, relabel
 from nucleist.types import Prediction
@@ -65,27 +66,26 @@ def found_scores(prediction: Prediction, kept: Tensor, found: Tensor) -> np.ndar
 
 
 @torch.inference_mode()
-def calibrate(net: nn.Module, images: Iterable[tuple[Tensor, Tensor]]) -> float:
+def calibrate(net: Net, images: Iterable[tuple[Tensor, Tensor]]) -> float:
     """The threshold `c/2` from training images with their kept labels.
 
     Args:
-        net: A net in eval mode; if it has `found_boxes(image)`, those count as nuclei too. If its
-            `knows_unlabelled` is true, its scores are taken as they are.
+        net: A net in eval mode. If it finds nuclei by their centres, those count too; if its loss
+            models missing labels, its scores are taken as they are.
         images: `(3, H, W)` images and `(H, W)` label maps of the labelled nuclei.
 
     Returns:
         A score in (0, 0.5]; 0.5 if nothing is labelled or found.
     """
-    if getattr(net, "knows_unlabelled", False):
+    if net.can.models_missing_labels:
         return 0.5
     device = next(net.parameters()).device
-    find = getattr(net, "found_boxes", None)
     scores: list[float] = []
     for image, kept in images:
         image = image.to(device)
         prediction = net([image])[0]
         scores += labelled_scores(prediction, kept).tolist()
-        if find is not None:
-            scores += found_scores(prediction, kept, find(image)).tolist()
+        if net.can.centers:
+            scores += found_scores(prediction, kept, net.found_boxes(image)).tolist()
     share = float(np.mean(scores)) if scores else 1.0
     return share / 2 if share > 0 else 0.5

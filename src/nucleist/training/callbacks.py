@@ -1,18 +1,18 @@
-"""What happens around training: the warm-up of the centre head, progress, logging to W&B."""
+"""What happens around the steps of a training: warm-up, progress, preview pictures."""
 
-import netrc
-import os
 import sys
-from collections.abc import Iterable, Mapping
-from importlib.util import find_spec
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlparse
 
+import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, ProgressBar, RichProgressBar
 
-from nucleist.types import UserError
+from nucleist.inference.pictures import center_pictures, overlay_rows, shape_pictures
+from nucleist.plots import LabelledImage, overlay_panel
+from nucleist.progress import Console
+from nucleist.training.loggers import image_loggers
+from nucleist.types import Progress, UserError
 
 CENTER_LOSSES = ("loss_centerness", "loss_center_box")
 
@@ -39,7 +39,8 @@ class WarmupPhase(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Refuse a net without a centre head: none of its losses would act."""
-        if self.losses == CENTER_LOSSES and not hasattr(pl_module.net, "center_losses"):
+        task: Any = pl_module
+        if self.losses == CENTER_LOSSES and not task.net.can.centers:
             raise UserError("callbacks=warmup is for model=mask_rcnn_pa; use callbacks=default")
 
     def on_train_batch_start(
@@ -52,131 +53,75 @@ class WarmupPhase(Callback):
         task.skip_others = active and self.mode == "skip"
 
 
-class PlainProgress(ProgressBar):
-    """One line a validation, for logs and pipes."""
+class ReportedProgress(ProgressBar):
+    """One line a validation.
+
+    Args:
+        progress: Takes the lines.
+    """
+
+    def __init__(self, progress: Progress):
+        super().__init__()
+        self.progress = progress
 
     def disable(self) -> None:
-        """Nothing to switch off: it prints a few lines only."""
+        """Nothing to switch off: there are only a few lines."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print the step, the loss and mAP."""
+        """Report the step, the loss and mAP."""
         seen = trainer.callback_metrics
         loss = float(seen.get("train/loss", float("nan")))
         score = float(seen.get("val/map_pooled", float("nan")))
         best = float(seen.get("val/map_best_threshold", float("nan")))
-        print(
+        self.progress.note(
             f"step {trainer.global_step}/{trainer.max_steps}  loss {loss:.3f}  "
-            f"mAP {score:.3f} (at the best threshold {best:.3f})",
-            file=sys.stderr,
-            flush=True,
+            f"mAP {score:.3f} (at the best threshold {best:.3f})"
         )
 
 
 def progress_bar() -> ProgressBar:
     """A bar with the remaining time on a terminal, plain lines elsewhere."""
-    return RichProgressBar(leave=False) if sys.stderr.isatty() else PlainProgress()
+    return RichProgressBar(leave=False) if sys.stderr.isatty() else ReportedProgress(Console())
 
 
-BEST_AND_LAST = ("map_pooled", "map_best_threshold", "aji_pooled", "ncs_pooled")
-"""Validation scores of which a W&B run's summary has the best (`.max`) and the last (`.last`)."""
+def without_bars(callbacks: Sequence[Callback], progress: Progress) -> list[Callback]:
+    """The callbacks, without progress bars unless the console shows progress.
+
+    A silent bar takes their place, or Lightning would add its own.
+    """
+    if isinstance(progress, Console):
+        return list(callbacks)
+    kept = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
+    return [*kept, ReportedProgress(progress)]
 
 
-def wandb_logger(
-    project: str,
-    save_dir: str,
-    runs: str | None = None,
-    experiment: str = "",
-    group: str | None = None,
-    about: Mapping[str, Any] | None = None,
-    **options: Any,
-) -> Any:
-    """A Weights & Biases logger that needs no account.
-
-    Without an API key it logs offline and prints the command that uploads the run later; it
-    never asks for a key. Curves are against the optimiser step.
+class PreviewImages(Callback):
+    """After each validation, pictures to every logger that takes images (W&B).
 
     Args:
-        project: The W&B project.
-        save_dir: The run folder; its name is the id of the W&B run, so that a run that goes on
-            stays one run.
-        runs: The folder that holds all runs; that of a sweep has `sweep.json`.
-        experiment: Name of the run.
-        group: Runs that belong together; None for the sweep's folder name, without a sweep for
-            the experiment.
-        about: `net` and `images` (dotted names, of which the last word counts), `seed`, and what
-            is labelled: `annotation_fraction`, `exemplars`, `crop_fraction`. They become tags
-            and settings of the W&B run.
-        options: For `wandb.init`.
-
-    Raises:
-        UserError: If wandb is not installed.
+        count: Training and test images shown, each.
     """
-    if find_spec("wandb") is None:
-        raise UserError("logger=wandb needs wandb; install it with pip install 'nucleist[wandb]'")
-    import wandb
-    from pytorch_lightning.loggers import WandbLogger
 
-    wandb.finish()  # of an earlier training in this process, which is a run of its own
-    offline = os.environ.get("WANDB_MODE") == "offline" or not _has_key()
-    folder = Path(save_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep = None if runs is None else Path(runs).absolute()
-    if group is None:
-        group = sweep.name if sweep and (sweep / "sweep.json").exists() else experiment
-    known = _known(about or {})
-    options = {"id": folder.name, "name": f"{experiment} {folder.name}".strip(), **options}
-    options = {"config": known, "tags": _tags(known), **options}
-    logger = WandbLogger(
-        project=project, group=group, save_dir=str(folder), offline=offline, **options
-    )
-    run = logger.experiment
-    step = "trainer/global_step"
-    run.define_metric(step)
-    for names in ("train/*", "val/*", "test/*"):
-        run.define_metric(names, step_metric=step)
-    for name in BEST_AND_LAST:
-        run.define_metric(f"val/{name}", step_metric=step, summary="max,last")
-    if offline:
-        print(f"W&B is offline; upload later with: wandb sync {run.dir}/..", file=sys.stderr)
-    return logger
+    def __init__(self, count: int = 1):
+        self.count = count
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw and log, on the first process only."""
+        takers = image_loggers(trainer.loggers)
+        if not takers or not trainer.is_global_zero:
+            return
+        task: Any = pl_module
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        rows = overlay_rows(task.net, data, task.headline, self.count)
+        single = center_pictures(task.net, data) | shape_pictures(task.net)
+        pictures: dict[str, Sequence[np.ndarray]] = {
+            "overlays": [_panel(row) for row in rows],
+            **{name: [picture] for name, picture in single.items()},
+        }
+        for logger in takers:
+            for name, images in pictures.items():
+                logger.log_image(f"val/{name}", list(images), step=trainer.global_step)
 
 
-def _known(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run is about in short words: `{"net": "mask_rcnn_pa", "labels": "25 %", ...}`."""
-    found = {key: str(about[key]).rpartition(".")[2] for key in ("net", "images") if key in about}
-    share = about.get("annotation_fraction")
-    labels = None if share is None else f"{100 * share:g} %"
-    if about.get("crop_fraction") is not None:
-        labels = f"{100 * about['crop_fraction']:g} % of the area"
-    if about.get("exemplars") is not None:
-        labels = f"{about['exemplars']} an image"
-    rest = {"labels": labels, "seed": about.get("seed")}
-    return found | {key: value for key, value in rest.items() if value is not None}
-
-
-def _tags(known: Mapping[str, Any]) -> list[str]:
-    """The same as tags: `["mask_rcnn_pa", "BBBC038", "labels 25 %", "seed 0"]`."""
-    return [str(v) if key in ("net", "images") else f"{key} {v}" for key, v in known.items()]
-
-
-def tell_wandb(loggers: Iterable[Any], summary: Mapping[str, Any]) -> None:
-    """Put a run's summary beside its curves, for the table of runs: `test.map.pooled`, ...
-
-    Args:
-        loggers: Of a trainer; those that take images, W&B's, are told.
-        summary: As in `summary.json`.
-    """
-    for logger in loggers:
-        if hasattr(logger, "log_image"):
-            logger.experiment.summary.update(dict(summary))
-
-
-def _has_key() -> bool:
-    """Whether wandb would find a key: in the environment, or where `wandb login` puts it."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
-    try:
-        return netrc.netrc().authenticators(str(host)) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
+def _panel(row: LabelledImage) -> np.ndarray:
+    return overlay_panel(row.image, row.kept, row.truth, row.prediction, row.title)

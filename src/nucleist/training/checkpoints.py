@@ -5,7 +5,6 @@ generators. It is taken between two steps, after validation and logging of the f
 the second draws a random number, so on the CPU the rest of the run repeats bit for bit.
 """
 
-import csv
 import io
 import os
 import random
@@ -18,11 +17,10 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
-from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from nucleist.files import replacing
+from nucleist.training.loggers import MetricsFile
 from nucleist.types import UserError
 
 
@@ -172,76 +170,7 @@ def set_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state(part.cpu(), device)
 
 
-class MetricsFile(Logger):
-    """Every logged value in `metrics.csv`, whole at any moment; a resumed run goes on in it.
-
-    Lightning's CSV logger deletes the file of an earlier start.
-
-    Args:
-        path: The file.
-        flush_every: Rows that are kept in memory at most.
-    """
-
-    def __init__(self, path: str, flush_every: int = 10):
-        super().__init__()
-        self.path, self.flush_every = Path(path), flush_every
-        self.rows = _read_rows(self.path)
-        self._unsaved = 0
-
-    @property
-    def name(self) -> str:
-        """Name of the logger."""
-        return "csv"
-
-    @property
-    def version(self) -> str:
-        """Without meaning here: the folder says which run it is."""
-        return ""
-
-    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: `config.yaml` has them."""
-
-    @rank_zero_only
-    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        """Add a row; `step` counts from 0."""
-        row = {k: str(v.item() if isinstance(v, torch.Tensor) else v) for k, v in metrics.items()}
-        self.rows.append(row | {"step": str(step)})
-        self._unsaved += 1
-        if self._unsaved >= self.flush_every:
-            self.save()
-
-    def rewind(self, step: int) -> None:
-        """Drop the rows of this step and of those after it."""
-        kept = [row for row in self.rows if int(row["step"]) < step]
-        self._unsaved += len(self.rows) - len(kept)
-        self.rows = kept
-
-    @rank_zero_only
-    def save(self) -> None:
-        """Write the file anew."""
-        if not self._unsaved:
-            return
-        columns = sorted({key for row in self.rows for key in row})
-        with replacing(self.path) as temporary, temporary.open("w", newline="") as file:
-            table = csv.DictWriter(file, columns)
-            table.writeheader()
-            table.writerows(self.rows)
-        self._unsaved = 0
-
-    @rank_zero_only
-    def finalize(self, status: str) -> None:
-        """Write what is left."""
-        self.save()
-
-
-def _read_rows(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [{k: v for k, v in row.items() if v} for row in csv.DictReader(file)]
-        for row in rows:
-            int(row["step"])
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise UserError(f"{path}: not a table of metrics; remove it and start again") from error
-    return rows
+def seconds_before(trainer: pl.Trainer) -> float:
+    """Seconds of training before the checkpoint that a trainer went on from; 0 for a new run."""
+    saved = trainer.checkpoint_callback
+    return saved.before if isinstance(saved, Checkpoints) else 0.0

@@ -1,26 +1,18 @@
-"""Limits that cut what a net found: none may do so unseen.
+"""Limits at inference that cut what a net found: counted over all processes, and warned of."""
 
-A net keeps a dict `capped`: the name of a limit (`detections_per_img=1000`) and the number of
-images in which it was reached. It is cleared before a test and read after it.
-"""
-
-import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+
+from nucleist.files import read_json_if_there
+from nucleist.models.net import Net
 
 
-def forget_caps(net: nn.Module) -> None:
-    """Start counting anew."""
-    getattr(net, "capped", {}).clear()
-
-
-def caps_reached(net: nn.Module) -> dict[str, int]:
+def limits_reached(net: Net) -> dict[str, int]:
     """Number of images in which each limit was reached, over all processes; no entry for none."""
-    parts = [dict(getattr(net, "capped", {}))]
+    parts: list[Any] = [dict(net.limits_reached)]
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         parts = parts * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(parts, parts[0])
@@ -31,22 +23,13 @@ def caps_reached(net: nn.Module) -> dict[str, int]:
     return {name: images for name, images in sorted(total.items()) if images}
 
 
-def warn_of_caps(reached: Mapping[str, int], images: int) -> None:
-    """Say in one line on stderr which limits were reached; nothing if none was."""
-    if reached:
-        told = ", ".join(f"{name} in {count} of {images} images" for name, count in reached.items())
-        print(f"nucleist: warning: a limit cut what was found: {told}; raise it", file=sys.stderr)
-
-
-def capped_in(run: Path) -> dict[str, int]:
+def limits_in(run: Path) -> dict[str, int]:
     """Images in which each limit was reached, in the test of a run's last or best weights."""
-    try:
-        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    summary = read_json_if_there(run / "summary.json")
     best = summary.get("best_checkpoint") or {}
     reached: dict[str, int] = {}
     for part in (summary, best):
-        for name, count in (part.get("capped") or {}).items():
+        found: Mapping[str, int] = part.get("limits_reached") or {}
+        for name, count in found.items():
             reached[name] = max(count, reached.get(name, 0))
     return reached

@@ -1,11 +1,12 @@
-"""`nucleist reproduce`: do a run again from its folder, and say what came out differently."""
+"""A run trained again from its folder, and what came out differently."""
 
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.resources import files
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,71 +15,104 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from nucleist.cli.parser import Parser
+from nucleist.config.targets import Trust, check_targets
 from nucleist.data import NucleiData
+from nucleist.files import read_json
 from nucleist.models.weights.load import read_file
 from nucleist.training.run import environment, images_checksum
-from nucleist.training.train import build_data, train
-from nucleist.types import UserError
+from nucleist.training.train import build_data, train_config
+from nucleist.types import Progress, UserError
 
+FINISHED = "give the folder of a finished run"
 NOT_RESULTS = ("train_seconds", "speed")
 NOT_VERSIONS = ("command", "folder", "data_root", "images")
 AS_STORED = {"annotation_fraction": 1.0, "exemplars": None, "crop_fraction": None}
 """Nothing is drawn: a manifest says which labels are kept."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Entry point of the verb; returns 1 if the results differ."""
-    parser = Parser(
-        "nucleist reproduce",
-        description="Train again what a run folder describes, in a new folder beside it, and "
-        "compare kept labels, weights and every score.",
-        epilog="The labels are those of the run's manifest.json, whatever would be drawn now, and "
-        "on the CPU there are as many threads as then, so that with the same versions everything "
-        "repeats exactly. Data are looked for in NUCLEIST_DATA, else where they were. "
-        "Exit status: 0 all equal (within the tolerance), 1 not, 2 the run is unusable.",
-    )
-    parser.add_argument("run", type=Path, help="a finished run folder")
-    parser.add_argument("--runs", help="where the new run goes (default: where the old one is)")
-    parser.add_argument(
-        "--tolerance", type=float, default=0.0, help="difference allowed in each score (default 0)"
-    )
-    options = parser.parse_args(arguments)
-    run: Path = options.run.resolve()
-    config = stored_config(run)
-    scores, labels = _json(run / "summary.json"), _json(run / "manifest.json")
-    before = _json(run / "environment.json")
+@dataclass(frozen=True)
+class Reproduction:
+    """What came out when a run was trained again.
+
+    Attributes:
+        run: The new run folder.
+        differences: A line for each kept label or score that differs; empty if all are equal.
+        remarks: Lines about versions and images that have changed, which may explain differences.
+        weights: How far the last weights are apart, in words.
+        same_images: Whether the training images are those of the run, as far as is known.
+    """
+
+    run: Path
+    differences: list[str]
+    remarks: list[str]
+    weights: str
+    same_images: bool
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether labels, scores and images are equal."""
+        return self.same_images and not self.differences
+
+
+def reproduce(
+    run: str | Path,
+    *,
+    runs: str | Path | None = None,
+    tolerance: float = 0.0,
+    trust: Trust = (),
+    progress: bool | Progress = False,
+) -> Reproduction:
+    """Train again what a run folder describes, in a new folder, and compare what came out.
+
+    The kept labels are those of the run's `manifest.json`, whatever would be drawn now, and on
+    the CPU there are as many threads as then, so that with the same versions everything repeats
+    exactly. Data are looked for in `NUCLEIST_DATA`, else where they were.
+
+    Args:
+        run: A finished run folder.
+        runs: Folder for the new run; None for where the old one is.
+        tolerance: Difference allowed in each score.
+        trust: Package or packages of yours that its configuration may call.
+        progress: True prints lines and a bar to stderr; or an object that shows them otherwise.
+
+    Raises:
+        UserError: If the run cannot be read, is not finished, or calls what is not trusted.
+    """
+    folder = Path(run).expanduser().resolve()
+    config = stored_config(folder, trust)
+    scores = read_json(folder / "summary.json", FINISHED)
+    labels = read_json(folder / "manifest.json", FINISHED)
+    before = read_json(folder / "environment.json", FINISHED)
     with (
         open_dict(config),
-        _readable(run),
+        _readable(folder),
         as_many_threads(config, before),
         where_they_were(config, before),
     ):
-        config.runs = options.runs or str(run.parents[len(Path(config.name).parts)])
-        for line in version_changes(before, dict(environment())):
-            print(line)
-        other = same_data(config, run, before, labels)
-        again = train(config)
-    differences = list(label_changes(labels, _json(again / "manifest.json")))
-    results = _json(again / "summary.json")
+        config.runs = str(runs or folder.parents[len(Path(config.name).parts)])
+        config.trust = [trust] if isinstance(trust, str) else list(trust)
+        config.run_dir = "???"
+        remarks = list(version_changes(before, dict(environment())))
+        same, lines = same_data(config, folder, before, labels)
+        command = shlex.join(["nucleist", "reproduce", str(run)])
+        again = train_config(config, None, progress, command)
+    differences = list(label_changes(labels, read_json(again / "manifest.json", FINISHED)))
+    results = read_json(again / "summary.json", FINISHED)
     if config.data.manifest is not None:
         results |= {key: scores.get(key) for key in AS_STORED}
-    differences += compare(scores, results, options.tolerance)
-    print("\n".join(differences) or "kept labels and scores are equal")
-    print(f"weights: {_weights(run, again)}")
-    print(again)
-    return 1 if differences or other else 0
+    differences += compare(scores, results, tolerance)
+    return Reproduction(again, differences, [*remarks, *lines], _weights(folder, again), same)
 
 
 def same_data(
     config: DictConfig, run: Path, before: Mapping[str, Any], labels: Mapping[str, Any]
-) -> bool:
-    """Have the stored labels kept, and say which images or labels are others now.
+) -> tuple[bool, list[str]]:
+    """Have the stored labels kept, and compare the images and labels of then and now.
 
     Where the same labels would be drawn again, the configuration stays as it is.
 
     Returns:
-        Whether the images differ.
+        Whether the images are the same, and a line on each difference.
     """
     stored = {"manifest": str(run / "manifest.json")}
     if config.data.get("manifest") is not None:  # that file may be gone, this one says the same
@@ -88,12 +122,12 @@ def same_data(
     if drawn:
         config.data.update(AS_STORED | stored)
     differ = before.get("images") not in (None, images_checksum(data.training_records()))
+    lines = []
     if differ:
-        print("training images: the images differ from those of the run, or their labels do")
+        lines.append("training images: the images differ from those of the run, or their labels do")
     elif "images" not in before:
-        print("training images: not compared, the run has no checksum of them")
-    print("".join(f"{line}\n" for line in drawn), end="")
-    return differ
+        lines.append("training images: not compared, the run has no checksum of them")
+    return not differ, [*lines, *drawn]
 
 
 @contextmanager
@@ -162,8 +196,8 @@ def draw_changes(old: Mapping[str, Any], data: NucleiData) -> Iterator[str]:
         )
 
 
-def stored_config(run: Path) -> DictConfig:
-    """The configuration of a run, if it calls nothing but what nucleist's own files call.
+def stored_config(run: Path, trust: Trust = ()) -> DictConfig:
+    """The configuration of a run, if it calls only what nucleist's own files call.
 
     Raises:
         UserError: If there is none, or it would run something else.
@@ -176,31 +210,8 @@ def stored_config(run: Path) -> DictConfig:
         raise UserError(f"{path}: {reason}; give the folder of a run") from error
     if not isinstance(config, DictConfig) or not {"name", "model", "data"} <= set(config):
         raise UserError(f"{path}: not the configuration of a run; give the folder of a run")
-    known = set(targets_of_package())
-    for target in _targets(OmegaConf.to_container(config)):
-        if target not in known:
-            raise UserError(
-                f"{path}: calls {target!r}, which no configuration of nucleist does; if you trust "
-                "it, start it with the command in environment.json"
-            )
+    check_targets(OmegaConf.to_container(config), path, trust)
     return config
-
-
-def targets_of_package() -> Iterator[str]:
-    """Everything that nucleist's configuration files call."""
-    for path in Path(str(files("nucleist.conf"))).rglob("*.yaml"):
-        yield from _targets(OmegaConf.to_container(OmegaConf.load(path)))
-
-
-def _targets(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        if "_target_" in node:
-            yield str(node["_target_"])
-        for value in node.values():
-            yield from _targets(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _targets(value)
 
 
 def version_changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
@@ -253,15 +264,3 @@ def _weights(old: Path, new: Path) -> str:
         return "equal"
     apart = max(float((first[k].double() - second[k].double()).abs().max()) for k in first)
     return f"up to {apart:.2g} apart"
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; give the folder of a finished run") from error
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON; give the folder of a finished run") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not a record of a run; give the folder of a finished run")
-    return content

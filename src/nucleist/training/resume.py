@@ -1,20 +1,18 @@
 """Which folder a training works in, and where it goes on if it was cut."""
 
-import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from nucleist.distributed.processes import agree, place
+from nucleist.distributed.place import agree, place
 from nucleist.files import text_hash
 from nucleist.models.weights.load import read_file
 from nucleist.training.run import new_run_folder
 from nucleist.training.task import SegmentationTask
-from nucleist.types import DivergedError, UserError
+from nucleist.types import DivergedError, Progress, UserError
 
 
 def prepare(config: DictConfig) -> str | None:
@@ -34,7 +32,7 @@ def prepare(config: DictConfig) -> str | None:
     if not isinstance(steps, int) or steps < 1:
         raise UserError(f"steps={steps} is not a number of steps; give 1 or more")
     if not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
-        raise UserError(f"seed={config.seed} is no seed; give a whole number from 0 to 2^32 - 1")
+        raise UserError(f"seed={config.seed} is not a seed; give a whole number from 0 to 2^32 - 1")
     with open_dict(config):
         parts = (config.data.source._target_, config.model._target_)
         config.name = str(config.name or "_".join(p.split(".")[-1].lower() for p in parts))
@@ -43,9 +41,13 @@ def prepare(config: DictConfig) -> str | None:
     return resume
 
 
+ELSEWHERE = ("runs", "run_dir", "trust")
+"""Keys that decide where a run lies and whom it trusts, not what is trained."""
+
+
 def mark_of(config: DictConfig) -> str:
-    """Fingerprint of a prepared configuration, wherever its run folder lies."""
-    keys = [str(key) for key in config if key != "runs"]
+    """Hash of a prepared configuration, wherever its run folder lies."""
+    keys = [str(key) for key in config if key not in ELSEWHERE]
     return text_hash(OmegaConf.to_yaml(OmegaConf.masked_copy(config, keys)))
 
 
@@ -54,26 +56,22 @@ def run_folder(config: DictConfig, mark: str, earlier: Path | None) -> Path:
 
     Args:
         config: The configuration.
-        mark: Its fingerprint.
+        mark: Its hash.
         earlier: The run to go on with, if there is one.
     """
-    if place().by == "nucleist":  # the first process has said it before it started this one
-        return Path(os.environ["NUCLEIST_RUN_DIR"])
     own = (earlier or new_run_folder(config.runs, config.name, mark)) if is_main() else None
-    run = agree(str(own))
-    os.environ["NUCLEIST_RUN_DIR"] = run
-    return Path(run)
+    return Path(agree(str(own)))
 
 
 @contextmanager
-def cut_short(run: Path) -> Iterator[None]:
-    """Say in one line why a training ended early, and what is left of it."""
+def cut_short(run: Path, progress: Progress) -> Iterator[None]:
+    """One line about a training that ended early, and what is left of it."""
     last = run / "checkpoints" / "last.ckpt"
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as error:  # Lightning makes the first the second
         if last.exists():
-            print(f"{run}: cut short; resume=auto goes on from {last.name}", file=sys.stderr)
+            progress.note(f"{run}: cut short; resume=auto goes on from {last.name}")
         raise KeyboardInterrupt from error
     except OSError as error:
         raise UserError(
@@ -108,13 +106,16 @@ def unless_refused(
         raise
 
 
-def resumable(resume: str | None, run: Path, task: SegmentationTask) -> str | None:
+def resumable(
+    resume: str | None, run: Path, task: SegmentationTask, progress: Progress
+) -> str | None:
     """The checkpoint to go on from, after a look into it; None to start from step 0.
 
     Args:
         resume: `auto` for the run's own last one, if there is any, or a file.
         run: The run folder.
         task: What the checkpoint has to fit.
+        progress: Takes a line on where the training goes on.
 
     Raises:
         UserError: If it is missing, damaged or of another net.
@@ -126,7 +127,7 @@ def resumable(resume: str | None, run: Path, task: SegmentationTask) -> str | No
         return None
     step = check_resumed(resume, task)
     if is_main():
-        print(f"{run}: goes on from {resume}, step {step}", file=sys.stderr)
+        progress.note(f"{run}: goes on from {resume}, step {step}")
     return resume
 
 

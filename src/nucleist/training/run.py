@@ -3,7 +3,6 @@
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -61,10 +60,11 @@ def images_checksum(records: Iterable[Record]) -> str:
     return checksum((record.id, (record.image, record.labels)) for record in records)
 
 
-def environment(images: Iterable[Record] | None = None) -> dict[str, str | None]:
+def environment(command: str = "", images: Iterable[Record] | None = None) -> dict[str, str | None]:
     """Versions, machine, folders, command and git commit, for the record.
 
     Args:
+        command: The command, or what does the same as the call.
         images: The training images; None leaves out their checksum.
 
     Returns:
@@ -84,7 +84,7 @@ def environment(images: Iterable[Record] | None = None) -> dict[str, str | None]
     found["data_root"] = os.path.abspath(os.environ.get("NUCLEIST_DATA", "data"))
     if images is not None:
         found["images"] = images_checksum(images)
-    found["command"] = " ".join(["nucleist", *sys.argv[1:]])
+    found["command"] = command
     found["git"] = _git("rev-parse", "HEAD")
     if found["git"] and _git("status", "--porcelain", "--untracked-files=no"):
         found["git"] += " with uncommitted changes"

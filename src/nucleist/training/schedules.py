@@ -3,6 +3,41 @@
 import math
 
 
+def ramp(step: int, total: int, warmup: int = 500, start: float = 1 / 3) -> float:
+    """Factor on the learning rate: linear from `start` to 1 over `warmup` steps, then 1.
+
+    Source: the warm-up of Detectron, which Feng et al. (IEEE Access 2019) train with.
+
+    Args:
+        step: Optimiser steps done.
+        total: Steps of the whole training, without influence.
+        warmup: Steps in which the rate rises, at least 1.
+        start: The first factor.
+
+    Returns:
+        A factor in [start, 1].
+    """
+    return start + (1 - start) * min(step / warmup, 1.0)
+
+
+def cosine(step: int, total: int, warmup: int = 30) -> float:
+    """Factor on the learning rate: linear over `warmup` steps, then half a cosine to 0.
+
+    Source: Loshchilov and Hutter, *SGDR*, ICLR 2017, without restarts.
+
+    Args:
+        step: Optimiser steps done.
+        total: Steps of the whole training.
+        warmup: Steps in which the rate rises.
+
+    Returns:
+        A factor in [0, 1].
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 + 0.5 * math.cos(math.pi * min((step - warmup) / max(total - warmup, 1), 1.0))
+
+
 def one_cycle(
     step: int,
     total: int,

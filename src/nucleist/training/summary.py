@@ -10,39 +10,39 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
-from nucleist.data import NucleiData
+from nucleist.data.module import NucleiData
 from nucleist.files import replacing, write_json
 from nucleist.inference.figures import write_test_overlays
 from nucleist.inference.pictures import write_figures
+from nucleist.inference.predict import warn_of_limits
+from nucleist.models.net import Net
 from nucleist.models.weights.load import read_file
 from nucleist.training.calibration import calibrate
-from nucleist.training.callbacks import tell_wandb
-from nucleist.training.limits import capped_in, caps_reached, forget_caps, warn_of_caps
+from nucleist.training.checkpoints import AtomicCheckpoints
+from nucleist.training.limits import limits_in, limits_reached
+from nucleist.training.loggers import log_summary
 from nucleist.training.resume import is_main
 from nucleist.training.speed import Speed
-from nucleist.training.task import SegmentationTask
+from nucleist.training.task import ScoresAt, SegmentationTask, TestScores
+from nucleist.types import Progress
 
 
 @dataclass(frozen=True)
 class Tested:
-    """What a test found.
+    """What the test of some weights found.
 
     Attributes:
-        thresholds: The fixed score threshold, the calibrated one, then those of the curve.
-        scores: Every metric at every threshold.
-        rows: Scores of each image at the first two.
-        capped: Images in which a limit cut what was found, by limit.
+        scores: At every threshold, and of each image.
+        limits_reached: Images in which a limit cut what was found, by limit.
     """
 
-    thresholds: tuple[float, ...]
-    scores: dict[str, list[float]]
-    rows: list[dict[str, Any]]
-    capped: dict[str, int]
+    scores: TestScores
+    limits_reached: dict[str, int]
 
     def summary(self) -> dict[str, Any]:
         """Its part of `summary.json`."""
-        capped = {"capped": self.capped} if self.capped else {}
-        return {**summarise(self.scores, self.thresholds), **capped}
+        limits = {"limits_reached": self.limits_reached} if self.limits_reached else {}
+        return {**summary_of(self.scores), **limits}
 
 
 def finish(
@@ -52,6 +52,7 @@ def finish(
     task: SegmentationTask,
     trainer: pl.Trainer,
     seconds: float,
+    progress: Progress,
 ) -> None:
     """Calibrate on the kept labels, test, and write the summary.
 
@@ -62,6 +63,7 @@ def finish(
         task: With the last weights.
         trainer: That trained it.
         seconds: What the training took, validations included.
+        progress: Takes a warning about limits that cut what was found.
     """
     calibrate_on_kept(task, data, trainer)
     trainer.save_checkpoint(run / "checkpoints" / "last.ckpt")
@@ -85,16 +87,16 @@ def finish(
         **last.summary(),
         **({"best_checkpoint": best} if best else {}),
     }
-    write_results(run, data, task, last)
-    tell_wandb(trainer.loggers, summary)
-    write_json(run / "summary.json", summary)  # last: it says that the run is finished
-    warn_of_caps(capped_in(run), len({row["image"] for row in last.rows}))
+    write_results(run, data, task, last.scores)
+    log_summary(trainer.loggers, summary)
+    write_json(run / "summary.json", summary)  # last: a run with a summary is finished
+    images = len({row["image"] for row in last.scores.images})
+    warn_of_limits(limits_in(run), images, progress)
 
 
-def facts(net: Any) -> dict[str, float | None]:
-    """What a net says of itself by `facts()`, if it does; null for what it has not."""
-    said: dict[str, float] = net.facts() if hasattr(net, "facts") else {}
-    return {key: round(v, 6) if math.isfinite(v) else None for key, v in said.items()}
+def facts(net: Net) -> dict[str, float | None]:
+    """The net's own numbers, rounded; None for what it has not."""
+    return {key: round(v, 6) if math.isfinite(v) else None for key, v in net.facts().items()}
 
 
 def measured_speed(trainer: pl.Trainer) -> dict[str, Any]:
@@ -111,7 +113,7 @@ def calibrate_on_kept(task: SegmentationTask, data: NucleiData, trainer: pl.Trai
     with: its calibrated threshold is the fixed one.
     """
     if data.train_set.supervision == "binary":
-        task.calibrated_threshold = task.headline
+        task.calibrated_threshold = task.fixed_threshold
         return
     task.net.eval()
     found = calibrate(
@@ -124,11 +126,10 @@ def calibrate_on_kept(task: SegmentationTask, data: NucleiData, trainer: pl.Trai
 def score(task: SegmentationTask, data: NucleiData, trainer: pl.Trainer, fixed: float) -> Tested:
     """Test the task's weights at a fixed and at its calibrated threshold, on all processes."""
     calibrated = fixed if task.calibrated_threshold is None else task.calibrated_threshold
-    task.test_at([fixed, calibrated])
-    forget_caps(task.net)
+    task.test_at(fixed, calibrated)
+    task.net.limits_reached.clear()
     trainer.test(task, datamodule=data, verbose=False)
-    capped = caps_reached(task.net)
-    return Tested(task.test_thresholds, task.test_scores(), task.rows_per_image(), capped)
+    return Tested(task.test_scores(), limits_reached(task.net))
 
 
 def score_best(
@@ -141,7 +142,7 @@ def score_best(
 ) -> dict[str, Any] | None:
     """Test `best.ckpt` too, with a calibration of its own.
 
-    If validation and test images are the same, its validation has told the scores already, so
+    If validation and test images are the same, the validation has given the scores already, so
     then it is done only if `test_best` asks for it. The task has its weights back afterwards.
 
     Returns:
@@ -156,60 +157,71 @@ def score_best(
     best = read_file(path)
     step = int(best["global_step"])
     if step == trainer.global_step:  # the last weights are the best
+        keep_threshold(path, best, task.calibrated_threshold)
         return {"step": step, **last.summary()}
     weights = {key: value.clone() for key, value in task.state_dict().items()}
     threshold = task.calibrated_threshold
     task.load_state_dict(best["state_dict"])
     calibrate_on_kept(task, data, trainer)
+    keep_threshold(path, best, task.calibrated_threshold)
     tested = score(task, data, trainer, config.score_threshold)
     task.load_state_dict(weights)
     task.calibrated_threshold = threshold
     return {"step": step, **tested.summary()}
 
 
-def write_results(run: Path, data: NucleiData, task: SegmentationTask, last: Tested) -> None:
+def keep_threshold(path: Path, checkpoint: dict[str, Any], threshold: float | None) -> None:
+    """Store a calibrated threshold in a checkpoint that was written before the calibration."""
+    if is_main():
+        checkpoint["nucleist"]["calibrated_threshold"] = threshold
+        AtomicCheckpoints().save_checkpoint(checkpoint, path)
+
+
+def write_results(run: Path, data: NucleiData, task: SegmentationTask, last: TestScores) -> None:
     """Write the curve over thresholds, the scores of each image and the pictures."""
-    write_curve(run / "thresholds.csv", last.scores, last.thresholds)
-    write_rows(run / "per_image.csv", last.rows)
-    figures, threshold = run / "figures", last.thresholds[1]
+    write_curve(run / "thresholds.csv", last)
+    write_rows(run / "per_image.csv", last.images)
+    figures, threshold = run / "figures", last.calibrated.threshold
     figures.mkdir(exist_ok=True)
     write_figures(figures, task.net, data, threshold)
-    write_test_overlays(figures / "test", task.net, data, last.rows, threshold)
+    write_test_overlays(figures / "test", task.net, data, last.images, threshold)
 
 
-def summarise(scores: dict[str, list[float]], thresholds: Sequence[float]) -> dict[str, Any]:
+def summary_of(scores: TestScores) -> dict[str, Any]:
     """Test scores at the fixed, the calibrated and, for reference, the best threshold.
 
     The last one looks at the test labels and is an upper bound, not a result.
     """
-    best = max(range(2, len(thresholds)), key=lambda i: scores["map_pooled"][i])
-    rows = {"test": 0, "test_calibrated": 1, "test_best_threshold": best}
     return {
-        name: {"score_threshold": thresholds[i], **_by_metric(scores, i)}
-        for name, i in rows.items()
+        "test": _by_metric(scores.fixed),
+        "test_calibrated": _by_metric(scores.calibrated),
+        "test_best_threshold": _by_metric(scores.best),
     }
 
 
-def _by_metric(scores: dict[str, list[float]], i: int) -> dict[str, dict[str, float]]:
-    """`{"map": {"pooled": ..., "per_image": ...}, ...}` at one threshold."""
-    names = [key.removesuffix("_pooled") for key in scores if key.endswith("_pooled")]
+def _by_metric(at: ScoresAt) -> dict[str, Any]:
+    """`{"score_threshold": ..., "map": {"pooled": ..., "per_image": ...}, ...}`."""
+    names = [key.removesuffix("_pooled") for key in at.scores if key.endswith("_pooled")]
     return {
-        name: {how: round(scores[f"{name}_{how}"][i], 6) for how in ("pooled", "per_image")}
-        for name in names
+        "score_threshold": at.threshold,
+        **{
+            name: {how: round(at.scores[f"{name}_{how}"], 6) for how in ("pooled", "per_image")}
+            for name in names
+        },
     }
 
 
-def write_curve(path: Path, scores: dict[str, list[float]], thresholds: Sequence[float]) -> None:
-    """Every score at every threshold of the curve, as CSV."""
+def write_curve(path: Path, scores: TestScores) -> None:
+    """Write every score at every threshold of the curve as CSV."""
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["score_threshold", *scores])
-        for i in sorted(range(2, len(thresholds)), key=lambda i: thresholds[i]):
-            table.writerow([thresholds[i], *(values[i] for values in scores.values())])
+        table.writerow(["score_threshold", *scores.fixed.scores])
+        for point in scores.curve:
+            table.writerow([point.threshold, *point.scores.values()])
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Scores of each test image as CSV."""
+    """Write scores of each test image as CSV."""
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]))
         table.writeheader()

@@ -1,39 +1,65 @@
 """The one LightningModule: it trains, validates and tests any net that obeys the contract."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nucleist.data.sets import Batch
 from nucleist.metrics import InstanceScores, per_image_scores
+from nucleist.models.net import Net
 from nucleist.ops.labels import at_threshold
 from nucleist.types import DivergedError, Prediction, UserError
 
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
-"""Score thresholds of the curves; a test adds the thresholds it is asked about."""
+"""Score thresholds of the curves; a test adds the fixed and the calibrated one."""
 
 
-def ramp(step: int, total: int, warmup: int = 500, start: float = 1 / 3) -> float:
-    """Factor on the learning rate: linear from `start` to 1 over `warmup` steps, then 1."""
-    return start + (1 - start) * min(step / warmup, 1.0)
+@dataclass(frozen=True)
+class ScoresAt:
+    """Scores of a data set at one score threshold.
+
+    Attributes:
+        threshold: Detections with a higher score count.
+        scores: `<metric>_pooled` and `<metric>_per_image`, `nuclei` and `detections`.
+    """
+
+    threshold: float
+    scores: dict[str, float]
 
 
-def cosine(step: int, total: int, warmup: int = 30) -> float:
-    """Factor on the learning rate: linear over `warmup` steps, then a half cosine to 0."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 + 0.5 * math.cos(math.pi * min((step - warmup) / max(total - warmup, 1), 1.0))
+@dataclass(frozen=True)
+class TestScores:
+    """What a test found.
+
+    Attributes:
+        fixed: At the fixed score threshold.
+        calibrated: At the one that was calibrated on the kept labels.
+        curve: At each of `THRESHOLDS`.
+        images: Scores of each test image at the first two, by name and threshold.
+    """
+
+    __test__ = False  # not a test of pytest's
+
+    fixed: ScoresAt
+    calibrated: ScoresAt
+    curve: tuple[ScoresAt, ...]
+    images: list[dict[str, Any]]
+
+    @property
+    def best(self) -> ScoresAt:
+        """The point of the curve with the highest mAP. It looks at the test labels: a bound."""
+        return max(self.curve, key=lambda point: point.scores["map_pooled"])
 
 
 class SegmentationTask(pl.LightningModule):
     """Sum the net's losses in training; score its label maps in evaluation.
 
     Args:
-        net: Obeys `net(images, targets) -> losses` and `net(images) -> predictions`.
+        net: The net to be trained or tested.
         optimizer: Makes the optimiser from parameter groups.
         schedule: Factor on the learning rate from `(step, total steps)`; None for 1.
         bias_lr_factor: Factor on the learning rate of biases; if it is not 1 they have no
@@ -44,7 +70,7 @@ class SegmentationTask(pl.LightningModule):
 
     def __init__(
         self,
-        net: nn.Module,
+        net: Net,
         optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer] | None = None,
         schedule: Callable[[int, int], float] | None = None,
         bias_lr_factor: float = 1.0,
@@ -59,17 +85,20 @@ class SegmentationTask(pl.LightningModule):
         self.only_losses: tuple[str, ...] | None = None  # set by WarmupPhase
         self.skip_others = False
         self.calibrated_threshold: float | None = None
-        self.headline = score_threshold
+        self.fixed_threshold = score_threshold
         self.val_metrics = InstanceScores([score_threshold, *THRESHOLDS])
-        self.test_metrics = InstanceScores([score_threshold, *THRESHOLDS])
-        self.test_rows: list[dict[str, Any]] = []
-        self.test_thresholds: tuple[float, ...] = (score_threshold, *THRESHOLDS)
+        self.test_at(score_threshold, score_threshold)
 
-    def test_at(self, thresholds: Sequence[float]) -> None:
-        """Score the next test at these thresholds and at those of the curve."""
-        self.test_thresholds = (*thresholds, *THRESHOLDS)
-        self.test_metrics = InstanceScores(self.test_thresholds).to(self.device)
-        self.test_rows = []
+    def test_at(self, fixed: float, calibrated: float) -> None:
+        """Score the next test at two thresholds and at those of the curve.
+
+        Args:
+            fixed: The fixed score threshold, in [0, 1].
+            calibrated: The calibrated one.
+        """
+        self.test_thresholds = fixed, calibrated
+        self.test_metrics = InstanceScores([fixed, calibrated, *THRESHOLDS]).to(self.device)
+        self.test_rows: list[dict[str, Any]] = []
 
     def forward(self, images: list[Tensor]) -> list[Prediction]:
         """Predictions of the net for `(3, H, W)` images in [0, 1]."""
@@ -91,7 +120,7 @@ class SegmentationTask(pl.LightningModule):
 
     def _losses(self, images: list[Tensor], targets: list[Any]) -> dict[str, Tensor]:
         if self.skip_others:
-            return self.net.center_losses(images, targets)  # type: ignore[operator]
+            return self.net.center_losses(images, targets)
         return self.net(images, targets)
 
     def _weight(self, name: str) -> float:
@@ -100,8 +129,8 @@ class SegmentationTask(pl.LightningModule):
     def _log_step(self, losses: dict[str, Tensor], total: Tensor, count: int) -> None:
         values = {f"train/{name}": loss.detach() for name, loss in losses.items()}
         values["train/loss"] = total.detach()
-        seen = getattr(self.net, "counts", {})
-        values |= {f"train/{name}": number.float() for name, number in seen.items()}
+        counts = self.net.step_counts()
+        values |= {f"train/{name}": number.float() for name, number in counts.items()}
         values["lr"] = torch.tensor(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         self.log_dict(values, batch_size=count)
 
@@ -111,9 +140,10 @@ class SegmentationTask(pl.LightningModule):
         self.val_metrics.update(self.net(images), truth)
 
     def on_validation_epoch_end(self) -> None:
-        """Log every metric at the headline threshold, and mAP at the best of the curve."""
+        """Log every metric at the fixed threshold, and mAP at the best threshold."""
         values = self.val_metrics.compute()
-        self.log_dict({f"val/{name}": value[0].float() for name, value in values.items()})
+        fixed = {f"val/{name}": value[0].float() for name, value in values.items()}
+        self.log_dict(fixed)
         self.log("val/map_best_threshold", values["map_pooled"].max().float())
         self.val_metrics.reset()
 
@@ -123,17 +153,22 @@ class SegmentationTask(pl.LightningModule):
         predictions = self.net(images)
         self.test_metrics.update(predictions, truth)
         for image_id, prediction, labels in zip(ids, predictions, truth, strict=True):
-            for threshold in dict.fromkeys(self.test_thresholds[:2]):
+            for threshold in dict.fromkeys(self.test_thresholds):
                 scores = per_image_scores(labels, at_threshold(prediction, threshold))
                 self.test_rows.append({"image": image_id, "score_threshold": threshold, **scores})
 
-    def test_scores(self) -> dict[str, list[float]]:
-        """Every metric at every threshold of `test_thresholds`, after a test."""
+    def test_scores(self) -> TestScores:
+        """What the last test found, on all processes."""
         values = self.test_metrics.compute()
-        return {name: value.double().cpu().tolist() for name, value in values.items()}
+        columns = {name: value.double().cpu().tolist() for name, value in values.items()}
+        fixed, calibrated, *curve = (
+            ScoresAt(threshold, {name: column[i] for name, column in columns.items()})
+            for i, threshold in enumerate((*self.test_thresholds, *THRESHOLDS))
+        )
+        return TestScores(fixed, calibrated, tuple(curve), self._rows_of_all())
 
-    def rows_per_image(self) -> list[dict[str, Any]]:
-        """Scores of each test image at the first two thresholds, from all processes, by name."""
+    def _rows_of_all(self) -> list[dict[str, Any]]:
+        """Scores of each test image from all processes, sorted by name and threshold."""
         rows = self.test_rows
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             parts: list[Any] = [None] * torch.distributed.get_world_size()

@@ -1,22 +1,29 @@
-"""`nucleist train`: compose, train, calibrate, test, and leave a run folder behind."""
+"""One training: compose, train, calibrate, test, and leave a run folder behind."""
 
-import os
-import sys
+import shlex
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from nucleist.config.compose import build, compose, plain
-from nucleist.data import NucleiData
-from nucleist.distributed.processes import place
+from nucleist.config.build import build, plain
+from nucleist.config.compose import compose
+from nucleist.config.settings import overrides_of, what_to_train
+from nucleist.config.targets import check_targets
+from nucleist.data.module import NucleiData
+from nucleist.distributed.place import place
+from nucleist.distributed.watch import watching_others
 from nucleist.files import holding, write_json, write_text
+from nucleist.inference.load import check_net
+from nucleist.models.net import Net
 from nucleist.models.weights.load import load_weights
+from nucleist.progress import shown
+from nucleist.training.callbacks import without_bars
+from nucleist.training.checkpoints import seconds_before
+from nucleist.training.isolation import isolated
 from nucleist.training.resume import (
     check_resumed,
     cut_short,
@@ -30,91 +37,93 @@ from nucleist.training.resume import (
 from nucleist.training.run import environment, find_run, is_finished
 from nucleist.training.summary import finish
 from nucleist.training.task import SegmentationTask
-from nucleist.types import UserError
+from nucleist.training.worker import is_to_be_started, train_on_devices
+from nucleist.types import Progress, Source, UserError
 
-HELP = """usage: nucleist train [experiment=NAME] [group=choice ...] [key=value ...]
-
-  nucleist train experiment=bbbc360_25_pa seed=1
-  nucleist train data=folder data.source.root=my_images model=mask_rcnn_pa
-  nucleist train data=kumar data.annotation_fraction=0.1 steps=600 val_every=100
-  nucleist train experiment=bbbc360_25_pa --cfg      print the composed configuration only
-  nucleist train experiment=bbbc360_25_pa resume=auto    go on where this run was cut
-  nucleist train -m --help                           many runs: sweeps
-  nucleist train search=pa --help                    search for good settings with Optuna
-
-groups: data, model, preset, optim, augment, normalize, trainer, callbacks, logger, experiment
-"""
-
-SETTINGS = (
+LOGGED_SETTINGS = (
     *("name", "seed", "steps", "weights", "score_threshold"),
     *("attention", "model", "data", "optim"),
 )
-"""What loggers are told of the configuration, for tables of runs."""
+"""Parts of the configuration that loggers get, for tables of runs."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Entry point of the verb."""
-    if any(a.startswith("search=") for a in arguments):
-        from nucleist.sweeps import search
+def train(
+    what: str | Path | Source | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    progress: bool | Progress = False,
+    **settings: Any,
+) -> Path:
+    """Train one net.
 
-        return search.main(arguments)
-    if any(a in ("-m", "--multirun", "--plan") or a.startswith("sweep=") for a in arguments):
-        from nucleist.sweeps import run as sweep
+    >>> run = train("my_images", steps=600)                                # doctest: +SKIP
+    >>> run = train("bbbc360_25_pa", seed=1, data={"batch_size": 2})       # doctest: +SKIP
 
-        return sweep.main(arguments)
-    if any(a in ("-h", "--help") for a in arguments):
-        print(HELP)
-        return 0
-    overrides = [a for a in arguments if a != "--cfg"]
-    config = compose("train", overrides)
-    if "--cfg" in arguments:
-        print(OmegaConf.to_yaml(config), end="")
-        return 0
-    run = train(config)
-    if is_main():
-        print(run)
-    return 0
+    Args:
+        what: A folder of images and labels, the name of an experiment or of a data set, or an
+            object that reads images; None for drawn nuclei.
+        overrides: Settings in the words of the command line: `["data.exemplars=10"]`.
+        progress: True prints lines and a bar to stderr; or an object that shows them otherwise.
+        **settings: Settings by key, the same as on the command line; a dict stands for dotted
+            keys. `trust="mypackage"` allows nets and readers of your own package.
 
+    Returns:
+        The run folder, which `nucleist.load` takes.
 
-def quiet() -> None:
-    """Silence what libraries say about choices that were made on purpose."""
-    os.environ.setdefault("PYTORCH_LIGHTNING_SUPPRESS_TIPS", "1")
-    for text in (
-        ".*does not have many workers.*",
-        ".*Checkpoint directory .* exists.*",
-        ".*isinstance.treespec.*",
-        ".*Experiment logs directory.*",
-        ".*LeafSpec.*",
-        ".*dataloader is not resumable.*",  # the trainer cannot know that `Draws` is
-    ):
-        warnings.filterwarnings("ignore", text)
-    import logging
-
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    Raises:
+        UserError: If a setting, the data or a file is not what it should be. What is refused
+            before the first step leaves no run folder.
+    """
+    source = what if isinstance(what, Source) else None
+    words = [] if isinstance(what, Source) else what_to_train(what)
+    words += [*overrides, *overrides_of(settings)]
+    config = compose("train", words)
+    if source is not None:
+        kind = type(source)
+        config.data.source = {"_target_": f"{kind.__module__}.{kind.__qualname__}"}
+    return train_config(config, source, progress, shlex.join(["nucleist", "train", *words]))
 
 
-def build_data(config: DictConfig) -> NucleiData:
-    """The data module, and the resolver through which a net can ask for the median box."""
-    data = build(config.data)
-    OmegaConf.register_new_resolver("median_box_size", data.median_box_size, replace=True)
-    return data
+def train_config(
+    config: DictConfig,
+    source: Source | None = None,
+    progress: bool | Progress = False,
+    command: str = "",
+) -> Path:
+    """Train one net as a composed configuration describes it.
+
+    Args:
+        config: Of `conf/train.yaml`.
+        source: Reads the images in place of `config.data.source`, which then only names it.
+        progress: See `train`.
+        command: What does the same from the command line, for the record.
+
+    Returns:
+        The run folder.
+    """
+    with isolated(), watching_others():
+        if is_to_be_started(config):
+            return train_on_devices(config, source, shown(progress), command)
+        return _train(config, source, shown(progress) if is_main() else Progress(), command)
 
 
-def train(config: DictConfig) -> Path:
-    """Train one net as configured; returns the run folder."""
-    quiet()
+def _train(config: DictConfig, source: Source | None, progress: Progress, command: str) -> Path:
     resume = prepare(config)
+    parts = ("model", "data", "normalize")
+    trusted = source is None  # an object was built by whoever passes it
+    check_targets(
+        {part: plain_targets(config[part]) for part in parts if trusted or part != "data"},
+        "configuration",
+        config.trust or (),
+    )
     mark = mark_of(config)
     earlier = find_run(config.runs, config.name, mark) if resume == "auto" else None
     if earlier is not None and is_finished(earlier):
-        print(f"{earlier}: is finished already", file=sys.stderr)
+        progress.note(f"{earlier}: is finished already")
         return earlier
-    data = build_data(config)
-    with open_dict(config):
-        config.model = OmegaConf.create(plain(config.model))  # the median box becomes a number
+    data = build_data(config, source)
     pl.seed_everything(config.seed, verbose=False)
-    net = build(config.model)
+    net = check_net(build(config.model))
     check_fit(config, net)
     report = load_weights(
         net,
@@ -126,68 +135,99 @@ def train(config: DictConfig) -> Path:
     if resume not in (None, "auto"):
         check_resumed(resume, task)
     data.labelled_nuclei()
-    here = place()  # the first process looks at all: a folder is made after it has
+    here = place()  # the first process reads all images: a folder is made only after that
     data.preload() if is_main() else data.preload(here.rank, here.world)
     top = None if Path(config.runs).exists() else Path(config.runs)
     run = run_folder(config, mark, earlier)
-    OmegaConf.register_new_resolver("run_dir", lambda: str(run), replace=True)
-    with unless_refused(run, earlier is None, task, top), holding(run, is_main()), cut_short(run):
+    with (
+        unless_refused(run, earlier is None, task, top),
+        holding(run, is_main()),
+        cut_short(run, progress),
+    ):
         if is_main():
-            write_record(config, run, data, report.summary())
-        fit(config, run, data, task, resume)
+            write_record(config, run, data, report.summary(), command, progress)
+        fit(config, run, data, task, resume, progress)
     return run
 
 
-def check_fit(config: DictConfig, net: torch.nn.Module) -> None:
+def plain_targets(node: Any) -> Any:
+    """A part of a configuration as plain dicts and lists, references as they are written."""
+    return OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
+
+
+def build_data(config: DictConfig, source: Source | None = None) -> NucleiData:
+    """The data module; what the model has to know of the data becomes numbers.
+
+    `median_box` of the configuration is measured if the model refers to it.
+    """
+    given = {} if source is None else {"source": source}
+    data = build(config.data, **given)
+    with open_dict(config):
+        if "${median_box}" in OmegaConf.to_yaml(config.model):
+            config.median_box = data.median_box_size(
+                OmegaConf.select(config, "model.transform.min_size")
+            )
+        config.model = OmegaConf.create(plain(config.model))
+    return data
+
+
+def check_fit(config: DictConfig, net: Net) -> None:
     """Refuse data and weights that are not for a net, before anything is downloaded or written.
 
     Raises:
         UserError: If the net cannot learn from such targets, or there are no such weights for it.
     """
     name, shown = config.model._target_.rpartition(".")[2], config.data.supervision
-    takes = getattr(net, "supervision", ("instances",))
+    takes = net.can.learns_from
     if shown not in takes:
         raise UserError(
             f"data.supervision={shown}: model {name} learns from {' or '.join(takes)} targets; "
             f"set data.supervision={takes[0]}"
         )
-    if config.weights == "coco" and not hasattr(net, "roi_heads"):
+    if config.weights == "coco" and not net.can.coco_weights:
         raise UserError(
             f"weights=coco: they are a Mask R-CNN's, not for model {name}; use weights=imagenet "
             "for a ResNet body, weights=null or weights=<file>"
         )
 
 
-def write_record(config: DictConfig, run: Path, data: NucleiData, loaded: str) -> None:
-    """What the run is made of: configuration, versions, kept labels."""
+def write_record(
+    config: DictConfig, run: Path, data: NucleiData, loaded: str, command: str, progress: Progress
+) -> None:
+    """Write what the run is made of: configuration, versions, kept labels."""
     for part in (run / "checkpoints").glob(".*"):  # of a process that was killed while saving
         part.unlink()
     write_text(run / "config.yaml", OmegaConf.to_yaml(config))
-    write_json(run / "environment.json", environment(data.training_records()))
+    write_json(run / "environment.json", environment(command, data.training_records()))
     labelled = data.write_manifest(run / "manifest.json")
-    alone = data.source.problems() if hasattr(data.source, "problems") else []
-    if alone:
-        more = f", and {len(alone) - 1} more; nucleist data check lists them" if alone[1:] else ""
-        print(f"nucleist: warning: {alone[0]}{more}", file=sys.stderr)
-    print(f"{run}: {labelled} labelled nuclei; {loaded}", file=sys.stderr)
+    odd = data.source.problems()
+    if odd:
+        more = f", and {len(odd) - 1} more; nucleist data check lists them" if odd[1:] else ""
+        progress.warn(f"{odd[0]}{more}")
+    progress.note(f"{run}: {labelled} labelled nuclei; {loaded}")
 
 
 def fit(
-    config: DictConfig, run: Path, data: NucleiData, task: SegmentationTask, resume: str | None
+    config: DictConfig,
+    run: Path,
+    data: NucleiData,
+    task: SegmentationTask,
+    resume: str | None,
+    progress: Progress,
 ) -> None:
     """Train, from a checkpoint on if there is one, and finish."""
-    checkpoint = resumable(resume, run, task)
-    trainer = build_trainer(config)
-    known = {key: plain(config[key]) for key in SETTINGS if key in config}
+    checkpoint = resumable(resume, run, task, progress)
+    trainer = build_trainer(config, run, progress)
+    logged = {key: plain(config[key]) for key in LOGGED_SETTINGS if key in config}
     for logger in trainer.loggers:
-        logger.log_hyperparams(known)
+        logger.log_hyperparams(logged)
     started = time.monotonic()
     trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    seconds = time.monotonic() - started + getattr(trainer.checkpoint_callback, "before", 0.0)
-    finish(config, run, data, task, trainer, seconds)
+    seconds = time.monotonic() - started + seconds_before(trainer)
+    finish(config, run, data, task, trainer, seconds, progress)
 
 
-def build_task(config: DictConfig, net: torch.nn.Module) -> SegmentationTask:
+def build_task(config: DictConfig, net: Net) -> SegmentationTask:
     """The task with the configured optimiser; the configuration travels in its checkpoints."""
     return SegmentationTask(
         net,
@@ -199,8 +239,10 @@ def build_task(config: DictConfig, net: torch.nn.Module) -> SegmentationTask:
     )
 
 
-def build_trainer(config: DictConfig, **options: Any) -> pl.Trainer:
-    """The trainer with its callbacks and loggers."""
-    callbacks = [build(node) for node in config.callbacks.values()]
-    loggers = [build(node) for node in config.logger.values()]
-    return build(config.trainer, callbacks=callbacks, logger=loggers, **options)
+def build_trainer(config: DictConfig, run: Path, progress: Progress) -> pl.Trainer:
+    """The trainer with its callbacks and loggers, which write into the run folder."""
+    own = config.copy()  # the stored configuration has no folder of its own
+    own.run_dir = str(run)
+    callbacks = without_bars([build(node) for node in own.callbacks.values()], progress)
+    loggers = [build(node) for node in own.logger.values()]
+    return build(own.trainer, callbacks=callbacks, logger=loggers)

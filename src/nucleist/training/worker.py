@@ -20,12 +20,13 @@ def is_to_be_started(config: DictConfig) -> bool:
     """Whether this process has to start those that a training needs.
 
     Args:
-        config: Of `conf/train.yaml`.
+        config: A composed configuration with a trainer.
     """
-    return place().world == 1 and _count(config) > 1
+    return place().world == 1 and processes_of(config) > 1
 
 
-def _count(config: DictConfig) -> int:
+def processes_of(config: DictConfig) -> int:
+    """How many processes the trainer of a configuration needs, if nothing has started them yet."""
     keys = ("accelerator", "devices", "strategy", "num_nodes")
     chosen: dict[str, Any] = {key: OmegaConf.select(config, f"trainer.{key}") for key in keys}
     return processes_wanted(**{key: plain(v) for key, v in chosen.items() if v is not None})
@@ -48,10 +49,7 @@ def train_on_devices(
         ProcessLostError: If a process was lost; see `run_on_devices`.
     """
     if source is not None:
-        raise UserError(
-            f"trainer=ddp: the object {type(source).__name__} cannot be handed to the processes "
-            "that it starts; name a folder or a data set instead, or use trainer=gpu"
-        )
+        raise cannot_be_sent(source)
     bar = isinstance(progress, Console) and sys.stderr.isatty()
     with tempfile.TemporaryDirectory(prefix="nucleist-") as folder:
         file = Path(folder, "config.yaml")
@@ -59,10 +57,18 @@ def train_on_devices(
         run = run_on_devices(
             "nucleist.training.worker",
             [str(file), command],
-            _count(config),
+            processes_of(config),
             None if bar else progress,
         )
     return Path(run)
+
+
+def cannot_be_sent(given: object) -> UserError:
+    """The error about an object where the processes that are started need a name."""
+    return UserError(
+        f"trainer=ddp: the object {type(given).__name__} cannot be sent to the processes that are "
+        "started; give a file, a folder or the name of a data set, or use trainer=gpu"
+    )
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,0 +1,49 @@
+"""`nucleist predict`: label TIFFs, tables and overlays of images."""
+
+from collections.abc import Sequence
+
+from nucleist.cli.model import MODEL_SETTINGS, model_options
+from nucleist.cli.words import read, share, switch, text, wants_help
+
+HELP = """usage: nucleist predict MODEL IMAGES... -o FOLDER [key=value ...]
+
+  nucleist predict runs/NAME/ID slide.tif -o out
+  nucleist predict runs/NAME/ID images/ more/*.png -o out score_threshold=0.3
+  nucleist predict last.ckpt slides/ -o out share=2/4      the second of four processes
+  nucleist predict last.ckpt a.tif -o out model.grid=32    an option of the net changed
+
+MODEL is a run folder or a checkpoint file, IMAGES are files or folders of them.
+
+For every image NAME it writes NAME_labels.tif (0 background, 1..N nuclei, best score first,
+16 bits, 32 where needed), NAME_overlay.png and NAME_nuclei.csv: a line for each nucleus with its
+label, score, area, centroid and box, and for canonical_shape the shape behind it. Pixels; the
+upper left corner of the image is 0, 0, and the first pixel's middle 0.5, 0.5.
+
+  score_threshold=X    nuclei with a higher score count; default: calibrated in training
+  device=NAME          auto, cpu, cuda, cuda:1, mps
+  share=I/N            only each N-th image, from I on; default: what torchrun or srun started
+  overwrite=true       replace earlier results
+  model.KEY=VALUE      an option of the net that has no weights
+  trust=PACKAGE        build nets of this package of yours
+"""
+
+SETTINGS = {**MODEL_SETTINGS, "score_threshold": share, "share": text, "overwrite": switch}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point of the verb."""
+    if wants_help(arguments):
+        print(HELP, end="")
+        return 0
+    words = read("predict", arguments)
+    options = model_options(words)
+    settings = words.take(**SETTINGS)
+    words.nothing_left(SETTINGS)
+    model, *images = words.some("MODEL", "IMAGES")
+    output = words.place()
+    import nucleist
+    from nucleist.progress import Console
+
+    nucleist.predict(model, images, output, options=options, progress=Console(), **settings)
+    print(output)
+    return 0

@@ -1,0 +1,71 @@
+"""Options of a trained net that are changed after its training: `model.KEY=VALUE`."""
+
+import copy
+import difflib
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.utils import get_object
+
+from nucleist.types import UserError
+
+
+def parsed(words: Sequence[str]) -> dict[str, Any]:
+    """Values by key from words of the form `key=value`, each a single value.
+
+    Raises:
+        UserError: If a value cannot be read, or is a list of values to be tried.
+    """
+    values: dict[str, Any] = {}
+    for word in words:
+        try:
+            override = OverridesParser.create().parse_override(word)
+        except HydraException as error:
+            raise UserError(f"{word!r} is not a setting; write key=value") from error
+        if override.is_sweep_override():
+            raise UserError(f"{word!r} is a list of values; give one, and run again for each")
+        values[override.key_or_group] = override.value()
+    return values
+
+
+def with_options(model: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a model's configuration with some options changed.
+
+    Args:
+        model: The configuration of a model, as stored with its weights.
+        options: Values by dotted key. A key is one that was stored or a parameter of the
+            constructor, whose default acted when the net was trained.
+
+    Raises:
+        UserError: For any other key, with the nearest that exists.
+    """
+    changed = copy.deepcopy(dict(model))
+    known = list(dict.fromkeys(_keys(changed)))
+    for key, value in options.items():
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1, 0.5)
+            rest = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
+            name = str(changed.get("_target_")).rpartition(".")[2]
+            raise UserError(f"model.{key}={value}: {name} has no such option; {rest}")
+        *path, last = key.split(".")
+        node = changed
+        for part in path:
+            node = node[part]
+        node[last] = value
+    return changed
+
+
+def _keys(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted keys of what is stored, and of the named parameters of what is called."""
+    if target := node.get("_target_"):
+        for name, parameter in inspect.signature(get_object(target)).parameters.items():
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                yield prefix + name
+    for key, value in node.items():
+        if not key.startswith("_"):
+            yield prefix + key
+            if isinstance(value, dict):
+                yield from _keys(value, f"{prefix}{key}.")

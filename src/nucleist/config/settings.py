@@ -1,0 +1,115 @@
+"""Settings in the words of the command line: from Python values, and what a first word means."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from nucleist.types import UserError
+
+_BARE = re.compile(r"[A-Za-z_][\w./-]*")
+_WORDS = {"null", "true", "false", "none", "nan", "inf"}
+
+
+def overrides_of(settings: Mapping[str, Any]) -> list[str]:
+    """Settings from Python as overrides.
+
+    >>> overrides_of({"steps": 600, "data": {"annotation_fraction": 0.25}, "model": "dist"})
+    ['steps=600', 'data.annotation_fraction=0.25', 'model=dist']
+
+    Args:
+        settings: Values by key; a dict as value stands for dotted keys.
+
+    Raises:
+        UserError: If a value is neither a number, a text, a path, a list nor a dict.
+    """
+    return [f"{key}={_value(key, value)}" for key, value in _flat(settings)]
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _value(key: str, value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str | Path):
+        text = str(value)
+        bare = _BARE.fullmatch(text) and text.lower() not in _WORDS
+        return text if bare else quoted(text)
+    if isinstance(value, Sequence):
+        return f"[{','.join(_value(key, part) for part in value)}]"
+    if isinstance(value, Mapping):
+        return "{}"
+    kind = type(value).__name__
+    raise UserError(f"{key} is a {kind}; give a number, a text, a path, a list or a dict")
+
+
+def quoted(text: str) -> str:
+    """A text as one value for Hydra, whatever it contains."""
+    escaped = text.replace("\\'", "\\\\'").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def choices(group: str) -> list[str]:
+    """Names that a group has: the files in `conf/<group>`, without `base`."""
+    found = files("nucleist.conf").joinpath(group)
+    names = [Path(file.name) for file in found.iterdir()] if found.is_dir() else []
+    return sorted(n.stem for n in names if n.suffix == ".yaml" and n.stem != "base")
+
+
+def what_to_train(what: str | Path | None) -> list[str]:
+    """Overrides for what a training is pointed at.
+
+    Args:
+        what: Name of an experiment or of a data set, or a folder of images; None for the
+            defaults. A folder that has the name of one of ours is meant if it is written with a
+            slash: `./kumar`.
+
+    Raises:
+        UserError: If it is none of them; with the nearest name.
+    """
+    if what is None:
+        return []
+    text = str(what)
+    experiments, data_sets = choices("experiment"), choices("data")
+    if text in experiments:
+        return [f"experiment={text}"]
+    if text in data_sets:
+        return [f"data={text}"]
+    if Path(what).expanduser().exists():
+        return folder_of_images(what)
+    near = difflib.get_close_matches(text, [*experiments, *data_sets], 1, 0.6)
+    hint = f"did you mean {near[0]!r}?" if near else "give one of them"
+    raise UserError(f"{text}: neither a folder nor an experiment nor a data set; {hint}")
+
+
+def data_overrides(data: str | Path) -> list[str]:
+    """Overrides for a data set's name or a folder of images; see `what_to_train`.
+
+    Raises:
+        UserError: If it is neither; with the nearest name.
+    """
+    text, data_sets = str(data), choices("data")
+    if text in data_sets:
+        return [f"data={text}"]
+    if Path(data).expanduser().exists():
+        return folder_of_images(data)
+    near = difflib.get_close_matches(text, data_sets, 1, 0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(data_sets)}"
+    raise UserError(f"{text}: neither a folder nor a data set; {hint}")
+
+
+def folder_of_images(folder: str | Path) -> list[str]:
+    """Overrides for a folder (or zip) of the user's own images."""
+    return ["data=folder", f"data.source.root={quoted(str(Path(folder).expanduser()))}"]

@@ -1,0 +1,73 @@
+"""One function for both questions: how good is a model, and how good are these label images."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nucleist.config.settings import overrides_of
+from nucleist.config.targets import Trust
+from nucleist.evaluation.folders import evaluate_folders
+from nucleist.evaluation.model import evaluate_model
+from nucleist.evaluation.scores import Evaluation
+from nucleist.inference.load import Model
+from nucleist.progress import shown
+from nucleist.types import Progress, Source, UserError
+
+
+def evaluate(
+    what: str | Path | Model,
+    truth: str | Path | None = None,
+    *,
+    data: str | Path | Source | None = None,
+    output: str | Path | None = None,
+    score_threshold: float = 0.5,
+    coco: bool = False,
+    masks: str = "labels",
+    options: Mapping[str, Any] | None = None,
+    trust: Trust = (),
+    overrides: Sequence[str] = (),
+    progress: bool | Progress = False,
+    **settings: Any,
+) -> Evaluation:
+    """Score a model on the test images of a data set, or label images against the truth.
+
+    >>> evaluate("runs/kumar_pa/ID", data="tnbc").summary["test"]["map"]   # doctest: +SKIP
+    >>> evaluate("cellpose_out/", "truth/").summary["aji"]                 # doctest: +SKIP
+
+    Args:
+        what: A run folder, a checkpoint or a loaded model; with `truth` a folder or zip of label
+            images that any tool wrote (TIFF, PNG, NPY).
+        truth: Folder or zip of the true label images. Files are paired by name: `a.tif`,
+            `a_labels.png` and `a_cp_masks.npy` are all about `a`.
+        data: For a model: a data set's name, a folder of images and labels, or an object that
+            reads images; None for the data of its training.
+        output: Folder for `summary.json`, `per_image.csv` and `thresholds.csv`; None writes none.
+        score_threshold: For a model: the fixed score threshold, in [0, 1]; the calibrated one is
+            stored with it.
+        coco: For a model: also COCO's AP of boxes and masks, ranked by score; needs the extra
+            `coco`.
+        masks: For label images: `components` takes the 8-connected pieces of binary masks for
+            nuclei.
+        options: For a model: see `nucleist.load`.
+        trust: For a model: see `nucleist.load`.
+        overrides: For a model: settings in the words of the command line, such as `trainer=cpu`.
+        progress: True prints lines and a bar to stderr; or an object that shows them otherwise.
+        **settings: For a model: settings by key.
+
+    Returns:
+        The scores.
+
+    Raises:
+        UserError: If an option, a file or a folder is not what it should be.
+    """
+    watcher = shown(progress)
+    if truth is None:
+        words = [*overrides, *overrides_of({**settings, "score_threshold": score_threshold})]
+        found = evaluate_model(what, data, words, coco, options, trust, watcher)
+    elif isinstance(what, Model):
+        raise UserError("a model is scored on data=..., not against a folder of label images")
+    else:
+        found = evaluate_folders(what, truth, masks, watcher)
+    if output is not None:
+        found.write(output)
+    return found

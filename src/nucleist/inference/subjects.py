@@ -1,0 +1,176 @@
+"""The paper's figures for images: files of anybody, or images of the run that a model came from."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nucleist.config.build import build
+from nucleist.config.targets import Trust
+from nucleist.data import Folder
+from nucleist.data.module import NucleiData
+from nucleist.inference.figures import KINDS, Subject, draw_subject
+from nucleist.inference.load import Model, load
+from nucleist.inference.predict import find_images, warn_of_limits
+from nucleist.inference.result import as_image
+from nucleist.progress import shown
+from nucleist.types import Progress, UserError, one_of
+
+ABOVE = ("images", "image", "imgs", "img", "raw", "train", "val", "test")
+"""Folders above which labels may have a folder of their own."""
+
+
+def draw_figures(
+    model: str | Path | Model,
+    images: str | Path | Sequence[str | Path],
+    output: str | Path,
+    *,
+    only: Sequence[str] = KINDS,
+    score_threshold: float | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+    options: Mapping[str, Any] | None = None,
+    trust: Trust = (),
+    progress: bool | Progress = False,
+) -> list[Path]:
+    """Draw what a trained model sees, in the layout of the partial-annotation paper's figures.
+
+    For each image `ID_overlay.png` (labels, ground truth and prediction: Figs. 3, 5 and 6),
+    `ID_centers.png` (centre target, centre scores and found boxes: Fig. 2) and `ID_attention.png`
+    (where the labelled nuclei attend to: Fig. 1), as far as the net has them.
+
+    Args:
+        model: A run folder, a checkpoint or a loaded model; see `nucleist.load`.
+        images: Files, folders of files, or ids of training or test images of the model's run.
+            Labels of a file are looked for beside it.
+        output: Folder for the pictures.
+        only: Which of `overlay`, `centers`, `attention`.
+        score_threshold: Detections with a higher score are shown; None for the calibrated one.
+        device: See `nucleist.load`.
+        overwrite: Replace earlier pictures.
+        options: See `nucleist.load`.
+        trust: See `nucleist.load`.
+        progress: True prints lines and a bar to stderr; or an object that shows them otherwise.
+
+    Returns:
+        The pictures that were written.
+
+    Raises:
+        UserError: If an image is neither a file nor one of the run, cannot be read, or a picture
+            is there already.
+    """
+    watcher, folder = shown(progress), Path(output)
+    for kind in only:
+        one_of("only", kind, KINDS)
+    loaded = load(model, options=options, device=device, trust=trust)
+    given = [images] if isinstance(images, str | Path) else images
+    subjects = find_subjects([str(image) for image in given], loaded, watcher)
+    wanted = [folder / f"{subject.id}_{kind}.png" for subject in subjects for kind in only]
+    _check_free(wanted, overwrite)
+    threshold = loaded.score_threshold(score_threshold)
+    loaded.net.limits_reached.clear()
+    missing: dict[str, None] = {}  # each line once, in order
+    for subject in watcher.watch(subjects, "drawing"):
+        lines = draw_subject(loaded.net, subject, threshold, folder, only)
+        missing |= dict.fromkeys(lines)
+    for line in missing:
+        watcher.note(line)
+    warn_of_limits(loaded.net.limits_reached, len(subjects), watcher)
+    return [path for path in wanted if path.exists()]
+
+
+def find_subjects(images: Sequence[str], model: Model, progress: Progress) -> list[Subject]:
+    """What to draw: files where they exist, else images of the run by their ids.
+
+    Raises:
+        UserError: If one is neither, or a file is damaged.
+    """
+    subjects: list[Subject] = []
+    data: NucleiData | None = None
+    for image in images:
+        if Path(image).expanduser().exists():
+            found = find_images([image], progress)
+            subjects += [from_file(path, model, progress) for path in found]
+        else:
+            data = data or run_data(model, image)
+            subjects.append(from_run(image, data))
+    return subjects
+
+
+def _check_free(pictures: Sequence[Path], overwrite: bool) -> None:
+    for path in pictures:
+        if pictures.count(path) > 1:
+            raise UserError(f"{path}: two images would have it; draw them into two folders")
+        if path.exists() and not overwrite:
+            raise UserError(f"{path}: is there already; choose another -o, or add overwrite=true")
+
+
+def from_file(path: Path, model: Model, progress: Progress) -> Subject:
+    """An image file, with the labels beside it.
+
+    Raises:
+        UserError: If it cannot be read, or its labels are damaged or of another size.
+    """
+    image = model.normalize(as_image(path))
+    labels = labels_beside(path, progress)
+    return Subject(path.stem, path.name, image, kept=labels, query=labels)
+
+
+def labels_beside(path: Path, progress: Progress) -> np.ndarray | None:
+    """The label map that the folder reader pairs with an image; None if there is none.
+
+    Raises:
+        UserError: If there is one, but it is damaged or of another size.
+    """
+    root = path.absolute().parent
+    while root.name.lower() in ABOVE:
+        root = root.parent
+    source = Folder(root)
+    try:
+        pairs = source.pairing()
+    except UserError as error:
+        progress.note(f"{path}: it is not clear which labels are its own ({error})")
+        return None
+    own = [pair for pair in pairs if pair.labels and root / pair.image == path.absolute()]
+    return source.read(own[0].id).labels if own else None
+
+
+def run_data(model: Model, image: str) -> NucleiData:
+    """The data of the run that a model came from.
+
+    Raises:
+        UserError: If they are not where they were.
+    """
+    stored = {**model.config["data"], "normalize": model.config["normalize"], "augment": None}
+    try:
+        return build(stored)
+    except UserError as error:
+        raise UserError(
+            f"{image}: no such file, and the run's own images cannot be read: {error}"
+        ) from error
+
+
+def from_run(image_id: str, data: NucleiData) -> Subject:
+    """A training image with its kept labels, or a test image with as many as were kept.
+
+    Raises:
+        UserError: If the run has no such image.
+    """
+    annotation = data.annotation
+    if image_id in data.train_set.ids:
+        image, kept = data.train_set.partial(image_id)
+        truth = data.whole(image_id)[1]
+        whole = kept if kept.shape != truth.shape else truth  # a window: all in it is labelled
+        return Subject(image_id, f"training image {image_id}", image, kept, whole, kept)
+    known = data.ids("test")
+    if image_id not in known:
+        close = difflib.get_close_matches(image_id, [*known, *data.train_set.ids], 1, 0.3)
+        hint = f"did you mean {close[0]!r}?" if close else f"there is {known[0]!r}, for instance"
+        raise UserError(f"{image_id}: neither a file nor an image of the run; {hint}")
+    image, truth = data.whole(image_id)
+    query = truth
+    if annotation.manifest is None and annotation.crop_fraction is None:
+        query = annotation.visible(data.record(image_id))
+    return Subject(image_id, f"test image {image_id}", image, truth=truth, query=query)
