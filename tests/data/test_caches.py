@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from support import layouts
 
 from nucleist.data.caches import InMemory, Prepared, settings_of
@@ -215,3 +216,8 @@ def test_in_memory_travels_without_its_pixels():
     assert len(sent) < one.image.nbytes / 2
     same(pickle.loads(sent).read("synthetic-train-0000"), one)
     assert memory.bytes
+
+
+def test_a_configured_list_is_as_a_plain_one():
+    plain, configured = (Synthetic(1, 0, size=s) for s in ((64, 64), OmegaConf.create([64, 64])))
+    assert settings_of(plain) == settings_of(configured)

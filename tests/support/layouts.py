@@ -130,3 +130,19 @@ def dh100(root: Path, splits: tuple[str, ...] = ("train", "val", "test")) -> Pat
         path = root / "annotations" / f"instances_{split}2019.json"
         path.write_text(coco([image], annotations))
     return root
+
+
+def folder(root: Path, count: int = 5) -> Path:
+    """A user's own images with label PNGs beside them; the last has none."""
+    for i in range(count):
+        png(root / f"image{i}.png", rgb(i))
+        if i < count - 1:
+            png(root / f"image{i}_labels.png", squares().astype(np.uint16))
+    return root
+
+
+def published(root: Path) -> Path:
+    """All published layouts, a few tiny images each, in folders as `data_root` has them."""
+    for layout in (bbbc038, kumar, tnbc, dh100):
+        layout(root / layout.__name__)
+    return root

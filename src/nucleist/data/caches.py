@@ -9,7 +9,7 @@ import inspect
 import json
 import zlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -195,7 +195,7 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, Mapping):
         return {str(key): _plain(one) for key, one in sorted(value.items())}
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence):  # lists of a configuration are none of Python's
         return [_plain(one) for one in value]
     return str(value) if isinstance(value, Path) else settings_of(value)
 

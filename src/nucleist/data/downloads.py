@@ -12,27 +12,23 @@ is published, so the first download is taken as it is and recorded.
 
 import difflib
 import zipfile
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pooch
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
-from nucleist.files import replacing
-from nucleist.types import UserError
+from nucleist.files import replacing, write_text
+from nucleist.progress import shown
+from nucleist.types import Progress, UserError
 
 UNKNOWN = "unknown"
 """As `checksum` of `download`: take the file whatever its checksum is."""
+
+CHUNK = 2**16
+"""Bytes that are fetched at a time."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +117,7 @@ def download(
     folder: str | Path,
     url: str | None = None,
     checksum: str | None = None,
-    progress: bool = True,
+    progress: bool | Progress = False,
 ) -> Path:
     """Download a published data set, unless it is there already.
 
@@ -131,7 +127,7 @@ def download(
         url: Another address of the same file, such as a mirror.
         checksum: `sha256:<hex>`, `md5:<hex>` or plain SHA-256 to check instead of the one in
             `PUBLISHED` or the one recorded earlier; `"unknown"` to check none.
-        progress: Whether to show a progress bar on standard error.
+        progress: True shows a bar on stderr.
 
     Returns:
         The file, whole, with its checksum recorded beside it.
@@ -152,16 +148,15 @@ def download(
     try:
         if not _is_here(path, known):
             if address is None:
-                raise UserError(f"{instructions(name, folder)}; or give --url of a copy")
-            _fetch(address, path, known, progress)
+                raise UserError(f"{instructions(name, folder)}; or give url=ADDRESS of a copy")
+            _fetch(address, path, known, shown(progress))
         digest = pooch.file_hash(str(path))
     except BaseException:
         for parent in made:
             with suppress(OSError):
                 parent.rmdir()
         raise
-    with replacing(record) as temporary:
-        temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+    write_text(record, f"{digest}  {path.name}\n")
     return path
 
 
@@ -172,12 +167,12 @@ def _is_here(path: Path, known: str | None) -> bool:
     return pooch.hashes.hash_matches(path, known) if known else zipfile.is_zipfile(path)
 
 
-def _fetch(url: str, path: Path, known: str | None, progress: bool) -> None:
+def _fetch(url: str, path: Path, known: str | None, progress: Progress) -> None:
     answers: list[Any] = []
     with replacing(path) as temporary, _Bar(path.name, progress) as bar:
         fetch = pooch.HTTPDownloader(
             progressbar=bar,
-            chunk_size=2**16,
+            chunk_size=CHUNK,
             # Not packed for the way: else the length that the server tells is another.
             headers={"Accept-Encoding": "identity"},
             hooks={"response": lambda answer, **_: answers.append(answer)},
@@ -206,7 +201,7 @@ def _check(file: Path, url: str, known: str | None) -> None:
         if found.lower() != known.split(":")[-1].lower():
             raise UserError(
                 f"{url}: {algorithm} {found}, expected {known.split(':')[-1]}; nothing was kept, "
-                f"try again or, if you trust the file, give --checksum {UNKNOWN}"
+                f"try again or, if you trust the file, give checksum={UNKNOWN}"
             )
     if not zipfile.is_zipfile(file):
         raise UserError(f"{url}: what came is not a complete .zip; nothing was kept, try again")
@@ -239,33 +234,36 @@ def _recorded(record: Path) -> str | None:
 
 
 class _Bar:
-    """A progress bar of rich with the four names by which pooch knows those of tqdm."""
+    """A bar of a `Progress` with the four names by which pooch knows those of tqdm.
 
-    def __init__(self, title: str, shown: bool):
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not shown,
-        )
-        self._task = self._progress.add_task(title, total=None)
-        self.total = 0
+    Args:
+        title: What is downloaded.
+        progress: Shows the bar.
+    """
+
+    def __init__(self, title: str, progress: Progress):
+        self.total = 0  # bytes; pooch sets it if the server announces a length
+        self._title, self._progress, self._done = title, progress, 0
+        self._parts: Iterator[int] | None = None
 
     def __enter__(self) -> "_Bar":
-        self._progress.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._progress.stop()
+        self.close()
 
     def update(self, count: int) -> None:
-        self._progress.update(self._task, advance=count, total=self.total or None)
+        if self._parts is None:
+            parts = range(-(-self.total // CHUNK))
+            self._parts = iter(self._progress.watch(parts, self._title))
+            next(self._parts, None)
+        for _ in range((self._done + count) // CHUNK - self._done // CHUNK):
+            next(self._parts, None)
+        self._done += count
 
     def reset(self) -> None:
-        self._progress.reset(self._task)
+        """Nothing: pooch fills the bar afterwards."""
 
     def close(self) -> None:
-        self._progress.refresh()
+        for _ in self._parts or ():  # to its end, or the bar would stay on the screen
+            pass

@@ -14,16 +14,13 @@ import numpy as np
 
 from nucleist.data.formats.images import write_image
 from nucleist.data.formats.label_maps import check_instances, suffix_for, write_label_map
-from nucleist.data.problems import Watch
 from nucleist.data.readers.folder import Folder
-from nucleist.types import Record, Source, UserError
+from nucleist.types import Progress, Record, Source, UserError
 
 SPLITS = ("train", "val", "test")
 
 
-def prepare(
-    source: Source, folder: str | Path, watch: Watch = lambda ids, title: ids
-) -> Mapping[str, int]:
+def prepare(source: Source, folder: str | Path, progress: Progress | None = None) -> dict[str, int]:
     """Write the images and labels of `train`, `val` and `test` into a new folder.
 
     The folder appears when it is complete; if anything goes wrong nothing is left behind.
@@ -31,7 +28,7 @@ def prepare(
     Args:
         source: The data set.
         folder: Must not exist yet, or be empty.
-        watch: Shows the progress.
+        progress: Shows how far it is, and names the splits that are left out; None shows nothing.
 
     Returns:
         Number of images of each split that was written.
@@ -39,16 +36,17 @@ def prepare(
     Raises:
         UserError: If the folder is in use or cannot be written, or an image cannot be read.
     """
+    progress = progress or Progress()
     folder = Path(folder).expanduser()
     temporary = folder.absolute().parent / f".{folder.name}-{uuid.uuid4().hex}"
     made = [parent for parent in temporary.parents if not parent.exists()]
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"{folder}: is there already; choose another -o or remove it")
+            raise UserError(f"{folder}: is there already; choose another folder or remove it")
         splits = {s: list(ids) for s, ids in source.splits().items() if s in SPLITS and ids}
         temporary.mkdir(parents=True)
         for split, ids in splits.items():
-            for image_id in watch(ids, split):
+            for image_id in progress.watch(ids, split):
                 _write(source.read(image_id), temporary / split)
         _check(temporary, folder, splits)
         if folder.exists():
@@ -63,6 +61,9 @@ def prepare(
         for parent in made:  # those that are empty, which is after a failure
             with suppress(OSError):
                 parent.rmdir()
+    for split, ids in source.splits().items():
+        if ids and split not in splits:
+            progress.note(f"left out: split {split}, {len(ids)} images")
     return {split: len(ids) for split, ids in splits.items()}
 
 

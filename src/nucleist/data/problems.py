@@ -5,13 +5,12 @@ reader had to decide, images without nuclei, nuclei of one pixel, and images of 
 show the same thing, for a test on them proves nothing.
 """
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
 
-from nucleist.types import Record, Source, UserError
+from nucleist.types import Progress, Record, Source, UserError
 
 SIDE = 32
 """Blocks a side of a fingerprint."""
@@ -31,33 +30,32 @@ class Report:
     Attributes:
         counts: Images and nuclei of each split.
         errors: One line each, with the file.
-        warnings: One line each, with split and image.
+        warnings: One line each, with split and image, or with the file.
+        pairing: Which image was paired with which labels; empty where nothing is paired.
     """
 
     counts: dict[str, tuple[int, int]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    pairing: str = ""
 
 
-Watch = Callable[[list[str], str], Iterable[str]]
-"""Passes image ids on, with a title, while it shows the progress."""
-
-
-def examine(source: Source, watch: Watch = lambda ids, title: ids) -> Report:
-    """Read every image of a data set and say what is wrong with it.
+def examine(source: Source, progress: Progress | None = None) -> Report:
+    """Read every image of a data set and report what is wrong with it.
 
     Args:
         source: The data set.
-        watch: Shows the progress.
+        progress: Shows how far it is; None shows nothing.
 
     Raises:
         UserError: If the data set as a whole cannot be read.
     """
-    report = Report()
+    report = Report(pairing=source.describe_pairing())
+    progress = progress or Progress()
     seen: dict[str, dict[str, np.ndarray]] = {}
     for split, ids in source.splits().items():
         nuclei, seen[split] = 0, {}
-        for image_id in watch(ids, split):
+        for image_id in progress.watch(ids, split):
             try:
                 record = source.read(image_id)
             except UserError as error:
@@ -68,7 +66,7 @@ def examine(source: Source, watch: Watch = lambda ids, title: ids) -> Report:
             report.warnings += [f"{split}/{image_id}: {text}" for text in oddities]
             seen[split][image_id] = fingerprint(record.image)
         report.counts[split] = len(ids), nuclei
-    report.warnings += _shared_names(source) + _alike(seen)
+    report.warnings += [*_shared_names(source), *_alike(seen), *source.problems()]
     return report
 
 
