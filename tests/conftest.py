@@ -17,6 +17,7 @@ CONFIG = {
     "box_head": 32,
     "mask_head": [16, 16],
     "roi_levels": ["0", "1", "2"],
+    "caps_area": None,
     "rpn": {
         "batch_size_per_image": 64,
         "pre_nms_top_n": {"training": 200, "testing": 200},
@@ -49,7 +50,7 @@ def make_net():
         options = {**CONFIG, **options, "transform": {**TRANSFORM, **(transform or {})}}
         if not pa:
             return mask_rcnn(backbone, **options)
-        center = {"anchor_size": [16, 16], "threshold": 0.5, **(center or {})}
+        center = {"anchor_size": [16, 16], "unknown_ratio": 0.0, **(center or {})}
         return mask_rcnn_pa(backbone, center, **options)
 
     return make

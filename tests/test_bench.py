@@ -191,7 +191,7 @@ def test_only_what_fits_is_measured(tmp_path):
 def test_a_drawn_image_has_the_nuclei_asked_for(tmp_path):
     some = settings(tmp_path)
     image, target = load(some.drawn(128, 20))
-    assert image.shape == (3, 128, 128) and len(target["labels"]) == 20
+    assert image.shape == (3, 128, 128) and len(target["boxes"]) == 20
     masks = stack_of(target)
     assert masks.shape == (20, 128, 128) and masks.dtype == torch.uint8
     number = torch.arange(1, 21)[:, None, None]

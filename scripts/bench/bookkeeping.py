@@ -17,6 +17,7 @@ from torchvision.models.detection.roi_heads import project_masks_on_boxes
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import masks_to_boxes
 
+from nucleist.models.rcnn.net import with_classes
 from nucleist.ops.labels import boxes_of
 from nucleist.ops.masks import mask_targets
 from scripts.bench.measure import LEFT_OUT, Case, race
@@ -35,18 +36,18 @@ Parts = dict[str, tuple[float, float]]
 def bookkeeping(meter: Meter, kind: str, file: Any) -> Callable[[], list[Parts]]:
     """All steps in turn; gives seconds and peak MB of each, a dict for every run so far."""
     image, target = load(file, meter.device)
-    size, count = image.shape[-1], len(target["labels"])
+    size, count = image.shape[-1], len(target["boxes"])
     transform, rpn, anchors = _parts(kind, size, meter.device)
     chosen = torch.arange(POSITIVES, device=meter.device) % count
     generator = torch.Generator().manual_seed(SEED)
     positives = jittered(target["boxes"][chosen].cpu(), 1, size, generator).to(meter.device)
-    labels, label_map = target["labels"], target["label_map"]
+    (classed,), label_map = with_classes([target]), target["label_map"]
     done: list[Parts] = []
     meter.start()
 
     def run() -> list[Parts]:
         parts: Parts = {}
-        given: dict[str, Tensor] = {"labels": labels}
+        given: dict[str, Tensor] = {"labels": classed["labels"]}
         with meter.part("boxes", parts):
             if kind == STOCK:
                 given["masks"] = stack_of(target)
@@ -103,7 +104,7 @@ def measure(settings: Settings, tick: Callable[[str], None]) -> Iterator[dict[st
         kinds = [STOCK, BASELINE][settings.too_large(size, nuclei) :]
         case = partial(Case, bookkeeping, settings.device)
         found = race({k: case({"kind": k, "file": file}) for k in kinds}, settings.runs)
-        row: dict[str, Any] = {"size": size, "nuclei": len(load(file)[1]["labels"])}
+        row: dict[str, Any] = {"size": size, "nuclei": len(load(file)[1]["boxes"])}
         for kind in (STOCK, BASELINE):
             outcome = found.get(kind, LEFT_OUT)
             row[kind] = outcome.timing or outcome.problem

@@ -4,8 +4,8 @@
     python -m scripts.bench.canonical --runs 5 --threads 2 --batch 8
 
 The plain form evaluates every slot at every point and keeps what the gradient needs; the two-pass
-form seeks the winners first (`nucleist.models.canonical.shape.combine`). Values and gradients are equal. Each
-case has a process of its own. Prints a Markdown table.
+form seeks the winners first (`nucleist.models.canonical.shape.combine`). Values and gradients are
+equal. Each case has a process of its own. Prints a Markdown table.
 """
 
 import argparse

@@ -24,8 +24,8 @@ classifier and the masks were replaced by true boxes and discs, and the centre h
 high at the true centres. All layers are run all the same."""
 TRAINED = "The nets come from the checkpoints given; torchvision has the baseline's weights."
 NETS = """\
-Torchvision has the same layers and weights and its own memory format; nucleist's nets have channels \
-last. Losses and label maps are compared with nucleist in torchvision's format."""
+Torchvision has the same layers and weights and its own memory format; nucleist's nets have \
+channels last. Losses and label maps are compared with nucleist in torchvision's format."""
 
 
 def markdown(result: Mapping[str, Any]) -> str:

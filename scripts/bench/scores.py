@@ -36,7 +36,7 @@ def score(meter: Meter, tool: str, file: Path) -> Callable[[], float]:
     pred[np.isin(pred, np.unique(pred)[1::10])] = 0
     target = to_target(pred)
     pred = target["label_map"].numpy()  # some tools want consecutive numbers
-    scores = torch.linspace(1, 0.1, len(target["labels"]))
+    scores = torch.linspace(1, 0.1, len(target["boxes"]))
     if tool == NUCLEIST:
         return lambda: per_image_scores(true, pred)["map"]
     if tool == CURVE:
@@ -60,10 +60,11 @@ def _curve(true: np.ndarray, prediction: Any) -> Callable[[], float]:
 def _torchmetrics(true: np.ndarray, prediction: Any, every: bool) -> Callable[[], float]:
     from torchmetrics.detection import MeanAveragePrecision
 
-    target = to_target(true)
-    given = [{**prediction, "masks": stack_of(prediction).bool()}]
-    wanted = [{"labels": target["labels"], "masks": stack_of(target).bool()}]
-    most = max(len(target["labels"]), len(prediction["labels"]), 11)
+    masks, found = stack_of(to_target(true)).bool(), stack_of(prediction).bool()
+    one_class = {n: torch.ones(n, dtype=torch.int64) for n in (len(masks), len(found))}
+    given = [{**prediction, "labels": one_class[len(found)], "masks": found}]
+    wanted = [{"labels": one_class[len(masks)], "masks": masks}]
+    most = max(len(masks), len(found), 11)
 
     def run() -> float:
         metric = MeanAveragePrecision(

@@ -99,5 +99,5 @@ def label_map(path: Path) -> np.ndarray:
 
 def stack_of(target: Target) -> Tensor:
     """`(N, H, W)` `uint8` masks, what torchvision is given instead of a label map."""
-    ids = torch.arange(1, len(target["labels"]) + 1, device=target["label_map"].device)
+    ids = torch.arange(1, len(target["boxes"]) + 1, device=target["label_map"].device)
     return (target["label_map"] == ids[:, None, None]).view(torch.uint8)

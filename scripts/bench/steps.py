@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from nucleist.models import Net
+from nucleist.models.rcnn.net import with_classes
 from nucleist.ops.labels import relabel
 from scripts.bench.measure import LEFT_OUT, Case, Outcome, race
 from scripts.bench.meter import Meter
@@ -43,15 +45,14 @@ def training_step(
         plant(net, [target["boxes"] for target in targets], size)
     given: list[Any] = list(targets)
     if kind == STOCK:
-        keys = ("boxes", "labels")
-        given = [{**{k: t[k] for k in keys}, "masks": stack_of(t)} for t in targets]
+        given = [{**t, "masks": stack_of(t)} for t in with_classes(targets)]
 
     def step() -> dict[str, float]:
         optimizer.zero_grad()
         losses = net(images, given)
         sum(losses.values()).backward()
         optimizer.step()
-        seen = {**losses, **getattr(net, "counts", {})}
+        seen = {**losses, **(net.step_counts() if isinstance(net, Net) else {})}
         return {name: float(value.detach()) for name, value in seen.items()}
 
     return step
@@ -83,7 +84,7 @@ def measure_training(settings: Settings, tick: Tick) -> Iterator[Row]:
     for size, nuclei in settings.cells:
         batch = settings.batch(size)
         files = [settings.drawn(size, nuclei, index) for index in range(batch)]
-        count = sum(len(load(file)[1]["labels"]) for file in files) / batch
+        count = sum(len(load(file)[1]["boxes"]) for file in files) / batch
         tick(f"training step, {size} px, {nuclei} nuclei")
         found = _race(settings, models, training_step, {"files": files}, (size, nuclei))
         row = {"size": size, "nuclei": count, "batch": batch, **_timings(found)}
@@ -103,7 +104,7 @@ def measure_inference(settings: Settings, tick: Tick) -> Iterator[Row]:
         file = settings.drawn(size, nuclei)
         tick(f"inference, {size} px, {nuclei} nuclei")
         found = _race(settings, models, inference, {"file": file}, (size, nuclei))
-        row = {"size": size, "nuclei": len(load(file)[1]["labels"]), **_timings(found)}
+        row = {"size": size, "nuclei": len(load(file)[1]["boxes"]), **_timings(found)}
         row["detections"] = {kind: out.result[0] for kind, out in found.items() if out.result}
         theirs, ours = found[STOCK].result, found[CHECK].result
         if theirs and ours:

@@ -1,4 +1,4 @@
-"""What the figures say: ratios, nucleist's PA beside its baseline, cost per nucleus, and targets."""
+"""What the figures say: ratios, nucleist's PA and its baseline, cost per nucleus, targets."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise

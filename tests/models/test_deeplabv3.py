@@ -1,26 +1,20 @@
-"""DeepLabV3: both kinds of targets, a batch of one image, losses by hand, the command line."""
-
-import json
+"""DeepLabV3: both kinds of targets, a batch of one image, losses by hand."""
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from conftest import draw
-from support.runs import SMALL
 from torch import nn
 from torchvision.models import resnet18
 
-from nucleist.cli.main import main
 from nucleist.data.targets import to_binary, to_target, to_tensor
 from nucleist.models import deeplabv3, resnet_body
 from nucleist.models.deeplabv3 import foreground, smooth_dice
-from nucleist.models.maps import Wanted, to_prediction
+from nucleist.models.map_net import Wanted, to_prediction
 from nucleist.models.norms import SingleBatchNorm
 from nucleist.ops.labels import at_threshold
 from nucleist.types import UserError
-
-FEW = [option for option in SMALL if not option.startswith("model.")]
 
 
 class Body(nn.Sequential):
@@ -172,18 +166,3 @@ def test_a_drawn_image_is_learned():
         optimizer.step()
         losses.append(loss.item())
     assert np.mean(losses[-3:]) < 0.7 * losses[0]
-
-
-def test_it_trains_and_is_evaluated(tmp_path):
-    runs = tmp_path / "runs"
-    options = ["model=deeplabv3", "model.dice=1", "model.instances=watershed"]
-    assert main(["train", f"runs={runs}", *FEW, *options]) == 0
-    (path,) = runs.rglob("summary.json")
-    summary = json.loads(path.read_text())
-    assert summary["steps"] == 2
-    assert set(summary["test"]["map"]) == {"pooled", "per_image"}
-    checkpoint = path.parent / "checkpoints" / "last.ckpt"
-    command = ["evaluate", f"checkpoint={checkpoint}", f"output={tmp_path}", "trainer=cpu"]
-    assert main([*command, "+trainer.limit_test_batches=1"]) == 0
-    scores = json.loads((tmp_path / "summary.json").read_text())
-    assert scores == {key: summary[key] for key in scores}

@@ -1,26 +1,18 @@
-"""DIST: the net's size and geometry, its loss by hand, and training through the command line."""
+"""DIST: the net's size and geometry, and its loss by hand."""
 
-import json
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import draw
-from PIL import Image
-from support.runs import SMALL
 
-from nucleist.cli.main import main
 from nucleist.config.compose import compose
-from nucleist.data.formats.label_maps import load_label_map
 from nucleist.data.targets import to_target, to_tensor
 from nucleist.models import dist
 from nucleist.ops.distances import distance_map
 from nucleist.training.schedules import staircase
 from nucleist.types import UserError
-
-FEW = [option for option in SMALL if not option.startswith("model.")]
 
 
 def thin(seed=0, **options):
@@ -166,38 +158,6 @@ def test_a_drawn_image_is_learned():
 def test_the_rate_falls_in_stairs():
     factors = [staircase(step, 100, every=10, factor=0.96) for step in (0, 9, 10, 19, 20, 99)]
     assert factors == pytest.approx([1, 1, 0.96, 0.96, 0.9216, 0.96**9])
-
-
-@pytest.fixture(scope="module", params=["same", "valid"])
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    runs = tmp_path_factory.mktemp("runs")
-    options = ["model=dist", "model.width=2", f"model.padding={request.param}"]
-    if request.param == "valid":
-        options.append("model.metric=euclidean")
-    assert main(["train", f"runs={runs}", *FEW, *options]) == 0
-    (summary,) = runs.rglob("summary.json")
-    return summary.parent
-
-
-def test_it_trains_and_is_evaluated(run: Path, tmp_path: Path) -> None:
-    summary = json.loads((run / "summary.json").read_text())
-    assert summary["steps"] == 2
-    assert set(summary["test"]["aji"]) == {"pooled", "per_image"}
-    checkpoint = run / "checkpoints" / "last.ckpt"
-    command = ["evaluate", f"checkpoint={checkpoint}", f"output={tmp_path}", "trainer=cpu"]
-    assert main([*command, "+trainer.limit_test_batches=1"]) == 0
-    scores = json.loads((tmp_path / "summary.json").read_text())
-    assert scores == {key: summary[key] for key in scores}
-
-
-def test_a_checkpoint_predicts(run: Path, tmp_path: Path) -> None:
-    images = tmp_path / "images"
-    images.mkdir()
-    pixels = np.random.default_rng(0).integers(0, 255, (37, 50, 3), np.uint8)
-    Image.fromarray(pixels).save(images / "a.png")
-    command = ["predict", str(run / "checkpoints" / "last.ckpt"), str(images)]
-    assert main([*command, "-o", str(tmp_path / "out")]) == 0
-    assert load_label_map(tmp_path / "out" / "a_labels.tif").shape == (37, 50)
 
 
 def test_its_experiment_names_keys_that_exist() -> None:

@@ -1,14 +1,17 @@
-"""Nets: each obeys `net(images, targets) -> losses` and `net(images) -> predictions`."""
+"""Nets: each is a `Net`, `net(images, targets) -> losses` and `net(images) -> predictions`."""
 
 from nucleist.models.backbones import compact_fpn, resnet_body, resnet_fpn
 from nucleist.models.canonical.net import canonical_shape
 from nucleist.models.deeplabv3 import deeplabv3
 from nucleist.models.dist import dist
-from nucleist.models.mask_rcnn.partial import mask_rcnn_pa
-from nucleist.models.mask_rcnn.plain import MaskRCNN, mask_rcnn
+from nucleist.models.net import Capabilities, Net
+from nucleist.models.rcnn.net import MaskRCNN, mask_rcnn
+from nucleist.models.rcnn.partial_net import mask_rcnn_pa
 
 __all__ = [
+    "Capabilities",
     "MaskRCNN",
+    "Net",
     "canonical_shape",
     "compact_fpn",
     "deeplabv3",

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, LastLevelMaxPool
 
-from nucleist.models.aside import aside
+from nucleist.models.random_state import untouched_random_state
 
 
 class DecomposedAttention(nn.Module):
@@ -92,7 +92,9 @@ class AttendedLevels(ExtraFPNBlock):
 
     def __init__(self, levels: Sequence[int], channels: int, extra_level: bool = True):
         super().__init__()
-        with aside():  # around all of them, or each would begin with the same weights
+        with (
+            untouched_random_state()
+        ):  # around all of them, or each would begin with the same weights
             blocks = {str(i): DecomposedAttention(channels) for i in levels}
         self.attention = nn.ModuleDict(blocks)
         self.pool = LastLevelMaxPool() if extra_level else None

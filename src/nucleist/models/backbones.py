@@ -1,10 +1,10 @@
 """Backbones: torchvision's ResNets, with a feature pyramid or plain, and a compact pyramid.
 
-On images the size of nuclei the heads, not the backbone, are the cost; `compact` keeps the
-pyramid at 64 channels and strides 4, 8 and 16, and learns from scratch on two cores.
+The compact pyramid has 64 channels, strides of 4, 8 and 16, and learns from scratch on two cores.
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from torch import Tensor, nn
 from torchvision import models
@@ -13,18 +13,60 @@ from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.ops.misc import FrozenBatchNorm2d
 
-from nucleist.models.aside import aside
 from nucleist.models.attention import AttendedLevels, DecomposedAttention
+from nucleist.models.random_state import untouched_random_state
 from nucleist.types import UserError, one_of
 
 Attention = Sequence[str]
+
+
+class Encoder(Protocol):
+    """A backbone without a pyramid, such as `ResNetBody`: a module that returns one map.
+
+    Attributes:
+        out_channels: Channels of the map.
+        stride: Pixels between two of its cells.
+    """
+
+    out_channels: int
+    stride: int
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """`(B, 3, H, W)` to `(B, out_channels, ceil(H / stride), ceil(W / stride))`."""
+
+
+class Pyramid(BackboneWithFPN):
+    """A body with a feature pyramid, made by `resnet_fpn` and `compact_fpn`.
+
+    Args:
+        body: Has the stages `layer1`, `layer2`, ...
+        widths: Channels of each stage.
+        channels: Channels of the pyramid.
+        extra: Attention, and the extra level if there is one.
+
+    Attributes:
+        levels: Number of levels, with the extra one.
+        out_channels: Channels of each level.
+    """
+
+    def __init__(
+        self, body: nn.Module, widths: Sequence[int], channels: int, extra: AttendedLevels
+    ):
+        stages = {f"layer{i + 1}": str(i) for i in range(len(widths))}
+        super().__init__(body, stages, list(widths), channels, extra)
+        self.levels = len(widths) + (extra.pool is not None)
+
+    @property
+    def attention(self) -> nn.ModuleDict:
+        """The attention blocks of the pyramid by level, `"0"` the finest."""
+        return self.fpn.extra_blocks.attention
 
 
 def _levels(attention: Attention, allowed: Sequence[str]) -> list[str]:
     unknown = sorted(set(attention) - set(allowed))
     if unknown:
         raise UserError(
-            f"model.attention names {', '.join(unknown)}, which this backbone lacks; "
+            f"attention={','.join(unknown)}: this backbone has no such level; "
             f"choose from {', '.join(allowed)}"
         )
     return list(attention)
@@ -37,7 +79,7 @@ def resnet_fpn(
     trainable_layers: int = 3,
     channels: int = 256,
     norm_eps: float = 1e-5,
-) -> BackboneWithFPN:
+) -> Pyramid:
     """A torchvision ResNet with a feature pyramid P2..P5 (and P6).
 
     Batch normalisation is frozen (affine only). Parameter names are torchvision's, so its
@@ -60,13 +102,12 @@ def resnet_fpn(
     for key, parameter in body.named_parameters():
         parameter.requires_grad_(key.startswith(tuple(trained)))
     stage = body.inplanes // 8
-    with aside():
+    with untouched_random_state():
         for level, layer, width in (("c4", body.layer3, stage * 4), ("c5", body.layer4, stage * 8)):
             if level in wanted:
                 layer.add_module("attention", DecomposedAttention(width))
-    return BackboneWithFPN(
+    return Pyramid(
         body,
-        {f"layer{i + 1}": str(i) for i in range(4)},
         [stage, stage * 2, stage * 4, stage * 8],
         channels,
         AttendedLevels([int(p[1]) - 2 for p in wanted if p[0] == "p"], channels, extra_level),
@@ -102,7 +143,7 @@ def compact_fpn(
     channels: int = 64,
     stem: int = 32,
     widths: Sequence[int] = (48, 96, 160),
-) -> BackboneWithFPN:
+) -> Pyramid:
     """The compact pyramid: P2..P4 with trainable batch normalisation.
 
     Args:
@@ -113,10 +154,9 @@ def compact_fpn(
         widths: Channels of the three stages.
     """
     wanted = _levels(attention, ("p2", "p3", "p4"))
-    return BackboneWithFPN(
+    return Pyramid(
         CompactBody(stem, widths),
-        {f"layer{i + 1}": str(i) for i in range(len(widths))},
-        list(widths),
+        widths,
         channels,
         AttendedLevels([int(p[1]) - 2 for p in wanted], channels, extra_level),
     )
@@ -147,13 +187,14 @@ class ResNetBody(nn.Module):
         return features
 
 
-def resnet_body(name: str = "resnet50", dilated: bool = True) -> ResNetBody:
+def resnet_body(name: str = "resnet18", dilated: bool = True) -> ResNetBody:
     """A ResNet without pyramid, for nets that predict from its last stage.
 
     Batch normalisation is trained. Dilation adds no parameter, so ImageNet weights load.
 
     Args:
-        name: Constructor in `torchvision.models.resnet`, such as `resnet18`.
+        name: Constructor in `torchvision.models.resnet`; the papers of the nets that use it take
+            `resnet50`.
         dilated: The last stage keeps the resolution of the one before and dilates its 3 x 3
             convolutions by 2 instead (stride 16, otherwise 32).
 
@@ -168,11 +209,10 @@ def resnet_body(name: str = "resnet50", dilated: bool = True) -> ResNetBody:
 
 
 def _dilate(stage: nn.Module) -> None:
-    """Replace a stage's stride by dilation, exactly: what it computes lies on a finer grid.
+    """Replace a stage's stride by dilation: the same values, and those between them.
 
-    torchvision does so for bottlenecks alone. Convolutions before the strided one, and itself,
-    read the map of the stage before and keep their reach; the 3 x 3 ones after it reach twice
-    as far.
+    torchvision does so for bottlenecks alone. Convolutions up to the strided one read the map of
+    the stage before and stay as they are; the 3 x 3 ones after it are dilated by 2.
     """
     after = False
     for name, conv in stage.named_modules():

@@ -1,8 +1,8 @@
 """DeepLabV3 for nuclei: a probability of foreground a pixel, then nuclei by connectivity.
 
 Source: Chen et al., *Rethinking Atrous Convolution for Semantic Image Segmentation*, 2017;
-torchvision's head. It is the baseline of Costa et al., MIDL 2022, Table 1, where a net knows
-foreground but not nuclei. Nuclei that nobody labelled are background to it.
+torchvision's head. Costa et al., MIDL 2022, Table 1, compare with it as a net that learns from
+foreground alone. Nuclei that are not labelled count as background.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.segmentation.deeplabv3 import ASPP, DeepLabHead
 
-from nucleist.models.backbones import ResNetBody
-from nucleist.models.maps import MapNet, Wanted, at_least, mean_in, stack_wanted
+from nucleist.models.backbones import Encoder
+from nucleist.models.map_net import MapNet, Wanted, at_least, mean_in, stack_wanted
+from nucleist.models.net import Capabilities
 from nucleist.models.norms import for_one_image
 from nucleist.ops.watershed import METHODS, split_foreground
 from nucleist.types import BinaryTarget, Target, UserError, one_of
@@ -41,17 +42,13 @@ def smooth_dice(probability: Tensor, wanted: Wanted, smooth: float = 1.0) -> Ten
 
 
 class DeepLabV3(MapNet):
-    """Foreground by atrous convolutions; made by `deeplabv3`.
+    """Foreground by atrous convolutions; made by `deeplabv3`."""
 
-    Attributes:
-        supervision: What it may be shown in training, as `data.supervision` names it.
-    """
-
-    supervision = ("binary", "instances")
+    can = Capabilities(learns_from=("binary", "instances"))
 
     def __init__(
         self,
-        backbone: ResNetBody,
+        backbone: Encoder,
         atrous_rates: Sequence[int],
         dice: float,
         split: dict[str, Any],
@@ -86,9 +83,9 @@ class DeepLabV3(MapNet):
     def instances(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Nuclei of the foreground, scored by the mean probability in each.
 
-        The mean is above the foreground's threshold t by definition. Its range from t to 1 is
-        stretched to 0.5 to 1, so that at score threshold 0.5 every nucleus counts, whatever t;
-        with t = 0.5 the score is the mean itself.
+        The mean is above the foreground's threshold t by definition. The scores are the means
+        stretched from [t, 1] to [0.5, 1], so that every nucleus counts at a score threshold of
+        0.5, whatever t; with t = 0.5 the score is the mean itself.
         """
         labels = split_foreground(values, **self.split)
         threshold = self.split["threshold"]
@@ -96,7 +93,7 @@ class DeepLabV3(MapNet):
 
 
 def deeplabv3(
-    backbone: ResNetBody,
+    backbone: Encoder,
     atrous_rates: Sequence[int] = (6, 12, 18),
     dice: float = 0.0,
     instances: str = "components",
@@ -109,7 +106,7 @@ def deeplabv3(
     """DeepLabV3 for one class, nucleus, trained on foreground alone.
 
     It takes targets of either kind: `BinaryTarget`, or `Target`, of which it reads where the
-    label map is positive. Nuclei that are not labelled are background to it.
+    label map is positive. Nuclei that are not labelled count as background.
 
     Args:
         backbone: From `nucleist.models.resnet_body`.
@@ -118,7 +115,7 @@ def deeplabv3(
         instances: `"components"` or `"watershed"`, see `nucleist.ops.watershed.split_foreground`.
         threshold: Pixels with a higher probability are foreground, in (0, 1).
         min_size: Smaller nuclei are removed, pixels.
-        h: See there, for the watershed.
+        h: For the watershed, see `nucleist.ops.watershed.split_foreground`.
         image_mean: Mean of each channel, images being in [0, 1]; ImageNet's.
         image_std: Standard deviation of each channel; ImageNet's.
 
@@ -128,6 +125,6 @@ def deeplabv3(
     one_of("model.instances", instances, METHODS)
     at_least("model.h", h, 0)
     if not 0 < threshold < 1:
-        raise UserError(f"model.threshold={threshold} is no probability in (0, 1); use e.g. 0.5")
+        raise UserError(f"model.threshold={threshold} is not between 0 and 1; use e.g. 0.5")
     split = {"method": instances, "threshold": threshold, "min_size": min_size, "h": h}
     return DeepLabV3(backbone, atrous_rates, dice, split, image_mean, image_std)

@@ -2,7 +2,7 @@
 
 Source: Naylor et al., *Segmentation of Nuclei in Histopathology Images by Deep Regression of the
 Distance Map*, IEEE TMI 38(2), 2019, and the authors' code; the U-Net is that of Ronneberger et
-al., MICCAI 2015. Nuclei that nobody labelled are taken as background, as in the paper.
+al., MICCAI 2015. Nuclei that are not labelled count as background, as in the paper.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nucleist.models.maps import MapNet, at_least, mean_in, stack_wanted
+from nucleist.models.map_net import MapNet, at_least, mean_in, stack_wanted
 from nucleist.ops.distances import METRICS, distance_map, edge_distance
 from nucleist.ops.watershed import split_distances
 from nucleist.types import one_of
 
 LEVELS = 5
+"""Resolutions of the U-Net."""
+
 MARGIN = 92
 """Pixels that convolutions without padding take off each side of the image."""
 
@@ -75,15 +77,17 @@ def _middle(x: Tensor, size: torch.Size) -> Tensor:
 
 
 def _initial(module: nn.Module) -> None:
-    """The authors' initial values."""
+    """The authors' initial values, for a module of any kind."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         fan = module.in_channels * module.kernel_size[0] * module.kernel_size[1]
         std = fan**-0.5
         nn.init.trunc_normal_(module.weight, 0.0, std, -2 * std, 2 * std)
     elif isinstance(module, nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
-    if getattr(module, "bias", None) is not None:
-        nn.init.constant_(module.bias, 0.1)  # type: ignore[arg-type]
+    else:
+        return
+    if module.bias is not None:
+        nn.init.constant_(module.bias, 0.1)
 
 
 class Dist(MapNet):
@@ -110,9 +114,9 @@ class Dist(MapNet):
     def losses(self, raw: Tensor, targets: Sequence[Any]) -> dict[str, Tensor]:
         """Mean squared error over the pixels whose distance is known.
 
-        Not known are padding, and the pixels of cut nuclei that may lie nearer to a border
-        outside of the image than to the one inside. (The authors measure distances before they
-        cut patches, which a crop of a label map does not allow.)
+        Unknown are padding, and pixels of cut nuclei that may lie nearer to a border outside of
+        the image than to the one inside. (The authors measure distances before they cut patches,
+        which a crop of a label map does not allow.)
         """
         maps = [distance_map(t["label_map"].cpu().numpy(), self.metric) for t in targets]
         certain = [torch.from_numpy(d <= edge_distance(d.shape)) for d in maps]
@@ -124,12 +128,12 @@ class Dist(MapNet):
     def instances(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Nuclei by watershed, scored by how deep their basins are for their outlines.
 
-        A squared error makes a net predict the mean of what it holds possible: where it takes a
-        pixel for nucleus with probability p, about p times the distance. So the ratio r of the
-        predicted distances to those that the found outline has by itself, both summed over the
-        nucleus, says how sure the net was, whatever the nucleus's size. DIST itself keeps every
-        nucleus that its watershed finds, so the score is (1 + r) / 2 with r at most 1: all are
-        above 0.5, the usual threshold, and higher thresholds drop the flat ones first.
+        The prediction with the least squared error is the mean over all possible distances: about
+        p times the distance where a pixel is in a nucleus with probability p. So the ratio r of
+        the predicted distances to those measured from the found outline, both summed over the
+        nucleus, estimates p whatever the nucleus's size. DIST itself keeps every nucleus that its
+        watershed finds, so the score is (1 + r) / 2 with r at most 1: all are above 0.5, the usual
+        threshold, and higher thresholds drop the flat ones first.
         """
         labels = split_distances(values, **self.split)
         own = mean_in(labels, distance_map(labels, self.metric))
@@ -150,19 +154,20 @@ def dist(
 ) -> Dist:
     """DIST, trained on label maps (`Target`).
 
-    Nuclei that are not labelled are background to it: it is meant for fully labelled images.
-    Weight decay is the optimiser's business: the paper's 5e-5 times half the squared kernels is
-    `weight_decay=5e-5` of `torch.optim.Adam`.
+    Nuclei that are not labelled count as background: it is meant for fully labelled images. The
+    paper's penalty, 5e-5 times half the squared kernels, is `weight_decay=5e-5` of
+    `torch.optim.Adam`.
 
     Args:
         width: Channels of the first level: 16 (1.94 M parameters), 32 or 64 in the paper.
         padding: `"same"`: zeros around each convolution. `"valid"`: none, as the paper; images
             get 92 mirrored pixels on each side instead, and cost several times as much.
         metric: `"chessboard"` (the paper's) or `"euclidean"` distances.
-        h: See `nucleist.ops.watershed.split_distances`; to be chosen on labelled images.
-        threshold: See there.
-        min_size: See there; 0 in the authors' code.
-        parity: See there.
+        h: See `nucleist.ops.watershed.split_distances`, as for the next three; to be chosen on
+            labelled images.
+        threshold: Larger distances are nucleus, pixels.
+        min_size: Smaller nuclei are removed, pixels; 0 in the authors' code.
+        parity: Distances cut to whole numbers, as in the authors' code.
         image_mean: Mean of each channel, images being in [0, 1].
         image_std: Standard deviation of each channel.
 

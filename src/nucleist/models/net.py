@@ -1,19 +1,21 @@
 """The contract between a net and everything that trains, tests or uses it.
 
-Torchvision's: `net(images, targets) -> losses` in training, `net(images) -> predictions` in
-evaluation. What only some nets can do is declared in `Net.can`; whoever needs it looks there, not
-for methods that happen to exist.
+It is torchvision's: `net(images, targets) -> losses` in training, `net(images) -> predictions` in
+evaluation. What only some nets can do is declared in `Net.can`; callers look there, not for
+methods that happen to exist.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 SUPERVISION = ("instances", "binary")
 """What a net may learn from, as `data.supervision` names it: `Target` or `BinaryTarget`."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -21,15 +23,15 @@ class Capabilities:
     """What a net can do beyond the contract.
 
     Attributes:
-        learns_from: Kinds of supervision it takes, the usual one first.
-        centers: It finds nuclei by their centres: `center_map`, `found_boxes`, `center_target`
-            and `center_losses` work.
+        learns_from: Kinds of supervision it takes, of `SUPERVISION`, the usual one first.
+        centers: It finds nuclei by their centres: `center_losses`, `center_map`, `center_target`
+            and `found_boxes` work.
         attention: `attention_map` works.
-        canonical_shape: It has learned one shape of all nuclei: `canonical_shape`,
-            `outline_radius` and `angular_deviation` work.
+        canonical_shape: It learns one shape of all nuclei: `canonical_shape`, `outline_radius` and
+            `angular_deviation` work.
         shape_parameters: Names of the columns of `Prediction["parameters"]`; empty without.
-        models_missing_labels: Its loss models that some nuclei are not labelled, so its scores
-            are probabilities already and need no calibration.
+        models_missing_labels: Its loss models that some nuclei are not labelled, so that its
+            scores are probabilities of nuclei and need no calibration.
         coco_weights: `weights=coco` fits it.
     """
 
@@ -43,62 +45,73 @@ class Capabilities:
 
 
 class Net(nn.Module, ABC):
-    """A net that finds nuclei.
+    """A net that finds nuclei. Images are `(3, H, W)` `float32`, normalised to about [0, 1].
 
     Attributes:
-        can: What it can do beyond the contract; a net sets its own.
-        limits_reached: Number of images in which a limit at inference (`detections_per_img=1000`)
-            cut what was found, by limit, since it was last cleared. A net that has limits counts.
+        can: What it can do beyond the contract. A class declares it; an instance may replace it
+            if its options decide.
+        score_floor: Detections of at most this score, in [0, 1], need not be computed. Whoever
+            sets it sets it back; a net may ignore it.
+        limits_reached: For each limit at inference (`detections_per_img=1000`) that cut what was
+            found, the number of images since `limits_reached.clear()`.
     """
 
     can: Capabilities = Capabilities()
+    score_floor: float = 0.0
+    limits_reached: dict[str, int]
 
-    def __init__(self, *args: Any, **options: Any):
-        super().__init__(*args, **options)
-        self.limits_reached: dict[str, int] = {}
+    def __init__(self) -> None:
+        super().__init__()
+        self.limits_reached = {}
 
     @abstractmethod
     def forward(self, images: Sequence[Tensor], targets: Sequence[Any] | None = None) -> Any:
         """Losses in training, predictions in evaluation.
 
         Args:
-            images: `(3, H, W)` `float32` each, normalised to about [0, 1]; sizes may differ.
-            targets: One `Target` (or `BinaryTarget`) for each image; in training only.
+            images: `(3, H, W)` each; sizes may differ.
+            targets: One `Target` (or `BinaryTarget`) for each image, in training; it is left as
+                it is.
 
         Returns:
             In training a dict of scalar losses, whose names begin with `loss_`; in evaluation a
             list of `nucleist.types.Prediction`.
+
+        Raises:
+            ValueError: If targets are missing in training, or one lacks an entry.
         """
 
-    def set_score_floor(self, score: float) -> None:
-        """Detections of at most this score need not be computed; a net may ignore it."""
-
     def step_counts(self) -> Mapping[str, Tensor]:
-        """Numbers of the last training step for the log: `{"found_boxes": ...}`."""
+        """Numbers of the last training step for the log, scalars by name; none by default."""
         return {}
 
     def facts(self) -> Mapping[str, float]:
-        """Numbers about the trained net for the run's summary; NaN where it has none."""
+        """Numbers about the trained net for the run's summary; NaN where one is undefined."""
         return {}
 
     def box_weights(self) -> tuple[float, ...] | None:
-        """Weights of the RPN's box coder, `(wx, wy, ww, wh)`; None without an RPN."""
+        """Weights of the RPN's box coder for `(dx, dy, dw, dh)`; None without an RPN."""
         return None
 
     def center_losses(self, images: Sequence[Tensor], targets: Sequence[Any]) -> dict[str, Tensor]:
-        """The centre head's losses alone; nothing else is computed or given a gradient."""
+        """The centre head's losses alone; the rest of the net is not run and gets no gradient.
+
+        Args:
+            images: As of `forward`.
+            targets: As of `forward`.
+        """
         raise self._cannot("centers")
 
     def center_map(self, image: Tensor) -> Tensor:
-        """Centre scores `(h, w)` in [0, 1] of one `(3, H, W)` image; a cell is `H / h` pixels."""
+        """Centre scores `(h, w)` in [0, 1] of one image; a cell is `H / h` pixels wide."""
         raise self._cannot("centers")
 
     def center_target(self, image: Tensor, label_map: Tensor) -> Tensor:
-        """What the centre head should say, `(h, w)` `int64`: 1 centre, 0 not, -1 unknown.
+        """What the centre head should predict, `(h, w)` `int64`: 1 centre, 0 none, -1 unknown.
 
         Args:
             image: `(3, H, W)`.
-            label_map: `(H, W)` integer, positive inside labelled nuclei.
+            label_map: `(H, W)` integer, 0 unlabelled, any positive ids.
         """
         raise self._cannot("centers")
 
@@ -129,3 +142,14 @@ class Net(nn.Module, ABC):
 
     def _cannot(self, capability: str) -> TypeError:
         return TypeError(f"{type(self).__name__} does not declare can.{capability}")
+
+
+def given(targets: Sequence[T] | None) -> Sequence[T]:
+    """The targets of a training step.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    if targets is None:
+        raise ValueError("targets are needed in training; call net.eval() to predict")
+    return targets

@@ -14,7 +14,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from nucleist.ops.windows import cells
+from nucleist.ops.rectangles import cells
 from nucleist.types import IGNORE
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 from nucleist.ops.painting import Painted, paint
-from nucleist.ops.windows import Cells, cells, counted, runs
+from nucleist.ops.rectangles import Cells, cells, counted, runs
 
 DILATIONS = ("none", "cross3", "square3")
 PIXELS_AT_ONCE = 1 << 21

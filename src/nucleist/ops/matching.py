@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.models.detection._utils import Matcher
 from torchvision.ops import box_area
 
-from nucleist.ops.windows import cells, counted, runs
+from nucleist.ops.rectangles import cells, counted, runs
 
 PAIRS = 1 << 20
 """Pairs that `overlaps` looks at at a time, to bound its memory."""

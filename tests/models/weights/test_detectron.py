@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from support.nets import StockMaskRCNN
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -56,7 +57,7 @@ def net():
     backbone = BackboneWithFPN(
         body, {f"layer{i + 1}": str(i) for i in range(4)}, [256, 512, 1024, 2048], 16
     )
-    net = MaskRCNN(
+    net = StockMaskRCNN(
         backbone,
         rpn_anchor_generator=AnchorGenerator(*ANCHORS),
         box_head=TwoMLPHead(16 * 7 * 7, 8),

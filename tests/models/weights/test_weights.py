@@ -9,9 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.nets import StockMaskRCNN
 from torch import nn
 from torchvision.models import ResNet18_Weights, resnet18
-from torchvision.models.detection import MaskRCNN, MaskRCNN_ResNet50_FPN_Weights
+from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
@@ -20,6 +21,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.ops import FrozenBatchNorm2d
 
+from nucleist.models import Net
 from nucleist.models.weights.load import LoadReport, load_weights
 from nucleist.types import UserError
 
@@ -32,7 +34,7 @@ def make_net(body=None, classes=2, ratios=3, eps=0.0, seed=0):
     backbone = BackboneWithFPN(
         body, {f"layer{i + 1}": str(i) for i in range(4)}, [64, 128, 256, 512], 16
     )
-    net = MaskRCNN(
+    net = StockMaskRCNN(
         backbone,
         rpn_anchor_generator=AnchorGenerator(((8,),) * 5, (tuple(range(1, ratios + 1)),) * 5),
         box_head=TwoMLPHead(16 * 7 * 7, 8),
@@ -42,6 +44,17 @@ def make_net(body=None, classes=2, ratios=3, eps=0.0, seed=0):
     )
     net.rpn.box_coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
     return net
+
+
+class Linear(Net):
+    """Any net that is no Mask R-CNN."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, images, targets=None):
+        return []
 
 
 def add_partial_parts(net):
@@ -365,7 +378,7 @@ def test_damaged_file(tmp_path, suffix, content):
     whole = path.read_bytes()
     path.write_bytes({"empty": b"", "junk": b"no weights here " * 9, "half": whole[:2000]}[content])
     with pytest.raises(UserError, match="not readable as weights") as error:
-        load_weights(nn.Linear(2, 2), str(path), "none")
+        load_weights(Linear(), str(path), "none")
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
@@ -373,14 +386,19 @@ def test_damaged_file(tmp_path, suffix, content):
 def test_file_without_state_dict(tmp_path, content):
     torch.save(content, tmp_path / "a.pt")
     with pytest.raises(UserError, match="no state dict in it"):
-        load_weights(nn.Linear(2, 2), str(tmp_path / "a.pt"), "none")
+        load_weights(Linear(), str(tmp_path / "a.pt"), "none")
 
 
 def test_unknown_values(tmp_path):
     with pytest.raises(UserError, match="weights=imagnet: no such file; use null, imagenet, coco"):
-        load_weights(nn.Linear(2, 2), "imagnet", "resnet18")
+        load_weights(Linear(), "imagnet", "resnet18")
     with pytest.raises(UserError, match="no such file"):
-        load_weights(nn.Linear(2, 2), str(tmp_path), "resnet18")
+        load_weights(Linear(), str(tmp_path), "resnet18")
     (tmp_path / "a.h5").touch()
     with pytest.raises(UserError, match=r"unknown kind of weights '\.h5'; use \.safetensors, \.pt"):
-        load_weights(nn.Linear(2, 2), str(tmp_path / "a.h5"), "resnet18")
+        load_weights(Linear(), str(tmp_path / "a.h5"), "resnet18")
+
+
+def test_coco_weights_are_for_mask_rcnn_alone():
+    with pytest.raises(UserError, match=r"^weights=coco: .* do not fit Linear; use weights="):
+        load_weights(Linear(), "coco", "resnet50")

@@ -2,8 +2,9 @@
 
 Costa et al., *Explainable Weakly-Supervised Cell Nuclei Segmentation by Canonical Shape Learning
 and Transformation*, MIDL 2022. A ResNet of stride 16 predicts two slots a cell; a slot is an
-affine map into the frame of the canonical shape and a presence (`nucleist.models.canonical.shape`). Whatever
-follows the encoder is computed in `float32`, whatever the precision of the training.
+affine map into the frame of the canonical shape and a presence (see
+`nucleist.models.canonical.shape`). What follows the encoder is computed in `float32`, whatever the
+precision of the training.
 """
 
 import math
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
+from nucleist.models.backbones import Encoder
 from nucleist.models.canonical.shape import (
     PATCH_PX,
     UNIT_PX,
@@ -27,12 +29,11 @@ from nucleist.models.canonical.shape import (
     lattice,
     to_upsample,
 )
-from nucleist.models.canonical.slot_masks import ShapePrediction, to_prediction
+from nucleist.models.canonical.slot_masks import PARAMETERS, to_prediction
+from nucleist.models.net import Capabilities, Net, given
 from nucleist.models.norms import for_one_image
 from nucleist.ops.log_space import log_bce, smooth_dice
-from nucleist.types import BinaryTarget, UserError, one_of
-
-__all__ = ["CanonicalShapeNet", "ShapePrediction", "canonical_shape"]
+from nucleist.types import BinaryTarget, Prediction, UserError, one_of
 
 CELL_PX, SLOTS = 16, 2
 """Side of a cell of the encoder's map, and the slots in it."""
@@ -41,14 +42,15 @@ OVERLAP_PX, RIM_PX = 32, 8
 """Overlap of tiles; a slot counts if it is so far inside its tile or at the image's border."""
 
 
-class CanonicalShapeNet(nn.Module):
-    """Trains from `BinaryTarget`s, predicts nuclei with readable parameters.
+class CanonicalShapeNet(Net):
+    """Learns from `BinaryTarget`s, predicts nuclei with the parameters of their shapes.
 
     In training `net(images, targets)` returns `loss_bce`, `loss_dice` and `loss_count`; in
-    evaluation `net(images)` returns a list of `ShapePrediction`.
+    evaluation `net(images)` returns a list of `nucleist.types.Prediction` with `parameters`
+    `(N, 6)`, whose columns are `nucleist.models.canonical.slot_masks.PARAMETERS`.
 
     Args:
-        backbone: With `out_channels` and `stride` 16, such as `nucleist.models.resnet_body`.
+        backbone: An encoder with stride 16, such as `nucleist.models.resnet_body()`.
         alpha: Weight of the count loss; 0 trains from masks alone.
         translation: What the encoder predicts of the centre: `"cell"`, where it lies from the
             middle of the cell, which holds on images of any size; or `"absolute"`, the paper's
@@ -63,24 +65,23 @@ class CanonicalShapeNet(nn.Module):
         temperature: See `nucleist.models.canonical.shape.combine`.
         upsample: What is interpolated between points: `"log"` or `"logit"` of the probability,
             see `nucleist.models.canonical.shape.to_upsample`.
-        image_mean: Of the channels, subtracted from images in [0, 1]; as given, ImageNet's.
-        image_std: What they are divided by.
-
-    Attributes:
-        supervision: What it may be shown in training, as `data.supervision` names it.
+        image_mean: Mean of each channel, images being in [0, 1]; ImageNet's.
+        image_std: Standard deviation of each channel; ImageNet's.
 
     Raises:
         UserError: If an option has an unknown value, or two do not go together.
     """
 
-    supervision = ("binary",)
+    can = Capabilities(
+        learns_from=("binary",), canonical_shape=True, shape_parameters=tuple(PARAMETERS)
+    )
 
     mean: Tensor
     std: Tensor
 
     def __init__(
         self,
-        backbone: Any,
+        backbone: Encoder,
         alpha: float = 0.01,
         translation: str = "cell",
         two_pass: bool = True,
@@ -101,13 +102,13 @@ class CanonicalShapeNet(nn.Module):
         one_of("model.upsample", upsample, UPSAMPLED)
         if temperature > 0 and two_pass:
             raise UserError(
-                f"model.temperature={temperature} weights all slots, two passes see one a pixel; "
-                "set model.two_pass=false, or model.temperature=0"
+                f"model.temperature={temperature} weights all slots, model.two_pass=true takes one "
+                "a pixel; set model.two_pass=false, or model.temperature=0"
             )
-        if getattr(backbone, "stride", None) != CELL_PX:
+        if backbone.stride != CELL_PX:
             raise UserError(
-                f"model.backbone has stride {getattr(backbone, 'stride', None)}, "
-                f"canonical shape needs {CELL_PX}; set model.backbone.dilated=true"
+                f"model.backbone has stride {backbone.stride}, canonical shape needs {CELL_PX}; "
+                "set model.backbone.dilated=true"
             )
         super().__init__()
         self.backbone = backbone
@@ -128,16 +129,15 @@ class CanonicalShapeNet(nn.Module):
         self.register_buffer("std", torch.tensor(image_std).view(3, 1, 1), persistent=False)
 
     def forward(
-        self, images: list[Tensor], targets: list[BinaryTarget] | None = None
-    ) -> dict[str, Tensor] | list[ShapePrediction]:
-        """Losses in training, predictions in evaluation, for `(3, H, W)` images in [0, 1]."""
+        self, images: Sequence[Tensor], targets: Sequence[BinaryTarget] | None = None
+    ) -> dict[str, Tensor] | list[Prediction]:
+        """See `Net.forward`."""
         if not self.training:
             return [self.predict(image) for image in images]
-        assert targets is not None
-        return self.losses(images, targets)
+        return self.losses(images, given(targets))
 
     def slots(self, images: Sequence[Tensor]) -> Slots:
-        """The `(B, N)` slots of images, padded to one size; those of mere padding are absent."""
+        """The `(B, N)` slots of images, padded to one size; slots in the padding are absent."""
         # Two cells a side: batch normalisation learns nothing from one, and torch refuses it.
         least = PATCH_PX if self.translation == "absolute" else 2 * CELL_PX
         sides = zip(*(image.shape[1:] for image in images), strict=True)
@@ -151,10 +151,12 @@ class CanonicalShapeNet(nn.Module):
         row, col = (torch.arange(n, device=features.device) * CELL_PX for n in logits.shape[2:])
         inside = [(row < i.shape[1])[:, None] & (col < i.shape[2]) for i in images]
         real = torch.stack(inside).repeat(1, SLOTS, 1).flatten(1)
-        # Finite, since 0 times infinity would reach the gradient.
+        # Finite: the gradient of an infinite logit would be NaN.
         return slots._replace(logit=slots.logit.masked_fill(~real, -1e4))
 
-    def losses(self, images: list[Tensor], targets: list[BinaryTarget]) -> dict[str, Tensor]:
+    def losses(
+        self, images: Sequence[Tensor], targets: Sequence[BinaryTarget]
+    ) -> dict[str, Tensor]:
         """`loss_bce`, `loss_dice` and `loss_count` (times `alpha`), means over the images."""
         sizes = [(int(i.shape[1]), int(i.shape[2])) for i in images]
         if self.translation == "absolute" and max(max(size) for size in sizes) > PATCH_PX:
@@ -166,7 +168,7 @@ class CanonicalShapeNet(nn.Module):
         with torch.autocast(slots.logit.device.type, enabled=False):
             return self.losses_of(slots, targets)
 
-    def losses_of(self, slots: Slots, targets: list[BinaryTarget]) -> dict[str, Tensor]:
+    def losses_of(self, slots: Slots, targets: Sequence[BinaryTarget]) -> dict[str, Tensor]:
         """The losses of given `(B, N)` slots."""
         sizes = [t["mask"].shape for t in targets]
         rows, cols = (_whole_cells(max(side)) for side in zip(*sizes, strict=True))
@@ -189,7 +191,7 @@ class CanonicalShapeNet(nn.Module):
         }
 
     @torch.no_grad()
-    def predict(self, image: Tensor) -> ShapePrediction:
+    def predict(self, image: Tensor) -> Prediction:
         """The nuclei of one `(3, H, W)` image of any size."""
         height, width = int(image.shape[1]), int(image.shape[2])
         tiled = self.translation == "absolute" and max(height, width) > PATCH_PX
@@ -227,7 +229,7 @@ class CanonicalShapeNet(nn.Module):
 
     @torch.no_grad()
     def canonical_shape(self, size: int) -> Tensor:
-        """Probabilities of the canonical shape on [-1, 1]^2, `(size, size)` (paper, Fig. 3)."""
+        """See `Net.canonical_shape` (paper, Fig. 3)."""
         step = (torch.arange(size, device=self.mean.device) + 0.5) / size * 2 - 1
         return self.shape(step.expand(size, -1), step[:, None].expand(-1, size)).exp()
 
@@ -244,7 +246,7 @@ class CanonicalShapeNet(nn.Module):
         return float(self.shape.radii().std(correction=0)) / self.outline_radius()
 
     def facts(self) -> dict[str, float]:
-        """What a run's summary says of the net itself, by name."""
+        """Outline radius and angular deviation of the learned shape."""
         return {
             "outline_radius": self.outline_radius(),
             "angular_deviation": self.angular_deviation(),
@@ -273,7 +275,7 @@ def _starts(side: int) -> list[int]:
     return [*range(0, side - PATCH_PX, PATCH_PX - OVERLAP_PX), side - PATCH_PX]
 
 
-def canonical_shape(backbone: nn.Module, **options: Any) -> CanonicalShapeNet:
+def canonical_shape(backbone: Encoder, **options: Any) -> CanonicalShapeNet:
     """The canonical-shape net.
 
     Args:

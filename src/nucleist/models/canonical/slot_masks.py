@@ -1,6 +1,6 @@
-"""From slots to nuclei: masks in boxes, one label map, readable parameters.
+"""From slots to nuclei: masks in boxes, one label map, parameters of the shapes.
 
-Costa et al., MIDL 2022, section 2.3; no mask is larger than the box of its slot.
+Source: Costa et al., MIDL 2022, section 2.3. No mask is larger than the box of its slot.
 """
 
 import math
@@ -19,27 +19,24 @@ from nucleist.models.canonical.shape import (
     to_upsample,
 )
 from nucleist.ops.ellipses import ellipses, half_extent
-from nucleist.ops.grouping import contained_groups, highest, without_repeats
 from nucleist.ops.labels import boxes_of
-from nucleist.ops.windows import cells, runs
+from nucleist.ops.mask_groups import contained_groups, highest, without_repeats
+from nucleist.ops.rectangles import cells, runs
 from nucleist.types import Prediction
 
 PIXELS_AT_ONCE = 1 << 19
 """Pixels of boxes that are evaluated at a time, to bound the memory."""
 
 
-class ShapePrediction(Prediction):
-    """A `Prediction` with the parameters of each nucleus.
-
-    Scores are presences, boxes are tight around what the label map shows. Where masks overlap the
-    higher likelihood `p(s) p(z)` has the pixel, not the higher score.
-
-    `parameters` `(N, 6)` `float32`, in the order of the scores: x, y of the centre (px, the upper
-    left corner of the image is 0, 0), semi-axis major, semi-axis minor (px), angle of the major
-    axis against x (radians in (-pi/2, pi/2], from x towards y, which points down), area (px^2).
-    """
-
-    parameters: Tensor
+PARAMETERS = {
+    "shape_x": "centre, pixels from the left edge of the image",
+    "shape_y": "centre, pixels from the upper edge",
+    "semi_major_px": "longer semi-axis, pixels",
+    "semi_minor_px": "shorter semi-axis, pixels",
+    "angle_rad": "of the longer axis against x, radians in (-pi/2, pi/2], from x towards y (down)",
+    "shape_area_px": "area of the ellipse, square pixels",
+}
+"""Columns of `Prediction["parameters"]`, `(N, 6)` `float32`, and what they are."""
 
 
 class Pixels(NamedTuple):
@@ -161,8 +158,11 @@ def to_prediction(
     group: bool,
     tile: Tensor | None = None,
     upsample: str = "log",
-) -> ShapePrediction:
+) -> Prediction:
     """Nuclei of one image from its present slots.
+
+    Scores are presences, boxes are tight around what the label map shows. Where masks overlap the
+    higher likelihood `p(s) p(z)` has the pixel, not the higher score.
 
     Args:
         shape: The canonical shape.
@@ -196,7 +196,6 @@ def to_prediction(
     label_map = label_map.view(size)
     return {
         "boxes": boxes_of(label_map, len(order)),
-        "labels": torch.ones_like(order),
         "scores": best[order],
         "label_map": label_map,
         "parameters": parameters(slots.at(order), radii),
@@ -204,9 +203,9 @@ def to_prediction(
 
 
 def parameters(slots: Slots, radii: Tensor) -> Tensor:
-    """Centre, semi-axes, angle and area of slots, `(N, 6)` as in `ShapePrediction`.
+    """Centre, semi-axes, angle and area of slots, `(N, 6)`, in the order of `PARAMETERS`.
 
-    The canonical circle is the one with the mean radius of the outline at `p = 0.5`; NaN where
-    the shape has none.
+    The ellipse is the image of a circle with the mean radius of the outline at `p = 0.5`; all but
+    the centre is NaN where the shape has no outline.
     """
     return ellipses(slots.matrix / UNIT_PX, slots.center * UNIT_PX, float(radii.mean()))

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 from torchvision.ops import FrozenBatchNorm2d
 
+from nucleist.models.net import Net
 from nucleist.models.weights.detectron import load_detectron, rescale_rpn_deltas
 from nucleist.types import UserError
 
@@ -71,7 +72,7 @@ class LoadReport:
 
 
 def load_weights(
-    net: nn.Module,
+    net: Net,
     weights: str | None,
     backbone_name: str,
     *,
@@ -87,7 +88,7 @@ def load_weights(
     taken for torchvision's if its number of classes differs from the net's.
 
     Args:
-        net: Net with the keys of torchvision's `MaskRCNN` (any other for its own checkpoints).
+        net: Any net; only those with `can.coco_weights` take `"coco"`.
         weights: `None`; `"imagenet"`, the body alone; `"coco"`, all but the class layers; or
             a path: `.safetensors`, `.pt`, `.pth` (state dict, also torchvision's own files),
             `.ckpt` (Lightning, keys under `net.`) or `.pkl` (Detectron).
@@ -104,6 +105,11 @@ def load_weights(
     """
     if weights is None:
         return LoadReport("null", 0, tuple(net.state_dict()))
+    if weights == "coco" and not net.can.coco_weights:
+        raise UserError(
+            f"weights=coco: they are a Mask R-CNN's and do not fit {type(net).__name__}; use "
+            "weights=imagenet for a ResNet body, weights=null or weights=<file>"
+        )
     path = _find(weights, backbone_name)
     own = net.state_dict()
     unused: list[str] = []
@@ -118,7 +124,7 @@ def load_weights(
             unused = [key for key in state if key.startswith("fc.")]
             state = {f"backbone.body.{k}": v for k, v in state.items() if k not in unused}
         foreign = _classes(state) not in (None, _classes(own))
-    if foreign and rescale_rpn and (coder := _box_coder_weights(net)) is not None:
+    if foreign and rescale_rpn and (coder := net.box_weights()) is not None:
         state = rescale_rpn_deltas(state, coder)
     if foreign or body_only:
         notes += _eps_note(net, wanted=1e-5 if body_only else 0.0)
@@ -270,11 +276,6 @@ def _match(
 def _classes(state: dict[str, Tensor]) -> int | None:
     scores = state.get("roi_heads.box_predictor.cls_score.weight")
     return None if scores is None else len(scores)
-
-
-def _box_coder_weights(net: nn.Module) -> tuple[float, ...] | None:
-    coder = getattr(getattr(net, "rpn", None), "box_coder", None)
-    return None if coder is None else tuple(coder.weights)
 
 
 def _eps_note(net: nn.Module, wanted: float) -> list[str]:

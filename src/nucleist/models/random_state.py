@@ -6,10 +6,10 @@ from typing import Any
 import torch
 
 
-def aside() -> AbstractContextManager[Any]:
-    """Initialise what is built inside without using up the caller's random numbers.
+def untouched_random_state() -> AbstractContextManager[Any]:
+    """Restore the CPU's random state at the end, so that what is built inside draws nothing.
 
     Under one seed the parameters that two nets share then begin equal, with and without the
-    added part, so that a comparison is of the method and not of the draw.
+    added part, so that a comparison is of the methods and not of two draws.
     """
     return torch.random.fork_rng(devices=[])

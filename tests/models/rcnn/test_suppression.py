@@ -71,7 +71,7 @@ def test_anchors_near_a_found_box_are_left_out(net):
     target = target_of([GT], [FOUND])
     assert stock_anchor_labels(net, anchors, target)[0] == [1, 0, 0, 0, 0]
     assert anchor_labels(net, anchors, target)[0] == [1, -1, -1, 0, 0]
-    assert net.counts["ignored_anchors"] == 2
+    assert net.step_counts()["ignored_anchors"] == 2
 
 
 def test_the_best_anchor_of_a_found_box_is_left_out_below_the_threshold(net):
@@ -111,7 +111,7 @@ def test_proposals_near_a_found_box_are_left_out(net):
     target = target_of([box(0, 0, 100, 20)], [FOUND])
     assert stock_roi_labels(net, proposals, target)[0] == [0, 1, 0, 0]
     assert roi_labels(net, proposals, target)[0] == [-1, 1, 0, 0]
-    assert net.counts["ignored_rois"] == 1
+    assert net.step_counts()["ignored_rois"] == 1
 
 
 def test_a_proposal_on_a_nucleus_stays_positive(net):
@@ -160,9 +160,9 @@ def test_suppress_rpn_and_suppress_roi_switch_it_off(make_net, make_batch):
             net = make_net(pa=True, suppress_rpn=rpn, suppress_roi=roi).train()
             torch.manual_seed(0)
             losses = net(images, targets)
-            assert net.counts["found_boxes"] > 2
-            assert bool(net.counts["ignored_anchors"] > 0) == rpn
-            assert bool(net.counts["ignored_rois"] > 0) == roi
+            assert net.step_counts()["found_boxes"] > 2
+            assert bool(net.step_counts()["ignored_anchors"] > 0) == rpn
+            assert bool(net.step_counts()["ignored_rois"] > 0) == roi
             seen[rpn, roi] = losses
     # What is not suppressed is as if nothing had been found.
     blind = make_net(pa=True, center={"threshold": 1.0}).train()

@@ -30,7 +30,7 @@ def gradients(net, losses, names):
 
 def test_gradients_stop_where_they_should(net, make_batch):
     losses = net(*make_batch((64, 64), (64, 96)))
-    assert losses.keys() >= CENTER_LOSSES and net.counts["found_boxes"] > 1
+    assert losses.keys() >= CENTER_LOSSES and net.step_counts()["found_boxes"] > 1
     from_others = gradients(net, losses, losses.keys() - CENTER_LOSSES)
     from_center = gradients(net, losses, CENTER_LOSSES)
     for name in from_others:
@@ -79,7 +79,6 @@ def test_single_pixels_train(net, make_batch, pixel):
     target["label_map"][pixel] = 1
     row, col = pixel
     target["boxes"] = torch.tensor([box(col, row, col + 1, row + 1)])
-    target["labels"] = torch.ones(1, dtype=torch.int64)
     losses = net([image], [target])
     sum(losses.values()).backward()
     assert all(torch.isfinite(loss) for loss in losses.values())
@@ -216,14 +215,40 @@ def test_attention_map_is_of_the_labelled_nuclei(make_net, make_batch):
     given = net.attention_map(image, target["label_map"])
     assert given.shape == (13, 19) and given.min() >= 0 and given.max() <= 1 and given.std() > 0
     assert not torch.equal(given, net.attention_map(image, target["label_map"] == 1))
-    assert make_net(pa=True, attention=["p3"]).eval().attention_map(image, given) is None
+    without = make_net(pa=True, attention=["p3"]).eval()
+    assert net.can.attention and not without.can.attention
+    with pytest.raises(TypeError, match=r"can\.attention"):
+        without.attention_map(image, given)
 
 
-def test_plain_nets_count_nothing_and_partial_ones_do(make_net, make_batch):
+@pytest.mark.parametrize("min_size", [None, 40])
+def test_center_target_is_what_the_loss_compares_with(make_net, make_batch, min_size):
+    net = make_net(pa=True, transform={"min_size": min_size}, center={"num_samples": 4000})
+    (image,), (target,) = make_batch((50, 75))
+    ids = torch.tensor([0, 9, 4, 5, 70, 6])[target["label_map"].long()]  # any ids, in any order
+    found = net.eval().center_target(image, ids)
+    assert found.shape == net.center_map(image).shape and found.dtype == torch.int64
+    assert found.unique().tolist() == [-1, 0, 1]
+    seen = []
+    head = net.rpn.center_head
+    sample = head._sample
+    head._sample = lambda labels: (seen.append(labels), sample(labels))[1]
+    net.train().center_losses([image], [target])
+    rows, cols = found.shape
+    assert torch.equal(seen[0][0, :rows, :cols], found)
+    assert (seen[0][0, rows:] == -2).all() and (seen[0][0, :, cols:] == -2).all()
+
+
+def test_partial_nets_count_and_plain_ones_do_not(make_net, make_batch):
     images, targets = make_batch((64, 64))
-    net = make_net(pa=True).train()
-    net(images, targets)
-    assert net.counts.keys() == {
-        *("found_boxes", "label_frequency", "ignored_anchors", "ignored_rois"),
-    }
-    assert all(value.numel() == 1 for value in net.counts.values())
+    nets = make_net().train(), make_net(pa=True).train()
+    for net in nets:
+        net(images, targets)
+    plain, partial = (net.step_counts().keys() for net in nets)
+    assert not plain
+    assert partial == {"found_boxes", "label_frequency", "ignored_anchors", "ignored_rois"}
+
+
+def test_capabilities_follow_the_options(make_net):
+    assert not make_net(pa=True).can.models_missing_labels
+    assert make_net(pa=True, missed_ratio=0.2).can.models_missing_labels

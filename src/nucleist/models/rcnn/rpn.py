@@ -13,9 +13,10 @@ from nucleist.ops.matching import OverlapMatcher, Overlaps, matching_overlaps, o
 
 
 class GridAnchors(AnchorGenerator):
-    """Torchvision's anchors; remembers the grids that it made last.
+    """Torchvision's anchors, with the sizes of the grids that were made last.
 
-    `levels` holds rows, columns and anchors a cell of each level.
+    Attributes:
+        levels: Rows, columns and anchors a cell of each level.
     """
 
     levels: tuple[tuple[int, int, int], ...] = ()
@@ -29,10 +30,10 @@ class GridAnchors(AnchorGenerator):
 
 
 class FullBoxCoder(BoxCoder):
-    """Torchvision's, in float32 under autocast too.
+    """Torchvision's box coder, which decodes in `float32` under autocast too.
 
     Torchvision decodes in the precision of the offsets, and casts nuclei to that of the decoded
-    proposals to train the RoI heads. From 512 on bfloat16 knows every fourth pixel.
+    proposals to train the RoI heads. From 512 on, bfloat16 represents every fourth number only.
     """
 
     def decode_single(self, rel_codes: Tensor, boxes: Tensor) -> Tensor:
@@ -43,18 +44,18 @@ class FullBoxCoder(BoxCoder):
 class GridRPN(RegionProposalNetwork):
     """RPN that matches anchors through the pairs that overlap, with caps that fit the image.
 
-    Losses are torchvision's, number for number, and so are the proposals where its caps cut only
-    what the RPN takes for background. At inference all anchors with an objectness above 0.5 pass
-    the caps: an image with thousands of nuclei needs them, one with few is not made slower.
+    Its losses are torchvision's, number for number, and so are its proposals where torchvision's
+    caps cut anchors with an objectness of at most 0.5 alone. At inference all anchors above 0.5
+    pass the caps: images with thousands of nuclei need them, and others are not made slower.
 
     Args:
-        caps_area: Pixels of the image that the caps at inference are meant for; a larger image
-            may have as many times more anchors before suppression. None for torchvision's fixed
-            caps.
+        caps_area: Pixels of the image that the caps at inference are meant for; an image that is
+            n times as large may have n times as many anchors before suppression. None for
+            torchvision's fixed caps.
 
     Attributes:
-        capped: Images at inference in which a cap cut anchors with an objectness above 0.5, by
-            cap. What is below is background to the RPN, and training draws a sample anyway.
+        limits_reached: See `nucleist.models.net.Net`. A cap counts where it cut anchors with an
+            objectness above 0.5, at inference; training takes a sample anyway.
     """
 
     box_coder: BoxCoder
@@ -68,7 +69,7 @@ class GridRPN(RegionProposalNetwork):
         )
         self.box_similarity = self.overlaps  # type: ignore[assignment]
         self.caps_area = caps_area
-        self.capped: dict[str, int] = {}
+        self.limits_reached: dict[str, int] = {}
         self._before: int | None = None  # anchors a level before suppression, in this call
 
     def overlaps(self, boxes: Tensor, anchors: Tensor) -> Overlaps:
@@ -85,7 +86,7 @@ class GridRPN(RegionProposalNetwork):
         image_shapes: list[tuple[int, int]],
         num_anchors_per_level: list[int],
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Torchvision's; at inference with caps that spare or count what looks like nuclei."""
+        """Torchvision's; at inference likely nuclei pass the caps, or are counted as cut."""
         inputs = (proposals, objectness, image_shapes, num_anchors_per_level)
         if self.training:
             return super().filter_proposals(*inputs)
@@ -95,7 +96,7 @@ class GridRPN(RegionProposalNetwork):
         limit = round(cap * caps_factor(self.caps_area, area))
         self._before = min(max(cap, *(n for image in likely for n in image)), limit)
         name = f"pre_nms_top_n={cap}"
-        count_capped(self.capped, name, [max(image) > limit for image in likely])
+        count_reached(self.limits_reached, name, [max(image) > limit for image in likely])
         boxes, scores = super().filter_proposals(*inputs)
         self._before = None
         counts = self._kept(torch.stack([(s > 0.5).sum() for s in scores]).tolist())
@@ -103,11 +104,11 @@ class GridRPN(RegionProposalNetwork):
         return kept, [s[:n] for s, n in zip(scores, counts, strict=True)]
 
     def _kept(self, likely: list[int]) -> list[int]:
-        """Proposals of each image that stay, of which so many look like nuclei."""
+        """Number of proposals of each image that stay, given how many are likely nuclei."""
         cap = self.post_nms_top_n()
         if self.caps_area is not None:
             return [max(cap, n) for n in likely]
-        count_capped(self.capped, f"post_nms_top_n={cap}", [n > cap for n in likely])
+        count_reached(self.limits_reached, f"post_nms_top_n={cap}", [n > cap for n in likely])
         return [cap] * len(likely)
 
     def pre_nms_top_n(self) -> int:
@@ -126,7 +127,7 @@ def caps_factor(caps_area: float | None, area: float) -> float:
     return 1.0 if caps_area is None else max(area / caps_area, 1.0)
 
 
-def count_capped(capped: dict[str, int], name: str, reached: list[bool]) -> None:
-    """Add the images that reached a cap to the count under its name."""
+def count_reached(limits: dict[str, int], name: str, reached: list[bool]) -> None:
+    """Add the images in which a limit was reached to the count under its name."""
     if any(reached):
-        capped[name] = capped.get(name, 0) + sum(reached)
+        limits[name] = limits.get(name, 0) + sum(reached)

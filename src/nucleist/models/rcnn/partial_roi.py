@@ -1,6 +1,7 @@
 """The RoI heads of partial-annotation Mask R-CNN: found nuclei are not taken for background.
 
-Source: Feng et al., IEEE Access 2019 (arXiv 1907.09738), section II; see `nucleist.models.mask_rcnn.partial`.
+Source: Feng et al., IEEE Access 2019 (arXiv 1907.09738), section II; see
+`nucleist.models.rcnn.partial_net`.
 """
 
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nucleist.models.mask_rcnn.label_maps import Detections, LabelMapRoIHeads, Sizes
-from nucleist.models.mask_rcnn.unlabelled import label_frequency
+from nucleist.models.rcnn.label_frequency import label_frequency
+from nucleist.models.rcnn.roi import Detections, LabelMapRoIHeads
+from nucleist.models.rcnn.transform import Sizes
 from nucleist.ops.log_space import scaled_logit
 from nucleist.ops.matching import overlaps
 from nucleist.types import IGNORE, one_of
@@ -24,7 +26,7 @@ class PartialRoIHeads(LabelMapRoIHeads):
         final_score: Score of a found box at inference: `"override"` (code: 1, here just below
             and ordered by the centre score), `"rcnn"` (its classifier's), `"center"` (centre
             score) or `"max"` (the larger of the last two).
-        missed_ratio: See `nucleist.models.mask_rcnn.unlabelled`; 0 for torchvision's loss.
+        missed_ratio: See `nucleist.models.rcnn.label_frequency`; 0 for torchvision's loss.
     """
 
     def __init__(

@@ -1,17 +1,18 @@
 """What nets share that predict one number a pixel: batches of images, and nuclei out of maps.
 
-A subclass of `MapNet` says what its map means (distance, probability), what it should be, and how
-nuclei are cut out of it.
+A subclass of `MapNet` defines what its map means (distance, probability), which losses it has, and
+how nuclei are cut out of it.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from nucleist.models.net import Net, given
 from nucleist.ops.labels import boxes_of
 from nucleist.types import Prediction, UserError
 
@@ -29,12 +30,12 @@ def at_least(option: str, value: float, least: float) -> None:
 def reflected(length: int, total: int, before: int = 0) -> Tensor:
     """Positions that continue a line of pixels as between two mirrors, ends not repeated.
 
-    Unlike `torch.nn.functional.pad` it may be longer than the line itself.
+    Unlike in `torch.nn.functional.pad`, what is added may be longer than the line itself.
 
     Args:
-        length: Pixels there are, at least 1.
-        total: Pixels wanted, at least `before + length`.
-        before: How many of them come before the first.
+        length: Pixels of the line, at least 1.
+        total: Pixels of the result, at least `before + length`.
+        before: How many of them come before the line's first.
 
     Returns:
         `(total,)` `int64` in 0..length-1.
@@ -44,14 +45,13 @@ def reflected(length: int, total: int, before: int = 0) -> Tensor:
 
 
 def stack(images: Sequence[Tensor], multiple: int, rest: int = 0, margin: int = 0) -> Tensor:
-    """Batch images of different sizes; what is missing to the right and below is mirrored.
+    """Batch images of different sizes, filled up with mirrored pixels to the right and below.
 
     Args:
         images: `(C, H, W)` each, at least one.
         multiple: Height and width of the batch are a multiple of it, plus `rest`, and at least
-            twice as large (a net of this stride that normalises a batch of one image needs more
-            than one cell).
-        rest: See there.
+            two multiples: batch normalisation of one image needs more than one cell.
+        rest: See `multiple`.
         margin: Mirrored pixels added around the whole, for convolutions without padding.
 
     Returns:
@@ -121,13 +121,13 @@ def mean_in(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def to_prediction(labels: np.ndarray, scores: np.ndarray, device: torch.device) -> Prediction:
-    """A label map and its scores, best first, as every net returns them.
+    """A `Prediction` from a label map and its scores.
 
     Args:
         labels: `(H, W)` integer with values 0..N, all present.
         scores: `(N,)` in [0, 1], entry `i` about the value `i + 1`. Of equals the lower number
             comes first.
-        device: Where the result goes.
+        device: Of the result.
     """
     order = np.argsort(-scores, kind="stable")
     numbers = np.zeros(len(scores) + 1, np.int32)
@@ -135,13 +135,12 @@ def to_prediction(labels: np.ndarray, scores: np.ndarray, device: torch.device) 
     label_map = torch.from_numpy(numbers[labels])
     return {
         "boxes": boxes_of(label_map, len(scores)).to(device),
-        "labels": torch.ones(len(scores), dtype=torch.int64, device=device),
         "scores": torch.from_numpy(scores[order].astype(np.float32)).to(device),
         "label_map": label_map.to(device),
     }
 
 
-class MapNet(nn.Module, ABC):
+class MapNet(Net):
     """A net with one number a pixel: losses in training, nuclei in evaluation.
 
     Args:
@@ -164,7 +163,7 @@ class MapNet(nn.Module, ABC):
         margin: int = 0,
     ):
         super().__init__()
-        # Not stored with the weights, because they are in the configuration.
+        # Not stored with the weights: they are options, stored with the configuration.
         for name, values in (("image_mean", image_mean), ("image_std", image_std)):
             column = torch.tensor(list(values), dtype=torch.float32)[:, None, None]
             self.register_buffer(name, column, persistent=False)
@@ -200,18 +199,8 @@ class MapNet(nn.Module, ABC):
         ]
 
     def forward(self, images: Sequence[Tensor], targets: Sequence[Any] | None = None) -> Any:
-        """Losses in training, a list of `nucleist.types.Prediction` in evaluation.
-
-        Args:
-            images: `(3, H, W)` `float32` in [0, 1] each.
-            targets: One for each image, in training.
-
-        Raises:
-            ValueError: If targets are missing in training.
-        """
+        """See `Net.forward`."""
         if self.training:
-            if targets is None:
-                raise ValueError("targets are needed in training; call net.eval() to predict")
-            return self.losses(self._batch(images), targets)
+            return self.losses(self._batch(images), given(targets))
         found = (self.instances(values.detach().cpu().numpy()) for values in self.maps(images))
         return [to_prediction(*result, images[0].device) for result in found]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nucleist.ops.painting import paint
-from nucleist.ops.windows import cells, counted, runs
+from nucleist.ops.rectangles import cells, counted, runs
 
 
 @pytest.mark.parametrize("seed", range(3))

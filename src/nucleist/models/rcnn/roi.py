@@ -1,4 +1,4 @@
-"""Two of Mask R-CNN's parts, taught to read and write label maps instead of mask stacks."""
+"""Mask R-CNN's classifier, box and mask heads, with label maps in place of stacks of masks."""
 
 from typing import Any
 
@@ -11,97 +11,18 @@ from torchvision.models.detection.roi_heads import (
     fastrcnn_loss,
     maskrcnn_inference,
 )
-from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
-from nucleist.models.mask_rcnn.rpn import FullBoxCoder, caps_factor, count_capped
-from nucleist.ops.masks import DILATIONS, mask_targets, paste_label_map
+from nucleist.models.rcnn.rpn import FullBoxCoder, caps_factor, count_reached
+from nucleist.models.rcnn.transform import Sizes
+from nucleist.ops.masks import mask_targets
 from nucleist.ops.matching import OverlapMatcher, overlaps
-from nucleist.types import IGNORE, one_of
+from nucleist.types import IGNORE
 
 SMALLEST = 0.01
 """Side of the smallest box that is kept, in pixels (torchvision's)."""
 
-Sizes = list[tuple[int, int]]
 Detections = tuple[list[Tensor], list[Tensor], list[Tensor]]
-
-
-class LabelMapTransform(GeneralizedRCNNTransform):
-    """Normalises and resizes images with their label maps, and paints predictions into one.
-
-    Args:
-        min_size: Short side that images are resized to, in pixels; None keeps their scale.
-        max_size: Largest long side after resizing.
-        image_mean: Mean of each channel, images being in [0, 1].
-        image_std: Standard deviation of each channel.
-        dilation: See `nucleist.ops.masks.paste_label_map`.
-        overlap: See there.
-        max_lost: See there. With `overlap="low"` (the authors') the label map at a higher score
-            threshold is not this one with detections erased: cut before, by `roi.score_thresh`.
-        size_divisible: Batches are padded to a multiple of it.
-    """
-
-    def __init__(
-        self,
-        min_size: int | None,
-        max_size: int,
-        image_mean: list[float],
-        image_std: list[float],
-        dilation: str = "none",
-        overlap: str = "high",
-        max_lost: float = 0.7,
-        size_divisible: int = 32,
-    ):
-        one_of("model.transform.dilation", dilation, DILATIONS)
-        one_of("model.transform.overlap", overlap, ("high", "low"))
-        super().__init__(min_size or 1, max_size, image_mean, image_std, size_divisible)
-        self.native_scale = min_size is None
-        self.paste: dict[str, Any] = dict(dilation=dilation, overlap=overlap, max_lost=max_lost)
-
-    def resize(
-        self, image: Tensor, target: dict[str, Tensor] | None = None
-    ) -> tuple[Tensor, dict[str, Tensor] | None]:
-        """Resize an image bilinearly, its label map to the nearest pixel, and its boxes."""
-        if self.native_scale:
-            return image, target
-        before = image.shape[-2:]
-        image, _ = super().resize(image, None)
-        if target is None:
-            return image, None
-        after = image.shape[-2:]
-        target["boxes"] = resize_boxes(target["boxes"], before, after)
-        # float32 holds every integer up to 2^24, so ids survive.
-        resized = F.interpolate(target["label_map"][None, None].float(), size=after)
-        target["label_map"] = resized[0, 0].to(torch.int32)
-        return image, target
-
-    def postprocess(
-        self, result: list[dict[str, Tensor]], image_shapes: Sizes, original_image_sizes: Sizes
-    ) -> list[dict[str, Tensor]]:
-        """Boxes at the original scale, and all masks of an image in one label map."""
-        if self.training:
-            return result
-        return [
-            self._painted(found, inner, outer)
-            for found, inner, outer in zip(result, image_shapes, original_image_sizes, strict=True)
-        ]
-
-    def _painted(
-        self, found: dict[str, Tensor], inner: tuple[int, int], outer: tuple[int, int]
-    ) -> dict[str, Tensor]:
-        boxes = resize_boxes(found["boxes"], inner, outer)
-        # Apple's GPUs lack the float64 and the integer scatter of painting.
-        place = "cpu" if boxes.device.type == "mps" else boxes.device
-        masks = found["masks"].to(place)
-        painted, kept = paste_label_map(masks, boxes.to(place), outer, **self.paste)
-        numbers = F.pad(kept.cumsum(0), (1, 0)).to(torch.int32)  # the dropped ones do not occur
-        kept = kept.to(boxes.device)
-        return {
-            "boxes": boxes[kept],
-            "labels": found["labels"][kept],
-            "scores": found["scores"][kept],
-            "label_map": numbers[painted.long()],
-        }
 
 
 class LabelMapRoIHeads(RoIHeads):
@@ -112,7 +33,11 @@ class LabelMapRoIHeads(RoIHeads):
     its losses are torchvision's, and a test holds it to that.
 
     Args:
-        caps_area: Pixels of the image that `detections_per_img` is meant for, see `GridRPN`.
+        caps_area: Pixels of the image that `detections_per_img` is meant for; see `GridRPN`.
+
+    Attributes:
+        score_floor: See `nucleist.models.net.Net`.
+        limits_reached: See `nucleist.models.net.Net`.
     """
 
     box_coder: BoxCoder
@@ -125,13 +50,11 @@ class LabelMapRoIHeads(RoIHeads):
             old.high_threshold, old.low_threshold, False
         )
         self.caps_area = caps_area
-        self.capped: dict[str, int] = {}
+        self.limits_reached: dict[str, int] = {}
+        self.score_floor = 0.0
 
-    def check_targets(self, targets: list[dict[str, Tensor]] | None) -> None:
-        """Require boxes, labels and a label map of every target."""
-        for key in ("boxes", "labels", "label_map"):
-            if targets is None or any(key not in target for target in targets):
-                raise ValueError(f"every target needs `{key}` in training")
+    def check_targets(self, targets: Any) -> None:
+        """Nothing to check: torchvision asks for masks here; `MaskRCNN` has checked the targets."""
 
     def detect(
         self, logits: Tensor, deltas: Tensor, proposals: list[Tensor], shapes: Sizes
@@ -141,11 +64,12 @@ class LabelMapRoIHeads(RoIHeads):
         decoded = self.box_coder.decode(deltas, proposals).reshape(-1, 2, 4)
         every = decoded[:, 1].split(sizes)
         chances = logits.float().softmax(-1)[:, 1].split(sizes)
+        least = max(self.score_thresh, self.score_floor)
         found, reached = [], []
         for boxes, scores, shape in zip(every, chances, shapes, strict=True):
             boxes = clip_boxes_to_image(boxes, shape)
             large = (boxes[:, 2:] - boxes[:, :2] >= SMALLEST).all(1)
-            keep = ((scores > self.score_thresh) & large).nonzero()[:, 0]
+            keep = ((scores > least) & large).nonzero()[:, 0]
             boxes, scores = boxes[keep], scores[keep]
             labels = torch.ones_like(keep)
             cap = round(self.detections_per_img * caps_factor(self.caps_area, shape[0] * shape[1]))
@@ -153,7 +77,7 @@ class LabelMapRoIHeads(RoIHeads):
             reached.append(len(best) > cap)
             best = best[:cap]
             found.append((boxes[best], scores[best], labels[best]))
-        count_capped(self.capped, f"detections_per_img={self.detections_per_img}", reached)
+        count_reached(self.limits_reached, f"detections_per_img={self.detections_per_img}", reached)
         return [f[0] for f in found], [f[1] for f in found], [f[2] for f in found]
 
     def assign_targets_to_proposals(
@@ -191,7 +115,7 @@ class LabelMapRoIHeads(RoIHeads):
         return [dict(zip(("boxes", "scores", "labels", "masks"), r, strict=True)) for r in rows], {}
 
     def to_label(self, logits: Tensor) -> Tensor:
-        """Logits of what the labels tell apart, from those of the classes: the same."""
+        """Logits that the classifier's loss compares with the labels; here those of the classes."""
         return logits
 
     def _classify(

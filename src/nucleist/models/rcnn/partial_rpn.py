@@ -1,6 +1,7 @@
 """The RPN of partial-annotation Mask R-CNN: it finds nuclei by their centres beside the anchors.
 
-Source: Feng et al., IEEE Access 2019 (arXiv 1907.09738), section II; see `nucleist.models.mask_rcnn.partial`.
+Source: Feng et al., IEEE Access 2019 (arXiv 1907.09738), section II; see
+`nucleist.models.rcnn.partial_net`.
 """
 
 from collections import OrderedDict
@@ -12,9 +13,9 @@ from torch import Tensor
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RPNHead
 
-from nucleist.models.mask_rcnn.center_head import CenterHead
-from nucleist.models.mask_rcnn.rpn import GridRPN
-from nucleist.models.mask_rcnn.unlabelled import label_frequency
+from nucleist.models.rcnn.center_head import CenterHead
+from nucleist.models.rcnn.label_frequency import label_frequency
+from nucleist.models.rcnn.rpn import GridRPN
 from nucleist.ops.log_space import scaled_logit
 from nucleist.types import IGNORE
 
@@ -34,7 +35,7 @@ class PartialRPN(GridRPN):
         center: The centre head.
         suppress: Leave anchors near found boxes out of the negatives.
         propose: Add found boxes to the proposals at inference.
-        missed_ratio: See `nucleist.models.mask_rcnn.unlabelled`; 0 for torchvision's loss.
+        missed_ratio: See `nucleist.models.rcnn.label_frequency`; 0 for torchvision's loss.
     """
 
     def __init__(

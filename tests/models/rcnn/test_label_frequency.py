@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from nucleist.models.mask_rcnn.unlabelled import label_frequency
+from nucleist.models.rcnn.label_frequency import label_frequency
 from nucleist.types import UserError
 
 CERTAIN = 30.0
@@ -47,7 +47,7 @@ def at_frequency(make_net, monkeypatch):
 
     def make(frequency):
         for module in ("partial_rpn", "partial_roi"):
-            name = f"nucleist.models.{module}.label_frequency"
+            name = f"nucleist.models.rcnn.{module}.label_frequency"
             monkeypatch.setattr(name, lambda *_: frequency)
         return make_net(pa=True, missed_ratio=0.2).train()
 
@@ -102,11 +102,11 @@ def test_a_step_counts_what_its_centre_head_found(make_net, make_batch):
     for threshold, is_one in ((1.0, True), (0.4, False)):
         net = make_net(pa=True, missed_ratio=0.2, center={"threshold": threshold}).train()
         net(*make_batch((64, 64), (64, 96)))
-        counted = net.counts["label_frequency"].item()
+        counted = net.step_counts()["label_frequency"].item()
         assert counted == pytest.approx(net.roi_heads.label_frequency)
         assert counted == pytest.approx(net.rpn.label_frequency)
         assert (counted == 1.0) is is_one
-        assert (net.counts["found_boxes"].item() == 0) is is_one
+        assert (net.step_counts()["found_boxes"].item() == 0) is is_one
 
 
 @pytest.mark.parametrize("ratio", [-0.1, float("inf"), float("nan")])

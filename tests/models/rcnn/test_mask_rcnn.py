@@ -75,7 +75,7 @@ def with_masks(targets):
     return [
         {
             "boxes": t["boxes"],
-            "labels": t["labels"],
+            "labels": torch.ones(len(t["boxes"]), dtype=torch.int64),
             "masks": torch.stack([t["label_map"] == i + 1 for i in range(len(t["boxes"]))]).byte(),
         }
         for t in targets
@@ -159,7 +159,7 @@ def test_predictions_are_those_of_stock_torchvision(make, min_size, make_net, ma
                     label_map[free] = len(visible)
             assert len(visible) > 3
             assert torch.equal(got["label_map"], label_map)
-            for key in ("boxes", "scores", "labels"):
+            for key in ("boxes", "scores"):
                 assert torch.equal(got[key], wanted[key][visible]), key
 
 
@@ -195,27 +195,11 @@ def test_label_map_of_a_prediction_is_numbered_by_rank(min_size, make_net, make_
     assert numbers[numbers > 0].tolist() == list(range(1, len(got["scores"]) + 1))
 
 
-@pytest.mark.parametrize("pa", [False, True])
-def test_training_leaves_the_callers_targets_alone(pa, make_net, make_batch):
-    net = make_net(pa=pa, transform={"min_size": 96}, center={"threshold": 0.3}).train()
-    images, targets = make_batch((64, 64), (64, 80))
-    before = [{key: value.clone() for key, value in t.items()} for t in targets]
-    copies = [image.clone() for image in images]
-    net(images, targets)
-    assert net.counts["found_boxes"] > 0 if pa else net.counts == {}
-    for image, copy in zip(images, copies, strict=True):
-        assert torch.equal(image, copy)
-    for target, old in zip(targets, before, strict=True):
-        assert target.keys() == old.keys()
-        assert all(torch.equal(target[key], old[key]) for key in old)
-
-
-@pytest.mark.parametrize("key", ["boxes", "labels", "label_map"])
+@pytest.mark.parametrize("key", ["boxes", "label_map"])
 def test_a_target_that_lacks_something_is_refused(key, make_net, make_batch):
-    _, (target,) = make_batch((64, 64))
-    heads = make_net().roi_heads.train()
+    images, (target,) = make_batch((64, 64))
     with pytest.raises(ValueError, match=f"`{key}`"):
-        heads.check_targets([{k: v for k, v in target.items() if k != key}])
+        make_net().train()(images, [{k: v for k, v in target.items() if k != key}])
 
 
 ALL_LEVELS = ["c4", "c5", "p2", "p3", "p4", "p5"]
@@ -287,7 +271,7 @@ def test_a_resnet_begins_equal_with_and_without_attention():
 
 
 def test_an_unknown_level_is_named():
-    with pytest.raises(UserError, match=r"names p7, .* choose from p2, p3, p4"):
+    with pytest.raises(UserError, match=r"^attention=p7: .* choose from p2, p3, p4$"):
         compact_fpn(["p2", "p7"])
-    with pytest.raises(UserError, match=r"names c3"):
+    with pytest.raises(UserError, match=r"^attention=c3:"):
         resnet_fpn("resnet18", ["c3"])

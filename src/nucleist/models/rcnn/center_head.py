@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder
 from torchvision.ops import batched_nms
 
-from nucleist.models.mask_rcnn.label_maps import Sizes
-from nucleist.ops.centers import cell_anchors, center_target, peaks
+from nucleist.models.rcnn.transform import Sizes
+from nucleist.ops.centers import CenterTarget, cell_anchors, center_target, peaks
 from nucleist.types import IGNORE, UserError, one_of
 
 PADDING = -2
-"""Label of a cell outside its image, which is not even unknown."""
+"""Label of a cell outside its image, which is never sampled, unlike unknown ones."""
 
 
 def outside(cells: tuple[int, int], sizes: Tensor, stride: float) -> Tensor:
@@ -46,7 +46,8 @@ class CenterHead(nn.Module):
         channels: Channels of the RPN trunk.
         anchor_size: Width and height of the cells' anchor in pixels: the median box of the
             kept training labels (papers) or `[32, 32]` (authors' code).
-        threshold: Centre score above which a cell is found, in training (papers: 0.95).
+        threshold: Centre score in [0, 1] above which a cell is found, in training. The papers take
+            0.95, which a start from COCO weights reaches.
         test_threshold: The same at inference; None for `threshold`.
         connectivity: 4 or 8, for the components of found cells.
         num_samples: Cells sampled for the losses, at most half of them centres.
@@ -57,16 +58,19 @@ class CenterHead(nn.Module):
         clip_anchor: Clip anchors to the image before decoding, as the code does.
         nms_iou: NMS among found boxes (papers' introduction); None for none (code).
         reg_norm: Divisor of the box loss, `"sampled"` cells (code) or `"pos"`.
-        unknown_ratio: Cells outside the annotated nuclei sampled as negatives, for each sampled
-            centre (papers: 0). Centres of unlabelled nuclei are so rare among them that they
-            stay centres; without any, nothing holds the score down on the background (ours).
+        unknown_ratio: Cells outside the labelled nuclei sampled as negatives, for each sampled
+            centre. With 0, the papers' value, no loss lowers the score on the background; with 1
+            few of them are centres of unlabelled nuclei, whose scores stay high.
+
+    Raises:
+        UserError: If an option has an unknown value.
     """
 
     def __init__(
         self,
         channels: int,
         anchor_size: Sequence[float],
-        threshold: float = 0.95,
+        threshold: float = 0.5,
         test_threshold: float | None = None,
         connectivity: int = 4,
         num_samples: int = 128,
@@ -77,7 +81,7 @@ class CenterHead(nn.Module):
         clip_anchor: bool = True,
         nms_iou: float | None = None,
         reg_norm: str = "sampled",
-        unknown_ratio: float = 0.0,
+        unknown_ratio: float = 1.0,
     ):
         super().__init__()
         one_of("model.center.connectivity", connectivity, (4, 8))
@@ -92,7 +96,7 @@ class CenterHead(nn.Module):
             nn.init.zeros_(layer.bias)
         for name, value in (("threshold", threshold), ("test_threshold", test_threshold)):
             if value is not None and not 0 <= value <= 1:
-                raise UserError(f"model.center.{name}={value} is no score; give 0 to 1")
+                raise UserError(f"model.center.{name}={value} is not in [0, 1]; use e.g. 0.5")
         width, height = anchor_size
         self.anchor_size = (float(width), float(height))
         self.threshold = threshold
@@ -156,16 +160,33 @@ class CenterHead(nn.Module):
         stride: float,
     ) -> dict[str, Tensor]:
         """Binary cross entropy of sampled cells, smooth L1 of the centres among them."""
-        boxes = [t["boxes"][t["labels"] > 0] for t in targets]
-        maps = [t["label_map"] for t in targets]
-        share, overlap = self.center_share, self.overlap
-        labels, nucleus = center_target(boxes, maps, _cells(logits), stride, share, overlap)
-        image_sizes = torch.tensor(sizes, device=logits.device)
-        labels = labels.masked_fill(outside(_cells(logits), image_sizes, stride), PADDING)
+        labels, nucleus = self.target(targets, _cells(logits), sizes, stride)
+        boxes = torch.cat([t["boxes"] for t in targets])
         image, row, col = (labels == 1).nonzero(as_tuple=True)
-        anchors = self.anchors(row, col, stride, image_sizes[image])
-        regression = coder.encode_single(torch.cat(boxes)[nucleus[image, row, col]], anchors)
+        own = torch.tensor(sizes, device=logits.device)[image]
+        anchors = self.anchors(row, col, stride, own)
+        regression = coder.encode_single(boxes[nucleus[image, row, col]], anchors)
         return self._sampled_loss(logits, deltas, labels, regression)
+
+    def target(
+        self, targets: list[dict[str, Tensor]], cells: tuple[int, int], sizes: Sizes, stride: float
+    ) -> CenterTarget:
+        """What the centre logits of a batch should be.
+
+        Args:
+            targets: Boxes and label map of each image, at the net's scale.
+            cells: Rows and columns of the maps.
+            sizes: Height and width of each image, pixels.
+            stride: Pixels a cell.
+
+        Returns:
+            As `nucleist.ops.centers.center_target`, with the label `PADDING` outside the images.
+        """
+        boxes, maps = [t["boxes"] for t in targets], [t["label_map"] for t in targets]
+        share, overlap = self.center_share, self.overlap
+        wanted = center_target(boxes, maps, cells, stride, share, overlap)
+        padding = outside(cells, torch.tensor(sizes, device=wanted.labels.device), stride)
+        return wanted._replace(labels=wanted.labels.masked_fill(padding, PADDING))
 
     def _sampled_loss(
         self, logits: Tensor, deltas: Tensor, labels: Tensor, regression: Tensor
@@ -173,7 +194,7 @@ class CenterHead(nn.Module):
         positive, negative = self._sample(labels)
         sampled = positive | negative
         count = int(sampled.sum())
-        if count == 0:  # nothing annotated here: zero, with a gradient for DDP's sake
+        if count == 0:  # nothing is labelled: zero, with the gradients that DDP waits for
             zero = (logits.sum() + deltas.sum()) * 0
             return {"loss_centerness": zero, "loss_center_box": zero}
         centerness = F.binary_cross_entropy_with_logits(

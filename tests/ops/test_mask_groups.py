@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from nucleist.ops.grouping import contained_groups, highest, overlaps, without_repeats
+from nucleist.ops.mask_groups import contained_groups, highest, overlaps, without_repeats
 
 SIDE = 24
 

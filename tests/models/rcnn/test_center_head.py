@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torchvision.models.detection._utils import BoxCoder
 
-from nucleist.models.mask_rcnn.center_head import CenterHead
+from nucleist.models.rcnn.center_head import CenterHead
 from nucleist.ops.centers import center_target
 
 CODER = BoxCoder((10.0, 10.0, 5.0, 5.0))
@@ -17,7 +17,7 @@ SIZE = (64, 64)
 
 def make_head(**options):
     torch.manual_seed(0)
-    return CenterHead(8, **{"anchor_size": [16, 12], **options})
+    return CenterHead(8, **{"anchor_size": [16, 12], "unknown_ratio": 0.0, **options})
 
 
 def square_target(*squares, size=SIZE):
@@ -29,7 +29,6 @@ def square_target(*squares, size=SIZE):
         boxes.append([x, y, x + side, y + side])
     return {
         "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-        "labels": torch.ones(len(boxes), dtype=torch.int64),
         "label_map": label_map,
     }
 

@@ -1,0 +1,93 @@
+"""What happens to images and label maps before a Mask R-CNN, and to its masks after it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
+
+from nucleist.ops.masks import DILATIONS, paste_label_map
+from nucleist.types import one_of
+
+Sizes = list[tuple[int, int]]
+"""Height and width of each image of a batch, pixels."""
+
+
+class LabelMapTransform(GeneralizedRCNNTransform):
+    """Normalises and resizes images with their label maps; paints predictions into a label map.
+
+    Args:
+        min_size: Short side that images are resized to, in pixels; None keeps their scale.
+        max_size: Largest long side after resizing.
+        image_mean: Mean of each channel, images being in [0, 1]; ImageNet's.
+        image_std: Standard deviation of each channel; ImageNet's.
+        dilation: See `nucleist.ops.masks.paste_label_map`.
+        overlap: See there. With `"low"`, the authors' choice, the label map at a higher score
+            threshold is not this one with detections erased; set `roi.score_thresh` instead.
+        max_lost: See there.
+        size_divisible: Batches are padded to a multiple of it.
+    """
+
+    def __init__(
+        self,
+        min_size: int | None = None,
+        max_size: int = 1333,
+        image_mean: Sequence[float] = (0.485, 0.456, 0.406),
+        image_std: Sequence[float] = (0.229, 0.224, 0.225),
+        dilation: str = "none",
+        overlap: str = "high",
+        max_lost: float = 0.7,
+        size_divisible: int = 32,
+    ):
+        one_of("model.transform.dilation", dilation, DILATIONS)
+        one_of("model.transform.overlap", overlap, ("high", "low"))
+        mean, std = list(image_mean), list(image_std)
+        super().__init__(min_size or 1, max_size, mean, std, size_divisible)
+        self.native_scale = min_size is None
+        self.paste: dict[str, Any] = dict(dilation=dilation, overlap=overlap, max_lost=max_lost)
+
+    def resize(
+        self, image: Tensor, target: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor] | None]:
+        """Resize an image bilinearly, its label map to the nearest pixel, and its boxes."""
+        if self.native_scale:
+            return image, target
+        before = image.shape[-2:]
+        image, _ = super().resize(image, None)
+        if target is None:
+            return image, None
+        after = image.shape[-2:]
+        target["boxes"] = resize_boxes(target["boxes"], before, after)
+        # float32 holds every integer up to 2^24, so ids survive.
+        resized = F.interpolate(target["label_map"][None, None].float(), size=after)
+        target["label_map"] = resized[0, 0].to(torch.int32)
+        return image, target
+
+    def postprocess(
+        self, result: list[dict[str, Tensor]], image_shapes: Sizes, original_image_sizes: Sizes
+    ) -> list[dict[str, Tensor]]:
+        """Boxes at the original scale, and all masks of an image in one label map."""
+        if self.training:
+            return result
+        return [
+            self._painted(found, inner, outer)
+            for found, inner, outer in zip(result, image_shapes, original_image_sizes, strict=True)
+        ]
+
+    def _painted(
+        self, found: dict[str, Tensor], inner: tuple[int, int], outer: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        boxes = resize_boxes(found["boxes"], inner, outer)
+        # Apple's GPUs lack the float64 and the integer scatter of painting.
+        place = "cpu" if boxes.device.type == "mps" else boxes.device
+        masks = found["masks"].to(place)
+        painted, kept = paste_label_map(masks, boxes.to(place), outer, **self.paste)
+        numbers = F.pad(kept.cumsum(0), (1, 0)).to(torch.int32)  # the dropped ones do not occur
+        kept = kept.to(boxes.device)
+        return {
+            "boxes": boxes[kept],
+            "scores": found["scores"][kept],
+            "label_map": numbers[painted.long()],
+        }
