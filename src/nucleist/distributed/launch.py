@@ -33,6 +33,7 @@ from torch.distributed import TCPStore
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std
+from torch.distributed.elastic.multiprocessing.subprocess_handler import SubprocessHandler
 from torch.distributed.elastic.rendezvous.static_tcp_rendezvous import StaticTCPRendezvous
 
 from nucleist.distributed.trainer import check_nodes
@@ -110,6 +111,7 @@ def run_on_devices(
             raise KeyboardInterrupt from error
         finally:
             agent.show()
+            agent.close()
         published = store.get(_PUBLISHED).decode() if store.check([_PUBLISHED]) else ""
         if result.is_failed():
             raise agent.failure(result, published)
@@ -143,11 +145,20 @@ class _Agent(LocalElasticAgent):
         self.failed: list[int] = []
         self._asked, self._read = False, 0
 
+    def _handlers(self) -> dict[int, SubprocessHandler]:
+        context: Any = self._pcontext
+        return context.subprocess_handlers if context else {}
+
     def processes(self) -> dict[int, subprocess.Popen[bytes]]:
         """The processes by rank, empty before they are started."""
-        context: Any = self._pcontext
-        found = context.subprocess_handlers if context else {}
-        return {rank: handler.proc for rank, handler in found.items()}
+        return {rank: handler.proc for rank, handler in self._handlers().items()}
+
+    def close(self) -> None:
+        """Close the files of the streams, which the agent leaves open."""
+        for handler in self._handlers().values():
+            for stream in (handler._stdout, handler._stderr):
+                if stream is not None:
+                    stream.close()
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         self.show()
@@ -208,9 +219,12 @@ class _Agent(LocalElasticAgent):
         if status[rank] < 0:
             what = f"was killed by {signal.Signals(-status[rank]).name}"
             return ProcessLostError(f"{who} {what}{kept(run)}")
-        message = str(result.failures[rank].error_file_data.get("message", ""))
-        if status[rank] == REFUSED and message:
+        left = result.failures[rank].error_file_data
+        message = str(left["message"]) if "timestamp" in left else ""  # else the agent's own
+        if message and status[rank] == REFUSED:
             return UserError(message)
+        if message and status[rank] == LOST_OTHERS:  # why another ended remains unknown
+            return ProcessLostError(message)
         text = self._last_words(rank)
         if os.environ.get("NUCLEIST_TRACEBACK") and text:
             return ProcessLostError(f"{who} failed:\n{text}")

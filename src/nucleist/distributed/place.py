@@ -4,13 +4,16 @@
 them on one machine as torchrun does. Each process reads its rank from the environment.
 """
 
+from __future__ import annotations
+
 import os
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
+from typing import TYPE_CHECKING
 
-from pytorch_lightning.plugins.environments import SLURMEnvironment
-from torch.distributed import TCPStore
+if TYPE_CHECKING:  # a process that is alone needs neither torch nor Lightning to find that out
+    from torch.distributed import TCPStore
 
 _AGREED: list[str] = []
 
@@ -86,8 +89,12 @@ def key() -> str:
 
 @cache  # the store lives as long as this process: others read from it
 def _store() -> TCPStore:
+    from torch.distributed import TCPStore
+
     here = place()
     if here.by == "srun":
+        from pytorch_lightning.plugins.environments import SLURMEnvironment
+
         slurm = SLURMEnvironment(auto_requeue=False)
         address, port = slurm.main_address, slurm.main_port
     else:
