@@ -55,7 +55,7 @@ def test_a_card_is_what_the_docstring_says():
         "AJI = (sum_j |G_j and S_*(j)|) / (sum_j |G_j or S_*(j)| + sum_(k in U) |S_k|)"
     )
     assert card.fields["Source"] == "Kumar et al., IEEE TMI 2017"
-    assert card.fields["Matching"].endswith("so the order can matter a little")  # of 3 lines
+    assert card.fields["Matching"].endswith("depends a little on that order")  # of 3 lines
     assert card_of("no_such_thing") is None
     assert card_of("precision_recall") is None  # a function, not a number
 

@@ -1,7 +1,7 @@
 """The card of every metric: what its number means, read from the docstring that defines it.
 
 A metric is a function or class of `nucleist.metrics` whose docstring has a part `Metric:`, with
-one `Field: text` each line. Documentation and code cannot differ, for there is one of them.
+one `Field: text` each line. Documentation and code cannot differ, because there is only one text.
 """
 
 import inspect
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import nucleist.metrics
 
 FIELDS = ("Names", "Matching", "Threshold", "Averages", "Empty", "Range", "Source")
-"""What every card says, in this order."""
+"""The fields of every card, in this order."""
 
 _SECTION = re.compile(r"^(Metric|Args|Returns|Raises|Examples|Attributes):\n", re.MULTILINE)
 _MATH = re.compile(r"^\.\. math::(.*?)(?:\n\n|\Z)", re.MULTILINE | re.DOTALL)
@@ -36,15 +36,15 @@ _SIGNS = {
 
 @dataclass(frozen=True)
 class Card:
-    """What the number of a metric means.
+    """The meaning of a metric's number.
 
     Attributes:
-        names: As in logs and tables, without `_pooled` and `_per_image`.
+        names: Names in logs and tables, without `_pooled` and `_per_image`.
         title: One line.
-        formula: As plain text; empty if there is none.
+        formula: Plain text; empty if there is none.
         notes: Further paragraphs.
         fields: The texts of `FIELDS`, without `Names`.
-        function: Dotted name of what computes it.
+        function: Dotted name of the function or class that computes it.
     """
 
     names: tuple[str, ...]
@@ -56,14 +56,14 @@ class Card:
 
 
 def cards() -> list[Card]:
-    """All cards, by their first names."""
+    """All cards in the order of their names."""
     members = (getattr(nucleist.metrics, name) for name in nucleist.metrics.__all__)
     own = (member for member in members if "Metric:\n" in (member.__doc__ or ""))
     return sorted(map(_read, own), key=lambda card: card.names)
 
 
 def card_of(column: str) -> Card | None:
-    """The card of a column or key of a log: `val/map_pooled` is about `map`."""
+    """The card of a column or a log key: of `map` for `val/map_pooled`; None if there is none."""
     name = _AVERAGES.sub("", column.rpartition("/")[2])
     return next((card for card in cards() if name in card.names), None)
 
@@ -108,7 +108,7 @@ def plain(formula: str) -> str:
 
 
 def _bracket(part: str) -> str:
-    """Brackets around what has several terms or factors."""
+    """Brackets around an expression of several terms or factors."""
     return part if re.fullmatch(r"[\w|.]+", part) else f"({part})"
 
 

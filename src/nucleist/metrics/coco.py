@@ -1,11 +1,12 @@
 """COCO's average precision (Lin et al., ECCV 2014): detections ranked by score.
 
-The numbers are those of `faster_coco_eval`, fed with run-length codes made directly from label
-maps. Not through torchmetrics' `MeanAveragePrecision`, for three reasons: its `update` wants a
-plane of H x W for each nucleus; between processes it pairs images by position, which needs as
-many on each; and its `max_detection_thresholds` is a guess made before the data are seen. The
-default of 100 cuts crowded images without a word, and a larger one gives -1 with pycocotools,
-whose summary looks for the number 100. Here the limit is the largest number of detections found.
+The numbers are those of `faster_coco_eval` for run-length codes made directly from label maps.
+torchmetrics' `MeanAveragePrecision` is not used, for three reasons: its `update` needs a plane of
+H x W for each nucleus; between processes it pairs images by position, so each process needs the
+same number of them; and its `max_detection_thresholds` must be chosen before the data are seen. The
+default of 100 drops detections of crowded images silently, and a larger one gives -1 with
+pycocotools, whose summary looks for the number 100. Here the limit is the largest number of
+detections in an image.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ class CocoAveragePrecision:
     or more. `ap` is the mean over t, `ap50` and `ap75` are those of one t; `segm` compares
     masks, `bbox` boxes. All scores count, so there is no score threshold. `coco_max_detections`
     is the largest number of detections in an image, which is also the limit given to the
-    backend, so that it cuts none. Detections without a pixel in the label map are left out, and
+    backend, so that it drops none. Detections without a pixel in the label map are left out, and
     where masks overlap the higher score has the pixel.
 
     Metric:
@@ -41,7 +42,7 @@ class CocoAveragePrecision:
             IoU in its image
         Threshold: IoU >= t, not strict, for t = 0.50, 0.55, ..., 0.95
         Averages: pooled, all detections of all images in one ranking
-        Empty: both 1, one of them 0 (COCO itself says -1 where there are no nuclei)
+        Empty: 1 if both maps are empty, 0 if one is (COCO itself gives -1 without nuclei)
         Range: 0 to 1, higher is better
         Source: Lin et al., ECCV 2014; computed by faster_coco_eval
 

@@ -1,8 +1,8 @@
-"""What every score is made of: sums over one image that may be added up over many.
+"""The counts that all scores are computed from: sums over one image, added up over many.
 
-A score is a ratio of sums, so pooling a data set means adding the counts of its images, and
-averaging it means taking the mean of the images' own ratios. One table of overlaps (StarDist's
-idea, see `nucleist.ops.contingency`) serves all of them.
+A score is a ratio of sums. Pooling a data set adds the counts of its images before dividing;
+averaging takes the mean of the images' own ratios. All counts come from one table of overlaps, as
+in StarDist, see `nucleist.ops.contingency`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ LabelMap = np.ndarray | Tensor
 AjiMatching = Literal["greedy", "hungarian"]
 
 IOU_THRESHOLDS = tuple(Fraction(k, 20) for k in range(10, 20))
-"""0.50, 0.55, ..., 0.95 as exact fractions; the first is the one of precision and recall."""
+"""0.50, 0.55, ..., 0.95 as exact fractions; precision and recall use the first."""
 
 TENTHS = tuple(Fraction(k, 10) for k in range(1, 11))
 """0.1, 0.2, ..., 1.0 as exact fractions, the thresholds of the mean F1."""
@@ -69,7 +69,13 @@ def count(
     inclusive: bool = False,
     aji_matching: AjiMatching = "greedy",
 ) -> Counts:
-    """Count, for one image, what every score is made of; `Counts` says what.
+    """The counts of one image, from its table of overlaps.
+
+    Args:
+        table: Overlaps of true and predicted nuclei.
+        thresholds: IoUs in [0, 1] at which nuclei are matched.
+        inclusive: Match at IoU >= t rather than > t.
+        aji_matching: How AJI pairs nuclei, see `aggregated_jaccard_index`.
 
     Raises:
         ValueError: If a threshold is outside [0, 1], or `aji_matching` is unknown.
@@ -90,7 +96,7 @@ def count(
         n_pred=np.asarray(len(table.pred_ids)),
         matched_iou=iou[above_half].sum(),
         aji_intersection=shared,
-        # |G or S| = |G| + |S| - |G and S|, and what has no partner adds its area
+        # |G or S| = |G| + |S| - |G and S|, and a nucleus without a partner adds its area
         aji_union=true_area + pred_area - shared,
         covered=(table.true_areas * best).sum(),
         true_area=true_area,
@@ -103,19 +109,19 @@ def count(
 def _matches_at_tenths(table: Contingency) -> np.ndarray:
     """`count_matches(table, TENTHS, inclusive=True)`, ten times as fast on a usual table.
 
-    Up to an IoU of 1/2 nuclei may have several partners, and finding the most pairs is slow. A
-    pair of which neither has another partner at 0.1 is in every largest matching, so that only
-    the knots of the others are searched, and there are few.
+    Up to an IoU of 1/2 a nucleus may have several partners, and finding the largest matching is
+    slow. A pair whose nuclei have no other partner at 0.1 is in every largest matching, so only
+    the other pairs are searched, which are few.
     """
     tenths = 10 * table.intersection // table.union  # IoU >= k / 10 exactly if this is >= k
     pairs = np.bincount(tenths, minlength=11)[::-1].cumsum()[::-1][1:]
-    knot = (tenths >= 1) & (
+    ambiguous = (tenths >= 1) & (
         _partners(table.true_index, tenths) + _partners(table.pred_index, tenths) > 2
     )
-    if knot.any():
-        some = {name: getattr(table, name)[knot] for name in table._fields[4:]}
+    if ambiguous.any():
+        some = {name: getattr(table, name)[ambiguous] for name in table._fields[4:]}
         most = count_matches(table._replace(**some), TENTHS[:5], inclusive=True)
-        pairs[:5] += most - (tenths[knot] >= np.arange(1, 6)[:, None]).sum(1)
+        pairs[:5] += most - (tenths[ambiguous] >= np.arange(1, 6)[:, None]).sum(1)
     return pairs
 
 

@@ -1,9 +1,8 @@
 r"""Scores of instance segmentation, each a function of two integer label maps.
 
 :math:`G_j` are the true nuclei, :math:`S_k` the predicted ones,
-:math:`IoU(G, S) = |G \cap S| / |G \cup S|`. **Edge cases, for every score of this module:**
-nothing to find and nothing found is 1; one map empty and the other not is 0, also where the
-formula says 0/0.
+:math:`IoU(G, S) = |G \cap S| / |G \cup S|`. **Edge cases of every score of this module:** if both
+maps are empty the score is 1; if one of them is empty it is 0, also where the formula gives 0/0.
 
 The part `Metric` of each docstring is the card of the metric, as `nucleist metrics NAME` prints it
 together with the formula; `nucleist.metrics.cards` reads it there.
@@ -28,7 +27,7 @@ from nucleist.ops.contingency import Threshold, contingency, count_matches
 
 
 class PrecisionRecallF1(NamedTuple):
-    """What `precision_recall` returns: shares in [0, 1]."""
+    """Result of `precision_recall`: shares in [0, 1]."""
 
     precision: float
     recall: float
@@ -36,7 +35,7 @@ class PrecisionRecallF1(NamedTuple):
 
 
 class PanopticQualityParts(NamedTuple):
-    """What `panoptic_quality` returns: quality, and the two factors it is the product of."""
+    """Result of `panoptic_quality`: the quality and the two factors whose product it is."""
 
     pq: float
     sq: float
@@ -44,7 +43,7 @@ class PanopticQualityParts(NamedTuple):
 
 
 class PixelOverlap(NamedTuple):
-    """What `pixel_overlap` returns: shares in [0, 1]."""
+    """Result of `pixel_overlap`: shares in [0, 1]."""
 
     iou: float
     dice: float
@@ -61,15 +60,15 @@ def mean_average_precision(
     .. math:: mAP = \frac{1}{|T|} \cdot \sum_{t \in T} \frac{TP_t}{TP_t + FP_t + FN_t}
 
     This is not COCO's AP: scores are not ranked (see `coco_segm_ap`). `map_best_threshold` is
-    the largest pooled value over score thresholds from 0.05 to 0.95; it looks at the labels it is
-    measured on, so it is an upper bound, not a result.
+    the largest pooled value over score thresholds from 0.05 to 0.95. That threshold is chosen on
+    the labels that the score is measured on, so it is an upper bound, not a result.
 
     Metric:
         Names: map, map_best_threshold
         Matching: one to one; above an IoU of 1/2 no nucleus has two partners
         Threshold: IoU > t, strict, compared in integers, for t = 0.50, 0.55, ..., 0.95
         Averages: pooled (TP, FP and FN of all images added at each t) and per image
-        Empty: both maps 1, one of them 0
+        Empty: 1 if both maps are empty, 0 if one is
         Range: 0 to 1, higher is better
         Source: Caicedo et al., Nature Methods 2019
 
@@ -102,17 +101,18 @@ def aggregated_jaccard_index(
     .. math:: AJI = \frac{\sum_j |G_j \cap S_{*}(j)|}
                          {\sum_j |G_j \cup S_{*}(j)| + \sum_{k \in U} |S_k|}
 
-    :math:`S_{*}(j)` is the partner of nucleus j; one without a partner adds its area below.
-    :math:`U` are the predictions left over. Cellpose divides by the union of the foregrounds,
-    which gives larger values.
+    :math:`S_{*}(j)` is the partner of nucleus j; a nucleus without a partner adds its area to the
+    denominator. :math:`U` are the predictions without a partner. Cellpose divides by the union of
+    the foregrounds, which gives larger values.
 
     Metric:
         Names: aji
         Matching: one to one; true nuclei in the order of their labels, each takes the free
-            prediction of highest IoU (ties: lowest label), so the order can matter a little
+            prediction of highest IoU (ties: lowest label), so the result depends a little
+            on that order
         Threshold: none, any overlap counts
         Averages: pooled (pixels of all images added) and per image
-        Empty: both maps 1, one of them 0
+        Empty: 1 if both maps are empty, 0 if one is
         Range: 0 to 1, higher is better
         Source: Kumar et al., IEEE TMI 2017
 
@@ -134,7 +134,7 @@ def aggregated_jaccard_index(
 
 
 def normalized_coverage_score(true: LabelMap, pred: LabelMap) -> float:
-    r"""Best IoU of each true nucleus, weighted by area; extra predictions are not punished.
+    r"""Best IoU of each true nucleus, weighted by area; extra predictions are not penalised.
 
     .. math:: NCS = \frac{\sum_j |G_j| \cdot \max_k IoU(G_j, S_k)}{\sum_j |G_j|}
 
@@ -143,7 +143,7 @@ def normalized_coverage_score(true: LabelMap, pred: LabelMap) -> float:
         Matching: none; one prediction may serve several true nuclei
         Threshold: none, any overlap counts
         Averages: pooled (over the nuclei of all images) and per image
-        Empty: both maps 1, one of them 0
+        Empty: 1 if both maps are empty, 0 if one is
         Range: 0 to 1, higher is better
         Source: Cicconet et al. 2017, as in eq. 4 of Feng et al., IEEE Access 2019
 
@@ -167,15 +167,15 @@ def precision_recall(
     .. math:: P = \frac{TP}{TP + FP}, \quad R = \frac{TP}{TP + FN}, \quad
               F_1 = \frac{2\,TP}{2\,TP + FP + FN}
 
-    No predictions where there are nuclei is precision 0; predictions where there are no nuclei
-    is recall 0.
+    Where there are nuclei but no predictions, precision is 0; where there are predictions but no
+    nuclei, recall is 0.
 
     Metric:
         Names: precision, recall, f1
         Matching: one to one; above an IoU of 1/2 no nucleus has two partners
         Threshold: IoU > 1/2, strict, compared in integers
         Averages: pooled (TP, FP and FN of all images added) and per image
-        Empty: both maps 1, one of them 0
+        Empty: 1 if both maps are empty, 0 if one is
         Range: 0 to 1, higher is better
         Source: Feng et al., IEEE Access 2019, for precision and recall of nuclei
 
@@ -203,10 +203,10 @@ def mean_f1(
 
     .. math:: F_1^{mean} = \frac{1}{10} \cdot \sum_t \frac{2\,TP_t}{2\,TP_t + FP_t + FN_t}
 
-    At 1.0 only nuclei that are right to the pixel count. `f1_50` is the F1 of the one threshold
-    0.5, the paper's other figure; `f1` differs from it in pairs of exactly 1/2, which are no
-    match there. A patch without nuclei in which none was found is 1 at every threshold, so that
-    a mean over patches is higher, and a mean over thresholds may be as high as F1 at 0.5.
+    At 1.0 only nuclei that agree in every pixel are matched. `f1_50` is the F1 of the threshold
+    0.5, the paper's other figure; `f1` differs from it in pairs with an IoU of exactly 1/2, which
+    it does not match. A patch without nuclei and without predictions scores 1 at every threshold,
+    which raises the mean over patches.
 
     Metric:
         Names: f1_50, f1_mean
@@ -215,7 +215,7 @@ def mean_f1(
         Threshold: IoU >= t, not strict, compared in integers, for t = 0.1, 0.2, ..., 1.0;
             0.5 for f1_50
         Averages: pooled (TP, FP and FN of all images added at each t) and per image
-        Empty: both maps 1, one of them 0
+        Empty: 1 if both maps are empty, 0 if one is
         Range: 0 to 1, higher is better
         Source: Costa et al., MIDL 2022
 
@@ -233,19 +233,20 @@ def mean_f1(
 
 
 def pixel_overlap(true: LabelMap, pred: LabelMap) -> PixelOverlap:
-    r"""IoU and Dice of the foregrounds, whichever nucleus a pixel belongs to.
+    r"""IoU and Dice of the foregrounds; it does not matter which nucleus a pixel belongs to.
 
     .. math:: IoU = \frac{|G \cap S|}{|G \cup S|}, \quad
               Dice = \frac{2\,|G \cap S|}{|G| + |S|}
 
-    :math:`G` and :math:`S` are all labelled pixels. Merged and split nuclei cost nothing.
+    :math:`G` and :math:`S` are all labelled pixels. Merging or splitting nuclei does not
+    change the scores.
 
     Metric:
         Names: pixel_iou, pixel_dice
         Matching: none, pixels are compared
         Threshold: none
         Averages: pooled (one count over the pixels of all images, the paper's) and per image
-        Empty: both maps 1, one of them 0
+        Empty: 1 if both maps are empty, 0 if one is
         Range: 0 to 1, higher is better
         Source: Costa et al., MIDL 2022
 
@@ -272,7 +273,7 @@ def panoptic_quality(true: LabelMap, pred: LabelMap) -> PanopticQualityParts:
         Matching: one to one; above an IoU of 1/2 no nucleus has two partners
         Threshold: IoU > 1/2, strict, compared in integers
         Averages: pooled (IoUs, TP, FP and FN of all images added) and per image
-        Empty: both maps 1, one of them 0
+        Empty: 1 if both maps are empty, 0 if one is
         Range: 0 to 1, higher is better
         Source: Kirillov et al., CVPR 2019, eq. 1
 

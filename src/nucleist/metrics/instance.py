@@ -1,10 +1,10 @@
 """The scores of `nucleist.metrics.functional` over a data set, at several score thresholds at once.
 
-Every class has the same sum states (the way of torchmetrics' `PanopticQuality`), so a
-`MetricCollection` updates one and lends its states to the others, and processes agree by adding.
-Each score comes twice: `<name>_pooled` adds the counts of all images, then divides, so a crowded
-image weighs more; `<name>_per_image` is the mean of the images' own scores. The IEEE Access paper
-(2019) pools its own AJI but cites per-image means of others, so both are needed to compare.
+Every class has the same sum states, as torchmetrics' `PanopticQuality` has, so a `MetricCollection`
+updates one and shares its states with the others, and the states of several processes are added.
+Each score has two averages: `<name>_pooled` adds the counts of all images, then divides, so that a
+crowded image weighs more; `<name>_per_image` is the mean of the images' own scores. The IEEE Access
+paper (2019) pools its own AJI but cites per-image means of others, so both are needed to compare.
 """
 
 from collections.abc import Sequence
@@ -28,11 +28,11 @@ from nucleist.types import Prediction
 
 
 class InstanceScores(Metric):
-    """States and update shared by all scores; a subclass says in `compute` which it returns.
+    """States and update shared by all scores; `compute` of a subclass returns some of them.
 
     A detection counts at a score threshold if its score is greater and it has a pixel in the
-    label map. The overlaps are counted once for each image: at a higher threshold the label map
-    is the same with detections erased.
+    label map. The overlaps are counted once for each image: at a higher threshold, detections are
+    erased from the same label map.
 
     Results are `(thresholds,)`; torchmetrics makes a scalar of a result with one entry, so with
     one threshold they can be logged as they are.
@@ -69,7 +69,7 @@ class InstanceScores(Metric):
         """Set up empty sums.
 
         Args:
-            score_thresholds: Least scores of a detection, in [0, 1], at least one.
+            score_thresholds: In [0, 1], at least one; detections with a greater score count.
             inclusive: Match nuclei at IoU >= t rather than > t (PQ stays at > 1/2, the mean F1 at
                 >= t).
             aji_matching: How AJI pairs nuclei, see `aggregated_jaccard_index`.
@@ -126,7 +126,7 @@ class InstanceScores(Metric):
     def averages(self, *names: str) -> dict[str, Tensor]:
         """Both averages of the named scores, each `(thresholds,)` `float64`.
 
-        Without any image all are 0, so that a validation that read nothing is not perfect.
+        Without any image all are 0, so that a validation without images does not score 1.
         """
         counts = Counts(*(getattr(self, field).cpu().numpy() for field in Counts._fields))
         result = {}
@@ -226,13 +226,13 @@ class ForegroundOverlap(InstanceScores):
 
 
 class NucleusCount(InstanceScores):
-    """How many nuclei were found and how many there are, over all images.
+    """Numbers of detections and of true nuclei, over all images.
 
     Metric:
         Names: nuclei, detections
         Matching: none
         Threshold: detections with a score above the score threshold (strict) and a pixel
-        Averages: none, numbers over all images, or of one in a table by image
+        Averages: none, numbers over all images, or of one image in a table of images
         Empty: 0
         Range: 0 and up
         Source: none
@@ -244,14 +244,16 @@ class NucleusCount(InstanceScores):
 
 
 def instance_metrics(score_thresholds: Sequence[float] = (0.5,)) -> MetricCollection:
-    """All scores for the price of one update; `compute()` gives one flat dict.
+    """All scores as one collection, whose overlaps are counted once.
+
+    `compute()` returns one flat dict.
 
     Keys: the names of `SCORES`, each with `_pooled` and `_per_image` (`float64`), and
     `detections` and `nuclei` (`int64`); each value is `(thresholds,)`, or a scalar if there is
     one threshold.
 
     Args:
-        score_thresholds: Least scores of a detection, in [0, 1].
+        score_thresholds: In [0, 1]; detections with a greater score count.
     """
     metrics: dict[str, Metric | MetricCollection] = {
         kind.__name__: kind(score_thresholds)

@@ -1,8 +1,8 @@
-r"""The measures of the NuSeT paper (Yang et al., PLoS Comput Biol 2020): kinds of errors.
+r"""The measures of the NuSeT paper (Yang et al., PLoS Comput Biol 2020), which count errors.
 
 Splits and merges follow the scheme the paper cites for its names (Moen et al., DeepCell, 2019).
-:math:`G_j` are the true nuclei, :math:`S_k` the predicted ones. Where paper and code leave
-something open, the card of the metric says what is done here.
+:math:`G_j` are the true nuclei, :math:`S_k` the predicted ones. Where the paper and its code do not
+define something, the card of the metric does.
 """
 
 from typing import NamedTuple
@@ -13,14 +13,14 @@ from nucleist.ops.contingency import contingency
 
 
 class MissedAndSpurious(NamedTuple):
-    """What `missed_and_spurious` returns: shares of the number of true nuclei."""
+    """Result of `missed_and_spurious`: shares of the number of true nuclei."""
 
     missed_rate: float
     spurious_rate: float
 
 
 class PixelClasses(NamedTuple):
-    """What `pixel_classes` returns: in [0, 1]."""
+    """Result of `pixel_classes`: numbers in [0, 1]."""
 
     mean_iu: float
     mean_f1: float
@@ -43,7 +43,7 @@ def detection_errors(true: LabelMap, pred: LabelMap) -> DetectionErrors:
         Threshold: correct at IoU > 0.6, strict; joined at IoU >= 0.1, not strict; in integers
         Averages: none, numbers over all images
         Empty: all 0
-        Range: 0 and up; lower is better, but for correct
+        Range: 0 and up; lower is better, except for correct
         Source: Yang et al., PLoS Comput Biol 2020, after Moen et al., DeepCell, 2019
 
     Examples:
@@ -58,21 +58,21 @@ def detection_errors(true: LabelMap, pred: LabelMap) -> DetectionErrors:
 
 
 def missed_and_spurious(true: LabelMap, pred: LabelMap) -> MissedAndSpurious:
-    r"""Nuclei that no prediction covers and predictions that no nucleus covers, by 70 %.
+    r"""Nuclei of which no prediction covers 70 %, and predictions of which no nucleus does.
 
     .. math:: missed = \frac{|\{j : \max_k |G_j \cap S_k| < 0.7 |G_j|\}|}{n_{true}}, \quad
               spurious = \frac{|\{k : \max_j |G_j \cap S_k| < 0.7 |S_k|\}|}{n_{true}}
 
     Both are divided by the number of true nuclei, as in the paper, so the second may exceed 1.
-    The paper leaves open of what the second 70 % are; here of the prediction, so that a
-    prediction over two nuclei is spurious.
+    The paper does not define what the second 70 % are a share of; here it is the prediction, so
+    that a prediction over two nuclei is spurious.
 
     Metric:
         Names: missed_rate, spurious_rate
         Matching: none; one object may cover several
         Threshold: covered at a share >= 0.7, not strict, compared in integers
         Averages: pooled (over the nuclei of all images, the paper's) and per image
-        Empty: both maps 0, one of them 1
+        Empty: 0 if both maps are empty, 1 if one is
         Range: 0 to 1, spurious_rate 0 and up; lower is better
         Source: Yang et al., PLoS Comput Biol 2020
 
@@ -88,10 +88,10 @@ def missed_and_spurious(true: LabelMap, pred: LabelMap) -> MissedAndSpurious:
 
 
 def touching_separated(true: LabelMap, pred: LabelMap) -> float:
-    r"""Share of the touching nuclei that got a prediction of their own.
+    r"""Share of the touching nuclei that have a prediction of their own.
 
-    The paper gives neither term a definition. Here a nucleus touches each nucleus that has a
-    pixel at most 2 pixels from one of its own (Euclidean). It is separated if the prediction that
+    The paper does not define touching and separated. Here a nucleus touches each nucleus that has
+    a pixel at most 2 pixels from one of its own (Euclidean). It is separated if the prediction that
     shares most pixels with it (ties: lowest label) covers half of it or more, and is not the one
     that shares most with a nucleus it touches.
 
@@ -100,7 +100,7 @@ def touching_separated(true: LabelMap, pred: LabelMap) -> float:
         Matching: each true nucleus takes the prediction with the largest overlap
         Threshold: half of the nucleus is covered, not strict, compared in integers
         Averages: pooled (over the touching nuclei of all images, the paper's) and per image
-        Empty: 1 where no nuclei touch; 0 where some do and nothing is predicted
+        Empty: 1 if no nuclei touch; 0 if some do and there is no prediction
         Range: 0 to 1, higher is better
         Source: Yang et al., PLoS Comput Biol 2020
 
@@ -121,14 +121,14 @@ def pixel_classes(true: LabelMap, pred: LabelMap) -> PixelClasses:
               F_1 = \frac{1}{2} \cdot \sum_c \frac{2\,TP_c}{2\,TP_c + FP_c + FN_c}, \quad
               RMSE = \sqrt{1 - accuracy}
 
-    A class that is in neither map counts 1. The paper's code pools the mean IU.
+    A class that is absent from both maps scores 1. The paper's code pools the mean IU.
 
     Metric:
         Names: pixel_mean_iu, pixel_mean_f1, pixel_accuracy, pixel_rmse
         Matching: none, pixels are compared
         Threshold: none
         Averages: pooled (one count over the pixels of all images) and per image (the paper's)
-        Empty: both maps 1, RMSE 0; one of them by the formula
+        Empty: 1 and RMSE 0 if both maps are empty; the formula if one is
         Range: 0 to 1, higher is better, RMSE lower
         Source: Yang et al., PLoS Comput Biol 2020
 

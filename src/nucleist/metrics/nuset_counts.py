@@ -1,4 +1,4 @@
-"""What the measures of the NuSeT paper are made of, see `nucleist.metrics.nuset`."""
+"""The counts behind the measures of the NuSeT paper, see `nucleist.metrics.nuset`."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from nucleist.ops.contingency import Contingency, contingency
 
 
 class DetectionErrors(NamedTuple):
-    """Numbers of objects or events; `nucleist.metrics.nuset.detection_errors` says which."""
+    """Numbers of objects or events, as `nucleist.metrics.nuset.detection_errors` defines them."""
 
     correct: int
     incorrect: int
@@ -25,7 +25,7 @@ class DetectionErrors(NamedTuple):
 
 
 class NusetCounts(NamedTuple):
-    """What the measures are made of; counts of several images may be added.
+    """The counts of one image; those of several images may be added.
 
     Attributes:
         nuclei: True nuclei.
@@ -53,7 +53,7 @@ class NusetCounts(NamedTuple):
 
 
 def errors_of(table: Contingency) -> DetectionErrors:
-    """`detection_errors` of two maps whose overlaps are counted."""
+    """`detection_errors` from a table of overlaps."""
     hit = 5 * table.intersection > 3 * table.union
     n_true, n_pred = len(table.true_ids), len(table.pred_ids)
     free = np.ones(n_true + n_pred, bool)  # nodes of a graph: true nuclei, then predictions
@@ -80,7 +80,7 @@ def errors_of(table: Contingency) -> DetectionErrors:
 
 
 def count_nuset(true: LabelMap, pred: LabelMap, table: Contingency | None = None) -> NusetCounts:
-    """Count, for one image, what the measures are made of; `NusetCounts` says what.
+    """The counts of one image.
 
     Args:
         true: `(H, W)` integer, 0 background.

@@ -1,4 +1,4 @@
-"""All measures of pairs of label maps, image by image and together: for maps without scores."""
+"""All measures of pairs of label maps without scores, of each image and of all together."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ from nucleist.ops.contingency import contingency
 
 
 class PairScores:
-    """Scores of one image after another; the overlaps of each are counted once."""
+    """Collects the scores of one image after another; the overlaps of each are counted once."""
 
     def __init__(self) -> None:
         self._counts: list[Counts] = []
@@ -25,7 +25,7 @@ class PairScores:
         self._errors: list[DetectionErrors] = []
 
     def add(self, true: LabelMap, pred: LabelMap) -> dict[str, float]:
-        """Add an image; returns its row of a table: every measure by name.
+        """Add an image, and return its row of a table: every measure by name.
 
         Args:
             true: `(H, W)` integer label map with all nuclei, 0 background.
