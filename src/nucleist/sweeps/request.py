@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hydra.utils import get_class
 from omegaconf import DictConfig
 
 from nucleist.config.compose import compose
+from nucleist.config.grammar import class_of
 from nucleist.config.settings import overrides_of, what_to_train
 from nucleist.sweeps.sweep import Sweep
 from nucleist.types import UserError
@@ -33,7 +33,7 @@ class Request(NamedTuple):
 
     def jobs(self, sweep: Sweep) -> int:
         """Runs at a time: as asked for, else what the launcher does by itself."""
-        launcher: Any = get_class(self.settings.launcher._target_)
+        launcher: Any = class_of(self.settings.launcher)
         return self.settings.jobs or launcher.default_jobs(sweep)
 
 

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
-
-from nucleist.sweeps.plan import parse
+from nucleist.config.grammar import IntervalSweep, Override, RangeSweep, parse
 from nucleist.types import UserError
 
 
