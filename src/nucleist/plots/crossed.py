@@ -1,7 +1,7 @@
-"""Curves of several models, each with several amounts of labels: colour is one, dash the other.
+"""Curves of several models, each with several amounts of labels: colours are labels, dashes models.
 
-Fig. 4 of Feng et al., IEEE Access 2019, has five curves, which names at their ends tell apart. Of
-more, a reader asks two things: what more labels do, and what the model does.
+The five curves of Fig. 4 of Feng et al., IEEE Access 2019, can have their names at their ends.
+With more curves, two legends show the effect of more labels and the effect of the model.
 """
 
 import textwrap
@@ -20,13 +20,13 @@ from nucleist.plots.curves import DASHES, Line, fit_height, mean_and_range, save
 
 
 class Curve(NamedTuple):
-    """A model with some labels.
+    """A model with some amount of labels.
 
     Attributes:
-        model: Named by the dash.
-        labels: Named by the colour.
+        model: Name of the model, which has a dash.
+        labels: The amount of labels in words, which has a colour.
         lines: One for each seed.
-        dot: Position of a dot on the mean; None for none.
+        dot: Position of a dot on the mean; `None` for no dot.
     """
 
     model: str
@@ -36,14 +36,14 @@ class Curve(NamedTuple):
 
 
 class Kinds(NamedTuple):
-    """All labels and all models of a report: each has its colour or dash in every picture."""
+    """All amounts of labels and all models of a report, which have the same look in every picture."""
 
     labels: tuple[str, ...]
     models: tuple[str, ...]
 
 
 def kinds_of(curves: Sequence[Curve]) -> Kinds:
-    """Labels and models in the order in which they occur."""
+    """Amounts of labels and models in the order in which they occur."""
     labels = dict.fromkeys(curve.labels for curve in curves)
     return Kinds(tuple(labels), tuple(dict.fromkeys(curve.model for curve in curves)))
 
@@ -70,12 +70,12 @@ def crossed_figure(
     kinds: Kinds | None = None,
     fixed: float | None = None,
 ) -> Figure:
-    """Means over seeds with bands from the lowest to the highest, and two legends.
+    """Means over seeds, bands from the lowest to the highest value, and two legends.
 
     Args:
         curves: In the order of the legends; dots are drawn if `fixed` is given.
-        words: Below and at the left.
-        kinds: Of all curves of the report, of which these may be some; None if these are all.
+        words: Labels of the horizontal and of the vertical axis.
+        kinds: The kinds of all curves of the report; `None` if `curves` are all.
         fixed: Position of a vertical line.
     """
     figure = Figure(figsize=(9, 4.8), layout="constrained")
@@ -112,6 +112,6 @@ def crossed_figure(
 
 
 def _colors(labels: Sequence[str]) -> dict[str, str]:
-    """Dark for the first, light for the last; the lightest still stand out on white."""
+    """Dark for the first, light for the last; the lightest is still visible on white."""
     shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, len(labels)))
     return {words: to_hex(shade) for words, shade in zip(labels, shades, strict=True)}

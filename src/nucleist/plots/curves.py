@@ -1,8 +1,8 @@
 """Curves of several models and seeds: a metric against iteration, or against score threshold.
 
-Each seed is a thin line, their mean a thick one, the band goes from the lowest to the highest.
-Names stand at the ends of the curves, so that no legend has to be matched by colour. The first
-kind of picture is Fig. 4 of the PA paper (IEEE Access 2019).
+Each seed is a thin line, their mean a thick one; the band goes from the lowest to the highest
+value. The name of a curve is at its end, so that no legend is needed. The first kind of picture is
+Fig. 4 of the PA paper (Feng et al., IEEE Access 2019).
 """
 
 import os
@@ -28,7 +28,7 @@ DASHES: tuple[Dash, ...] = (
     "-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (8, 1.5, 1, 1.5, 1, 1.5)),
 )  # fmt: skip
 TEXT_GAP = 0.055
-"""Least distance of two names, as a share of the height of the axes."""
+"""Smallest distance between two names, as a share of the height of the axes."""
 
 
 class MeanAndRange(NamedTuple):
@@ -41,9 +41,9 @@ class MeanAndRange(NamedTuple):
 
 
 def mean_and_range(lines: Sequence[Line]) -> MeanAndRange:
-    """Mean and range of several seeds, at every x of any seed within the range of all.
+    """Mean and range of several seeds, at every x of any seed within the range common to all.
 
-    Between its own points a seed is interpolated, so seeds logged at other steps can be joined.
+    A seed is interpolated between its own points, so seeds may be logged at different steps.
 
     Raises:
         ValueError: If a line is empty, x does not ascend, or the seeds have no x in common.
@@ -103,8 +103,8 @@ def save_threshold_curves(
     Args:
         path: PNG, SVG or PDF by its suffix; its folder is made if it is missing.
         runs: For each model a line of (score threshold, value) for each seed.
-        chosen: Threshold that was calibrated for a model: a dot on its mean curve.
-        fixed: Threshold at which all are compared: a vertical line.
+        chosen: Calibrated threshold of each model: a dot on its mean curve.
+        fixed: Threshold at which all models are compared: a vertical line.
         y_label: Words at the left.
         title: Words above.
 
@@ -119,7 +119,11 @@ def save_threshold_curves(
 def curves_figure(
     runs: Mapping[str, Sequence[Line]], *, x_label: str, y_label: str, title: str = ""
 ) -> Figure:
-    """The figure that `save_curves` writes, for a logger that takes figures."""
+    """The figure that `save_curves` writes, for loggers that accept figures.
+
+    Raises:
+        ValueError: If there are no runs, or a line is not fit to draw (see `mean_and_range`).
+    """
     if not runs:
         raise ValueError("Expected the curves of at least one run, but got none")
     figure = Figure(figsize=(8, 4.8), layout="constrained")
@@ -174,7 +178,7 @@ def threshold_figure(
 
 
 def _name_curves(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Write each name beside the end of its curve, moved apart where they would meet."""
+    """Write each name beside the end of its curve; names that would overlap are moved apart."""
     ends = sorted(ends, key=lambda end: end[1])
     bottom, top = axes.get_ylim()
     heights = [(value - bottom) / (top - bottom) for _, value, _, _ in ends]
@@ -198,13 +202,17 @@ def _name_curves(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> N
 
 
 def moved_apart(heights: Sequence[float], gap: float = TEXT_GAP) -> list[float]:
-    """Heights in [0, 1], ascending, moved as little as possible (squared) to be `gap` apart.
+    """Heights moved to be `gap` apart, with the smallest sum of squared moves.
+
+    Args:
+        heights: In [0, 1], ascending.
+        gap: Smallest distance between two of them.
 
     Examples:
         >>> moved_apart([0.5, 0.5, 0.875], gap=0.25)
         [0.375, 0.625, 0.875]
     """
-    # less the room below each, apart by `gap` means ascending: isotonic regression
+    # heights minus their places in a stack of gaps must not descend: isotonic regression
     room = gap * np.arange(len(heights))
     moved = isotonic_regression(np.asarray(heights) - room).x
     return (moved.clip(0, max(1 - room[-1], 0)) + room).tolist()
@@ -218,10 +226,10 @@ def curve_style(i: int) -> tuple[str, Dash]:
 def fit_height(axes: Axes, low: float, high: float) -> None:
     """Leave room above the highest value, and begin at 0 unless all values are far from it.
 
-    Scores between 0.60 and 0.65 on an axis from 0 could not be told apart.
+    Scores between 0.60 and 0.65 could not be distinguished on an axis that begins at 0.
 
     Args:
-        axes: Whose vertical axis is set.
+        axes: The axes whose vertical range is set.
         low: The lowest value drawn.
         high: The highest value drawn.
     """

@@ -1,4 +1,4 @@
-"""Scores against the number or the share of labels: one curve a family of models, one dot a run."""
+"""Scores against the number or the share of labels: a curve for each family, a dot for each run."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -72,7 +72,7 @@ def label_figure(
 
 
 def _ticks(axes: Axes, shares: Sequence[float] | None) -> None:
-    """Every share in percent, or else 1, 2 and 5 of each power of ten."""
+    """Mark every share in percent, or else 1, 2 and 5 of each power of ten."""
     axes.minorticks_off()
     if shares is not None:
         axes.set_xticks(shares, [f"{100 * x:g} %" for x in shares])
@@ -93,7 +93,7 @@ def _draw_family(axes: Axes, points: LabelPoints, drawn: tuple[str, Dash]) -> No
 
 
 def _name(axes: Axes, panel: LabelCurves, styles: Mapping[str, tuple[str, Dash]]) -> None:
-    """Write names beside the last points, moved apart where they would meet."""
+    """Write names beside the last points; names that would overlap are moved apart."""
     ends = sorted((float(np.mean(p[-1][1])), p[-1][0], name) for name, p in panel.items())
     bottom, top = axes.get_ylim()
     heights = moved_apart([(value - bottom) / (top - bottom) for value, _, _ in ends], gap=0.09)

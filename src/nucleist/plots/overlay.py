@@ -1,8 +1,8 @@
 """Pictures of nuclei: thin contours over the image, as in Fig. 3 of the PA paper (IEEE 2019).
 
-Images are brought to the size of the page first and contours drawn after, so that a contour is
-as thin on a small image as on a large one. Contours run inside each nucleus; where two touch,
-both rims show and they stay apart.
+Images are scaled to the size of the page before contours are drawn, so that contours are as thin
+on a small image as on a large one. Contours are drawn inside each nucleus; where two nuclei touch,
+both contours are visible.
 """
 
 import os
@@ -34,7 +34,7 @@ INSTANCE_COLORS: tuple[Color, ...] = (
     (225, 130, 190),
 )
 CONTOURS: dict[str, Color] = {"truth": (0, 215, 255), "prediction": (255, 225, 0)}
-"""Bright for stained tissue too: contours run inside nuclei, which are darker there."""
+"""Bright on stained tissue too: contours are drawn inside nuclei, which are dark there."""
 PANELS = {"kept": "kept labels", "truth": "ground truth", "prediction": "prediction"}
 PAGE, INK, PALE_INK = (255, 255, 255), (25, 25, 25), (110, 110, 110)
 GRAY_ON_DARK, GRAY_ON_BRIGHT = (165, 165, 165), (80, 80, 80)
@@ -43,14 +43,14 @@ GAP, LINE = 10, 22  # pixels between panels; height of a line of text
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """One image and the label maps to draw over it; what is `None` is left out.
+    """One image and the label maps that are drawn over it; those that are `None` are left out.
 
     Attributes:
-        image: `(H, W)` or `(H, W, C)`, anything `to_display` takes.
-        kept: `(H, W)` integer label map of the labels that training saw.
+        image: `(H, W)` or `(H, W, C)`, anything that `to_display` accepts.
+        kept: `(H, W)` integer label map of the labels used in training.
         truth: `(H, W)` integer label map of all nuclei.
         prediction: `(H, W)` integer label map of the detections that count.
-        title: Line above a row of panels, or below a thumbnail; the id of the image, say.
+        title: Line above a row of panels, or below a thumbnail, such as the id of the image.
     """
 
     image: np.ndarray
@@ -63,8 +63,8 @@ class LabelledImage:
 def to_display(image: np.ndarray, low: float = 0.1, high: float = 99.8) -> np.ndarray:
     """Any microscope image as an 8-bit RGB picture.
 
-    8-bit images that use half of their range stay as they are; dark ones, 16-bit and float are
-    stretched between two percentiles, taken over all channels so that hues remain.
+    8-bit images that use half of their range are not changed; dark ones, 16-bit and float images
+    are stretched between two percentiles, taken over all channels to preserve hues.
 
     Args:
         image: `(H, W)` or `(H, W, 1|3|4)`, any number type; alpha is dropped, NaN is black.
@@ -75,7 +75,7 @@ def to_display(image: np.ndarray, low: float = 0.1, high: float = 99.8) -> np.nd
         `(H, W, 3)` `uint8`, a copy.
 
     Raises:
-        ValueError: If the shape is none of these.
+        ValueError: If the shape is another one.
     """
     pixels = image[..., None] if image.ndim == 2 else image
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or pixels.size == 0:
@@ -94,13 +94,13 @@ def to_display(image: np.ndarray, low: float = 0.1, high: float = 99.8) -> np.nd
 def draw_contours(
     image: np.ndarray, labels: np.ndarray, color: Color | None = None, thick: int = 1
 ) -> np.ndarray:
-    """A copy of an image with the rim of every nucleus drawn, inside it.
+    """A copy of an image with the contour of every nucleus drawn inside it.
 
     Args:
         image: `(H, W, 3)` `uint8`.
         labels: `(H, W)` integer label map, 0 background.
         color: RGB of all contours; `None` gives each label its own, the same on every image.
-        thick: Pixels, counted inwards.
+        thick: Width of the contours in pixels, inwards.
     """
     drawn, inside = image.copy(), np.pad(labels, 1)  # padded, so that the border closes contours
     for _ in range(thick):
@@ -123,11 +123,12 @@ def overlay_panel(
 
     Args:
         image: As in `LabelledImage`, like the next four.
-        kept: Filled and outlined in colour; the other nuclei of `truth` thin and gray.
+        kept: Filled and outlined in colours; the other nuclei of `truth` have thin gray contours.
         truth: Outlined in one colour.
-        prediction: Outlined in another.
+        prediction: Outlined in another colour.
         title: Line above the row.
-        side: Pixels of a panel's longer side, at most; small images grow by a whole factor.
+        side: Largest length of a panel's longer side in pixels; small images are enlarged by a
+            whole factor.
 
     Returns:
         `(rows, columns, 3)` `uint8`.
@@ -138,7 +139,7 @@ def overlay_panel(
 def save_overlays(path: PathLike, rows: Sequence[LabelledImage], side: int = 512) -> None:
     """Write a PNG page of several `overlay_panel` rows with their columns aligned.
 
-    A column appears if any row has it; a row without it shows an empty panel.
+    There is a column if any row has it; rows without it have an empty panel.
 
     Raises:
         UserError: If the file cannot be written.
@@ -160,7 +161,7 @@ def contact_sheet(
         path: PNG to write.
         items: In the order of reading.
         columns: Thumbnails in a row.
-        side: Pixels of the longer side of a thumbnail, at most.
+        side: Largest length of the longer side of a thumbnail in pixels.
 
     Raises:
         UserError: If the file cannot be written.
@@ -188,7 +189,7 @@ def contact_sheet(
 
 
 class Fitted(NamedTuple):
-    """An image at the size of the page, and how many pixels thick contours are there."""
+    """An image at the size of the page, and the width of contours on it in pixels."""
 
     pixels: np.ndarray
     thick: int

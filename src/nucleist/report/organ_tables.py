@@ -1,10 +1,10 @@
 """Tables 3 and 4 of the paper: AJI of each Kumar test image, and of the two breast images.
 
 Feng et al., IEEE Access 2019, section III.C: Wilcoxon's signed-rank test over images. The paper
-numbers the two images of an organ without saying which is which. They are paired here in the
-order of their TCGA ids, and the test is repeated over every other pairing to say how much that
-matters. The paper's overall figure of its own method (0.5353) is not the mean of its 14 rows
-(0.5268), while those of DIST and CNN3 are, so ours are given pooled and as the mean of images.
+numbers the two images of an organ but does not identify them. They are paired here in the order
+of their TCGA ids, and the test is repeated for every other pairing to show how much that matters.
+The paper's overall AJI of its own method (0.5353) is not the mean of its 14 rows (0.5268), while
+those of DIST and CNN3 are, so ours are given pooled and as the mean of images.
 """
 
 import itertools
@@ -23,12 +23,12 @@ from nucleist.training.finished import number
 METHODS = {"ours": "PA Mask R-CNN", "dist": "DIST", "cnn3": "CNN3"}
 KINDS = {"test": "fixed", "test_calibrated": "calibrated"}
 PAIRING = (
-    "The paper numbers the two images of an organ without saying which is which: they are paired "
-    "here in the order of their TCGA ids."
+    "The paper numbers the two images of an organ but does not identify them: they are paired here "
+    "in the order of their TCGA ids."
 )
 OVERALL = (
-    "The paper's overall figure of its own method, 0.5353, is not the mean of its 14 rows, 0.5268, "
-    "while those of DIST and CNN3 are: so ours is given both pooled and as the mean of images."
+    "The paper's overall AJI of its own method, 0.5353, is not the mean of its 14 rows, 0.5268, "
+    "while those of DIST and CNN3 are; ours is given both pooled and as the mean of images."
 )
 Slot = tuple[str, int]
 """An organ and the paper's number of its image, from 1."""
@@ -159,11 +159,11 @@ def _tests(
         signed_rank(own, [float(r[m]) for r in printed.values()]) for m in ("dist", "cnn3")
     ]
     notes = (
-        "Two-sided; our figure of an image is the mean over seeds. With fewer than six images no "
-        "outcome reaches p = 0.05. The last two columns show what pairing the two images of an "
-        "organ the other way, which the paper leaves open, could change.",
+        "Two-sided; our AJI of an image is the mean over seeds. With fewer than six images no "
+        "outcome reaches p = 0.05. The last two columns show the range of p over all pairings of "
+        "the two images of an organ, which the paper does not identify.",
         "The paper's own 14 rows, as printed, against DIST: p = {:.3f}; against CNN3: p = {:.3f}. "
-        "It says that no difference is significant.".format(*theirs_own),
+        "The paper states that no difference is significant.".format(*theirs_own),
     )
     title = f"Table 3. Wilcoxon's signed-rank test over images: {group.title}"
     return Table(f"table3_tests_{group.key}", title, columns, tuple(rows), notes)
