@@ -1,282 +1,181 @@
-"""`nucleist data`: see what data sets are there, look at them, check, convert and download them."""
+"""`nucleist data`: list, show, check, convert and download data sets."""
 
-import argparse
-import difflib
 import sys
-from collections.abc import Iterable, Sequence
-from importlib import resources
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.progress import track
+from nucleist.cli.words import Words, count, read, switch, text, wants_help
+from nucleist.types import UserError
 
-from nucleist.cli.parser import Parser
-from nucleist.config.build import build
-from nucleist.config.compose import compose
-from nucleist.data.annotation import Annotation, Window
-from nucleist.data.downloads import PUBLISHED, download
-from nucleist.data.prepare import prepare
-from nucleist.data.problems import examine
-from nucleist.plots import LabelledImage, contact_sheet
-from nucleist.types import Record, Source, UserError
+HELP = """usage: nucleist data VERB [WHAT] [key=value ...] [-o PLACE]
 
-HELP = """usage: nucleist data VERB [NAME] [key=value ...]
-
-  list      what is there: place, images and nuclei of each split
-  show      a contact sheet: kept labels in colour, the rest gray
-  check     read every image and tell what is wrong, by name
+  list      where each data set is looked for, and the images and nuclei of its splits
+  show      a contact sheet: kept labels in colour, the others gray
+  check     read every image and report what is wrong with it
   prepare   convert to images and 16-bit label PNGs
-  download  fetch a published data set, checked and whole or not at all
+  download  fetch a published data set, whole and checked
 
   nucleist data list
-  nucleist data check folder data.source.root=my_images
+  nucleist data check my_images
 
-nucleist data VERB --help tells more. Data sets are looked for in data_root=FOLDER, or the
-environment variable NUCLEIST_DATA, or data/.
+WHAT is the name of a data set, or a folder of your own images. Data sets are looked for in
+data_root=FOLDER, else in the folder that the environment variable NUCLEIST_DATA names, else in
+data/. nucleist data VERB --help tells more.
 """
+
+HELP_OF = {
+    "list": """usage: nucleist data list [NAME ...] [key=value ...]
+
+  nucleist data list quick=true
+  nucleist data list bbbc360 kumar data_root=../shared/data
+
+Prints where each data set is looked for, and the images and nuclei of its splits; of one that is
+missing how to get it. Without a NAME, all data sets.
+
+  quick=true    count images alone, without reading them
+""",
+    "show": """usage: nucleist data show WHAT -o SHEET.png [key=value ...]
+
+  nucleist data show bbbc360 -o sheet.png data.annotation_fraction=0.25
+  nucleist data show kumar -o sheet.png split=test images=6 data_root=../shared/data
+
+Draws images on one page. Of training images the labels that are kept are in colour, the others
+thin and gray; other splits have all labels in colour.
+
+  split=train       the split
+  images=20         at most so many, spread over the split
+  overwrite=true    replace an earlier sheet
+""",
+    "check": """usage: nucleist data check WHAT [key=value ...]
+
+  nucleist data check my_images
+  nucleist data check bbbc038 data_root=../shared/data
+
+Reads every image and reports what is wrong: images that cannot be used are errors (exit status
+2), what a person should look at are warnings (0). Of a folder it prints which image goes with
+which labels.
+""",
+    "prepare": """usage: nucleist data prepare WHAT -o FOLDER [key=value ...]
+
+  nucleist data prepare kumar -o prepared/kumar data_root=../shared/data
+  nucleist train prepared/kumar
+
+Writes images and 16-bit label PNGs, by split, into a new folder.
+""",
+    "download": """usage: nucleist data download NAME [-o FOLDER] [key=value ...]
+
+  nucleist data download tnbc
+  nucleist data download bbbc038 -o /data/bbbc038 url=http://mirror/stage1_train.zip
+
+Fetches a published data set to where it is looked for (-o: elsewhere), or prints how to get it
+by hand.
+
+  url=ADDRESS            another address of the same file
+  checksum=sha256:HEX    or md5:HEX; unknown checks none
+""",
+}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point of the verb; returns the exit status."""
-    verbs = {"list": list_sets, "show": show, "check": check, "prepare": convert, "download": fetch}
+    verbs = {"list": list_sets, "show": show, "check": check, "prepare": prepare, "download": fetch}
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(HELP)
+        print(HELP, end="")
         return 0
-    if arguments[0] not in verbs:
-        raise UserError(f"data: there is no {arguments[0]!r}; use one of {', '.join(verbs)}")
-    verbs[arguments[0]](arguments[1:])
+    verb = arguments[0]
+    if verb not in verbs:
+        raise UserError(f"data: there is no {verb!r}; use one of {', '.join(verbs)}")
+    if wants_help(arguments):
+        print(HELP_OF[verb], end="")
+        return 0
+    words = read(f"data {verb}", arguments[1:])
+    if words.output is not None and verb in ("list", "check"):
+        words.refuse("writes no files; leave -o out")
+    verbs[verb](words)
     return 0
 
 
-def list_sets(arguments: Sequence[str]) -> None:
-    """Print a table of data sets; one that is missing says how to get it."""
-    parser = _Parser(
-        "list",
-        "Print where each data set is looked for, and the images and nuclei of its splits.",
-        "nucleist data list --quick",
-        "nucleist data list bbbc360 kumar data_root=../shared/data",
-    )
-    parser.add_argument("--quick", action="store_true", help="count images only")
-    options, names, overrides = parser.parse(arguments)
+def list_sets(words: Words) -> None:
+    """Print a table of data sets; of one that is missing how to get it."""
+    quick = words.take(quick=switch).get("quick", False)
+    from nucleist.data.catalog import list_data_sets
+
+    found = list_data_sets(words.what or None, words.settings, quick, _progress())
     rows = [("data set", "split", "images", "nuclei", "place")]
-    for name in names or known():
-        rows += _rows(name, configure(name, overrides), options.quick)
+    for one in found:
+        name, place = one.name, one.place or "needs no files"
+        for split, images, nuclei in one.splits:
+            unknown = "-" if quick else "?"
+            rows.append(
+                (name, split, str(images), unknown if nuclei is None else str(nuclei), place)
+            )
+            name = place = ""
+        if one.problem:
+            rows.append((name, "-", "-", "-", one.problem))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for name, split, images, nuclei, place in rows:
-        numbers = f"{images:>{widths[2]}}  {nuclei:>{widths[3]}}"
-        print(f"{name:<{widths[0]}}  {split:<{widths[1]}}  {numbers}  {place}".rstrip())
+    for row in rows:
+        left, right = row[:2], row[2:4]
+        cells = [*map(str.ljust, left, widths[:2]), *map(str.rjust, right, widths[2:]), row[4]]
+        print("  ".join(cells).rstrip())
 
 
-def _rows(name: str, config: DictConfig, quick: bool) -> list[tuple[str, str, str, str, str]]:
-    """One line a split; a line with the reason if the data set cannot be read."""
-    rows: list[tuple[str, str, str, str, str]] = []
-    try:
-        source: Source = build(config.data.source)
-        for split, ids in source.splits().items():
-            first = not rows
-            row = (name if first else "", split, str(len(ids)), _place(config) if first else "")
-            rows.append((*row[:3], "-" if quick else "?", row[3]))
-            if not quick:
-                nuclei = sum(_count(source.read(i)) for i in _watch(ids, f"{name} {split}"))
-                rows[-1] = (*row[:3], str(nuclei), row[3])
-    except UserError as error:
-        rows.append(("" if rows else name, "-", "-", "-", str(error)))
-    return rows
-
-
-def show(arguments: Sequence[str]) -> None:
+def show(words: Words) -> None:
     """Draw a contact sheet."""
-    parser = _Parser(
-        "show",
-        "Draw images of a data set on one page: kept labels in colour, the rest thin and gray.",
-        "nucleist data show bbbc360 -o sheet.png data.annotation_fraction=0.25",
-        "nucleist data show kumar -o sheet.png --split test --images 6 data_root=../shared/data",
-    )
-    parser.add_argument("-o", "--output", required=True, type=Path, help="the PNG to write")
-    parser.add_argument("--split", default="train", help="default: train")
-    parser.add_argument("--images", type=int, default=20, help="at most so many (default 20)")
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier sheet")
-    options, names, overrides = parser.parse(arguments)
-    config = configure(parser.one(names), overrides)
-    if options.output.suffix.lower() != ".png":
-        raise UserError(f"{options.output}: the sheet is a PNG; let -o end in .png")
-    if options.output.exists() and not options.overwrite:
-        raise UserError(f"{options.output}: is there already; choose another or add --overwrite")
-    if options.images < 1:
-        raise UserError(f"--images {options.images}: give 1 or more")
-    partial = _annotation(config) if options.split == "train" else None
-    source: Source = build(config.data.source)
-    ids = source.splits().get(options.split, [])
-    if not ids:
-        there = ", ".join(split for split, some in source.splits().items() if some)
-        raise UserError(f"{names[0]}: no images in split {options.split!r}; there is {there}")
-    # Spread over the set, for neighbours in a list tend to look alike.
-    chosen = np.linspace(0, len(ids) - 1, min(options.images, len(ids))).round().astype(int)
-    records = (source.read(ids[i]) for i in _watch(list(chosen), "drawing"))
-    contact_sheet(options.output, [_item(record, partial) for record in records])
-    print(options.output)
+    own = words.take(split=text, images=count, overwrite=switch)
+    what, output = words.one("data set or folder"), words.place()
+    from nucleist.plots.sheets import show_data_set
+
+    print(show_data_set(what, output, overrides=words.settings, progress=_progress(), **own))
 
 
-def _annotation(config: DictConfig) -> Annotation:
-    data = config.data
-    return Annotation(
-        data.annotation_fraction,
-        data.exemplars,
-        data.crop_fraction,
-        data.annotation_seed,
-        data.manifest,
-    )
-
-
-def _item(record: Record, partial: Annotation | None) -> LabelledImage:
-    if partial is None:
-        return LabelledImage(record.image, truth=record.labels, title=record.id)
-    choice = partial.choose(record)
-    if isinstance(choice, Window):
-        kept = np.zeros_like(record.labels)
-        window = np.s_[choice.y0 : choice.y1, choice.x0 : choice.x1]
-        kept[window] = record.labels[window]
-    else:
-        kept = np.where(np.isin(record.labels, choice), record.labels, 0)
-    return LabelledImage(record.image, kept, record.labels, title=record.id)
-
-
-def check(arguments: Sequence[str]) -> None:
+def check(words: Words) -> None:
     """Print every problem of a data set.
 
     Raises:
         UserError: If there is an error, not for warnings.
     """
-    parser = _Parser(
-        "check",
-        "Read every image and tell what is wrong: errors (exit status 2) and warnings (0).",
-        "nucleist data check bbbc038 data_root=../shared/data",
-        "nucleist data check folder data.source.root=my_images",
-    )
-    _, names, overrides = parser.parse(arguments)
-    config = configure(parser.one(names), overrides)
-    source: Source = build(config.data.source)
-    if pairing := source.describe_pairing():
-        print(pairing)
-    report = examine(source, lambda ids, split: _watch(ids, f"{names[0]} {split}"))
-    warnings = [*report.warnings, *source.problems()]
-    for kind, lines in (("error", report.errors), ("warning", warnings)):
+    what = words.one("data set or folder")
+    from nucleist.data.catalog import check_data_set
+
+    report = check_data_set(what, words.settings, _progress())
+    if report.pairing:
+        print(report.pairing)
+    for kind, lines in (("error", report.errors), ("warning", report.warnings)):
         for line in lines:
             print(f"{kind}: {line}")
     for split, (images, nuclei) in report.counts.items():
         print(f"{split}: {images} images, {nuclei} nuclei")
-    print(f"errors: {len(report.errors)}, warnings: {len(warnings)}")
+    print(f"errors: {len(report.errors)}, warnings: {len(report.warnings)}")
     if report.errors:
         total = sum(images for images, _ in report.counts.values())
         raise UserError(
-            f"{names[0]}: {len(report.errors)} of {total} images cannot be used; mend or remove "
+            f"{what}: {len(report.errors)} of {total} images cannot be used; mend or remove "
             f"them, first {report.errors[0]}"
         )
 
 
-def convert(arguments: Sequence[str]) -> None:
+def prepare(words: Words) -> None:
     """Convert a data set to plain files."""
-    parser = _Parser(
-        "prepare",
-        "Write images and 16-bit label PNGs, by split, as data=folder reads them.",
-        "nucleist data prepare kumar -o prepared/kumar data_root=../shared/data",
-        "nucleist train data=folder data.source.root=prepared/kumar",
-    )
-    parser.add_argument("-o", "--output", required=True, type=Path, help="folder, new or empty")
-    options, names, overrides = parser.parse(arguments)
-    source: Source = build(configure(parser.one(names), overrides).data.source)
-    written = prepare(source, options.output, _watch)
-    told = ", ".join(f"{split} {count}" for split, count in written.items())
-    left = {s: len(ids) for s, ids in source.splits().items() if ids and s not in written}
-    told += "".join(f"; left out: {split} {count}" for split, count in left.items())
-    print(f"{told}; use it with data=folder data.source.root={options.output}", file=sys.stderr)
-    print(options.output)
+    what, output = words.one("data set or folder"), words.place()
+    from nucleist.data.catalog import prepare_data_set
+
+    written = prepare_data_set(what, output, words.settings, _progress())
+    counts = ", ".join(f"{split} {images}" for split, images in written.items())
+    print(f"{counts}; train on it with: nucleist train {output}", file=sys.stderr)
+    print(output)
 
 
-def fetch(arguments: Sequence[str]) -> None:
+def fetch(words: Words) -> None:
     """Download a published data set to where it is looked for."""
-    parser = _Parser(
-        "download",
-        f"Fetch a published data set ({', '.join(PUBLISHED)}), or say how to get it by hand.",
-        "nucleist data download tnbc",
-        "nucleist data download bbbc038 -o /data/bbbc038 --url http://mirror/stage1_train.zip",
-    )
-    parser.add_argument("-o", "--output", type=Path, help="folder; default: where it is looked for")
-    parser.add_argument("--url", help="another address of the same file")
-    parser.add_argument("--checksum", help="sha256:<hex> or md5:<hex>; unknown to check none")
-    options, names, overrides = parser.parse(arguments)
-    name = parser.one(names)
-    source = configure(name, overrides).data.source
-    if OmegaConf.is_missing(source, "root"):
-        raise UserError(f"{name}: is no published data set; nothing to download")
-    root = source.get("root")
-    if root is None:
-        raise UserError(f"{name}: is drawn as needed; there is nothing to download")
-    # Variants such as bbbc360 lie in the folder that has the name of what was published.
-    folder = Path(root).name
-    entry = folder if folder in PUBLISHED and name not in PUBLISHED else name
-    shown = Console(stderr=True).is_terminal
-    print(download(entry, options.output or root, options.url, options.checksum, shown))
+    own = words.take(url=text, checksum=text)
+    name = words.one("data set")
+    from nucleist.data.catalog import download_data_set
+
+    settings: dict[str, Any] = {"overrides": words.settings, "progress": _progress()}
+    print(download_data_set(name, words.output, **own, **settings))
 
 
-def known() -> list[str]:
-    """Names of the data sets: the files in `conf/data`."""
-    files = (
-        Path(file.name) for file in resources.files("nucleist.conf").joinpath("data").iterdir()
-    )
-    return sorted(file.stem for file in files if file.suffix == ".yaml" and file.stem != "base")
+def _progress() -> Any:
+    from nucleist.progress import Console
 
-
-def configure(name: str, overrides: Sequence[str]) -> DictConfig:
-    """The configuration of a data set.
-
-    Raises:
-        UserError: For an unknown data set or key, with the nearest that exists.
-    """
-    names = known()
-    if name not in names:
-        near = difflib.get_close_matches(name, names, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(names)}"
-        raise UserError(f"there is no data set {name!r}; {hint}")
-    return compose("train", [*overrides, f"data={name}"])
-
-
-def _place(config: DictConfig) -> str:
-    source = config.data.source
-    source = source.get("source", source)  # of a data set that shows another one's images
-    return str(source.get("root") or "drawn, needs no files")
-
-
-def _count(record: Record) -> int:
-    return len(np.unique(record.labels[record.labels > 0]))
-
-
-def _watch(items: Sequence[Any], title: str) -> Iterable[Any]:
-    """Pass items on under a progress bar, on a terminal."""
-    console = Console(stderr=True)
-    return track(items, title, console=console, disable=not console.is_terminal, transient=True)
-
-
-class _Parser(Parser):
-    """Options of one verb, names and `key=value` in any order; one line if they are wrong."""
-
-    def __init__(self, verb: str, description: str, *examples: str):
-        super().__init__(
-            f"nucleist data {verb}", description, "\n  ".join(("examples:", *examples))
-        )
-        self.add_argument("words", nargs="*", metavar="NAME or key=value", help=", ".join(known()))
-
-    def parse(self, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str], list[str]]:
-        """Options, names and overrides."""
-        options = self.parse_intermixed_args(list(arguments))
-        names = [word for word in options.words if "=" not in word]
-        return options, names, [word for word in options.words if "=" in word]
-
-    def one(self, names: Sequence[str]) -> str:
-        """The only name."""
-        if len(names) != 1:
-            self.error(f"{len(names)} data sets named; name one of {', '.join(known())}")
-        return names[0]
+    return Console()
