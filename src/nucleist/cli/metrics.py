@@ -22,6 +22,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     words = read("metrics", arguments, ("--markdown",))
     words.nothing_left({})
+    words.no_place()
     from nucleist.metrics.card_page import markdown, metric_cards, rows_of
 
     chosen = metric_cards([] if words.what == ["all"] else words.what)

@@ -6,10 +6,10 @@ A word with `=` is a setting unless a file of that name exists; flags take no va
 """
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from nucleist.types import UserError
@@ -98,19 +98,29 @@ class Words:
         return [word.removeprefix(prefix) for word in own]
 
     def nothing_left(self, known: Mapping[str, Any]) -> None:
-        """Refuse settings that no one has taken.
+        """Refuse settings that the verb does not have.
 
         Args:
-            known: The keys there are.
+            known: The keys that it has.
 
         Raises:
-            UserError: If there is one, with the nearest that exists.
+            UserError: If there is one, with the nearest key.
         """
         for word in self.settings:
             key = word.partition("=")[0]
             near = difflib.get_close_matches(key, list(known), 1, 0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(known)}"
+            names = f"it has {', '.join(known)}" if known else "it has none"
+            hint = f"did you mean {near[0]!r}?" if near else names
             self.refuse(f"has no setting {key!r}; {hint}")
+
+    def no_place(self) -> None:
+        """Refuse `-o`, for a verb that writes no files.
+
+        Raises:
+            UserError: If it was given.
+        """
+        if self.output is not None:
+            self.refuse("writes no files; leave -o out")
 
     def refuse(self, message: str) -> None:
         """Raise a `UserError` about this verb."""
@@ -123,21 +133,23 @@ def read(verb: str, arguments: Sequence[str], flags: Sequence[str] = ()) -> Word
     Args:
         verb: The verb.
         arguments: The words after it.
-        flags: Those that it takes.
+        flags: Those that the verb takes.
 
     Raises:
-        UserError: For a flag that it does not take, or `-o` without a place.
+        UserError: For a flag that the verb does not take, or `-o` without a place.
     """
     words, rest = Words(verb), list(arguments)
     while rest:
         word = rest.pop(0)
         if word in ("-o", "--output"):
             if not rest:
-                words.refuse("-o needs a place; write -o FOLDER")
+                words.refuse("needs a place after -o; write -o FOLDER")
             words.output = rest.pop(0)
+        elif word.startswith(("-o=", "--output=")):
+            words.output = word.partition("=")[2]
         elif word in flags:
             words.flags.add(word)
-        elif word.startswith("-") and word != "-" and not Path(word).exists():
+        elif word.startswith("-") and word != "-" and not os.path.exists(word):
             raise UserError(_not_a_flag(verb, word, rest, flags))
         elif _is_setting(word):
             words.settings.append(word)
@@ -148,7 +160,7 @@ def read(verb: str, arguments: Sequence[str], flags: Sequence[str] = ()) -> Word
 
 def _is_setting(word: str) -> bool:
     matches = _SETTING.fullmatch(word) or _DELETION.fullmatch(word)
-    return bool(matches) and not Path(word).exists()
+    return bool(matches) and not os.path.exists(word)
 
 
 def _not_a_flag(verb: str, word: str, rest: Sequence[str], flags: Sequence[str]) -> str:

@@ -1,15 +1,19 @@
 """Settings in the words of the command line: from Python values, and what a first word means."""
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.types import Quote, QuotedString
+
 from nucleist.types import UserError
 
-_BARE = re.compile(r"[A-Za-z_][\w./-]*")
+_BARE = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)
 _WORDS = {"null", "true", "false", "none", "nan", "inf"}
 
 
@@ -18,9 +22,12 @@ def overrides_of(settings: Mapping[str, Any]) -> list[str]:
 
     >>> overrides_of({"steps": 600, "data": {"annotation_fraction": 0.25}, "model": "dist"})
     ['steps=600', 'data.annotation_fraction=0.25', 'model=dist']
+    >>> overrides_of({"model": {"_target_": "mypackage.net", "widths": [8, 16]}})
+    ['model={_target_:mypackage.net,widths:[8,16]}']
 
     Args:
-        settings: Values by key; a dict as value stands for dotted keys.
+        settings: Values by key; a dict as value stands for dotted keys, unless it has a
+            `_target_`: then it is a whole part, which takes the place of the default one.
 
     Raises:
         UserError: If a value is neither a number, a text, a path, a list nor a dict.
@@ -30,7 +37,7 @@ def overrides_of(settings: Mapping[str, Any]) -> list[str]:
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in settings.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping) and value and "_target_" not in value:
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
@@ -41,8 +48,10 @@ def _value(key: str, value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int | float):
-        return repr(value)
+    if isinstance(value, Integral):
+        return repr(int(value))
+    if isinstance(value, Real):
+        return repr(float(value))
     if isinstance(value, str | Path):
         text = str(value)
         bare = _BARE.fullmatch(text) and text.lower() not in _WORDS
@@ -50,15 +59,14 @@ def _value(key: str, value: Any) -> str:
     if isinstance(value, Sequence):
         return f"[{','.join(_value(key, part) for part in value)}]"
     if isinstance(value, Mapping):
-        return "{}"
+        return f"{{{','.join(f'{name}:{_value(key, part)}' for name, part in value.items())}}}"
     kind = type(value).__name__
     raise UserError(f"{key} is a {kind}; give a number, a text, a path, a list or a dict")
 
 
 def quoted(text: str) -> str:
     """A text as one value for Hydra, whatever it contains."""
-    escaped = text.replace("\\'", "\\\\'").replace("'", "\\'")
-    return f"'{escaped}'"
+    return QuotedString(text, Quote.single).with_quotes()
 
 
 def choices(group: str) -> list[str]:
@@ -73,8 +81,8 @@ def what_to_train(what: str | Path | None) -> list[str]:
 
     Args:
         what: Name of an experiment or of a data set, or a folder of images; None for the
-            defaults. A folder that has the name of one of ours is meant if it is written with a
-            slash: `./kumar`.
+            defaults. Of a name that is a folder as well, the folder is meant if it is written
+            with a slash, `./kumar`, or given as a `Path`.
 
     Raises:
         UserError: If it is none of them; with the nearest name.
@@ -83,11 +91,11 @@ def what_to_train(what: str | Path | None) -> list[str]:
         return []
     text = str(what)
     experiments, data_sets = choices("experiment"), choices("data")
-    if text in experiments:
-        return [f"experiment={text}"]
-    if text in data_sets:
-        return [f"data={text}"]
-    if Path(what).expanduser().exists():
+    if what in experiments:  # a `Path` is equal to no name
+        return [f"experiment={what}"]
+    if what in data_sets:
+        return [f"data={what}"]
+    if _exists(what):
         return folder_of_images(what)
     near = difflib.get_close_matches(text, [*experiments, *data_sets], 1, 0.6)
     hint = f"did you mean {near[0]!r}?" if near else "give one of them"
@@ -101,15 +109,20 @@ def data_overrides(data: str | Path) -> list[str]:
         UserError: If it is neither; with the nearest name.
     """
     text, data_sets = str(data), choices("data")
-    if text in data_sets:
-        return [f"data={text}"]
-    if Path(data).expanduser().exists():
+    if data in data_sets:
+        return [f"data={data}"]
+    if _exists(data):
         return folder_of_images(data)
     near = difflib.get_close_matches(text, data_sets, 1, 0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(data_sets)}"
     raise UserError(f"{text}: neither a folder nor a data set; {hint}")
 
 
+def _exists(path: str | Path) -> bool:
+    """Whether there is such a file or folder; what cannot be a path is none."""
+    return os.path.exists(os.path.expanduser(path))
+
+
 def folder_of_images(folder: str | Path) -> list[str]:
     """Overrides for a folder (or zip) of the user's own images."""
-    return ["data=folder", f"data.source.root={quoted(str(Path(folder).expanduser()))}"]
+    return ["data=folder", f"data.source.root={quoted(os.path.expanduser(folder))}"]
