@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from nucleist.config.compose import compose
-from nucleist.data.formats.label_tiff import write_label_tiff
+from nucleist.data.formats.label_maps import write_label_map
 from nucleist.data.module import NucleiData
 from nucleist.files import write_json, write_text
 from nucleist.inference.load import Model, load
@@ -113,4 +113,4 @@ def _write_pictures(folder: Path, models: Mapping[str, Model], data: NucleiData)
     best = models["PA Mask R-CNN"]
     for image_id in data.ids("test"):
         found = at_threshold(outline(best.net, data.whole(image_id)[0]), best.threshold)
-        write_label_tiff(folder / "labels" / f"{image_id}_labels.tif", found)
+        write_label_map(folder / "labels" / f"{image_id}_labels.tif", found.cpu().numpy())
