@@ -18,9 +18,6 @@ What every number means, as `nucleist metrics NAME` prints it. In logs and table
 def metric_cards(names: Sequence[str] = ()) -> list[Card]:
     """What the numbers in tables and logs mean.
 
-    >>> metric_cards(["val/map_pooled"])[0].names
-    ('map',)
-
     Args:
         names: Names of metrics, columns or keys; none for all.
 
@@ -29,6 +26,10 @@ def metric_cards(names: Sequence[str] = ()) -> list[Card]:
 
     Raises:
         UserError: If there is no such metric, with the nearest that exists.
+
+    Examples:
+        >>> metric_cards(["val/aji_pooled"])[0].names
+        ('aji',)
     """
     return [_find(name) for name in names] if names else cards()
 

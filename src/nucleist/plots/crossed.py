@@ -36,7 +36,7 @@ class Curve(NamedTuple):
 
 
 class Kinds(NamedTuple):
-    """All amounts of labels and all models of a report, which have the same look in every picture."""
+    """All amounts of labels and all models of a report; their look is the same in all pictures."""
 
     labels: tuple[str, ...]
     models: tuple[str, ...]
