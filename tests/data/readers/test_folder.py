@@ -2,7 +2,6 @@
 
 import io
 import json
-import pickle
 import zipfile
 
 import numpy as np
@@ -111,7 +110,6 @@ def test_every_layout_gives_the_same_labels(tmp_path, layout, packed):
     ids = ["a_img", "b_img"] if layout == "a_img" else ["a", "b"]
     assert [one.id for one in pairs] == ids
     assert source.problems() == []
-    source = pickle.loads(pickle.dumps(source))  # as a worker of a data loader gets it
     splits = source.splits()
     assert sorted(splits["train"] + splits["test"]) == ids and len(splits["test"]) == 1
     for image_id in ids:
