@@ -1,13 +1,16 @@
-"""Compose a configuration with Hydra; what is wrong with it becomes one line."""
+"""Compose a configuration with Hydra; an error becomes one line with its remedy."""
 
 import difflib
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import OverrideType
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
@@ -27,18 +30,24 @@ _COMPOSITION = (
 def compose(name: str, overrides: Sequence[str]) -> DictConfig:
     """Compose `conf/<name>.yaml` with `key=value` and `group=choice` overrides.
 
+    A part that is given with its constructor, `model={_target_: mypackage.net, width: 8}`, takes
+    the place of the default one; Hydra would leave the keys of the default beside those given.
+
     Raises:
-        UserError: For an unknown key, group or choice, with the nearest that exists; for Hydra's
-            own keys, which have no effect here.
+        UserError: For an unknown key, group or choice, with the nearest one that exists; for
+            Hydra's own keys, which have no effect here.
     """
     for word in overrides:
         if word.lstrip("+~").startswith(("hydra.", "hydra/")):
             raise UserError(
                 f"{word!r}: nucleist has its own run folders; use runs=, name=, folder=, launcher="
             )
+    parts, others = _whole_parts(overrides)
     with hydra.initialize_config_module("nucleist.conf", version_base="1.3"):
         try:
-            config = hydra.compose(name, list(overrides))
+            config = hydra.compose(name, others)
+            for key, part in parts.items():
+                OmegaConf.update(config, key, part, merge=False)
             default = _default(name, *_of_groups(overrides))
         except OverrideParseException as error:
             raise UserError(
@@ -49,6 +58,23 @@ def compose(name: str, overrides: Sequence[str]) -> DictConfig:
             raise UserError(_explain(name, overrides, error)) from error
     _check_types(config, default, overrides)
     return config
+
+
+def _whole_parts(overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Parts that are given whole, with their constructor, by key; and the other overrides."""
+    parts: dict[str, Any] = {}
+    others: list[str] = []
+    for word in overrides:
+        key, _, value = word.partition("=")
+        if value.lstrip().startswith("{") and "_target_" in value:
+            with suppress(HydraException):  # which Hydra raises again for `others`
+                override = OverridesParser.create().parse_override(word)
+                given = override.value()
+                if override.type == OverrideType.CHANGE and "_target_" in given:
+                    parts[key] = given
+                    continue
+        others.append(word)
+    return parts, others
 
 
 def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
@@ -69,25 +95,27 @@ def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
             if "Ambiguous value" in text:
                 return f"{override!r} is a list of values; nucleist train -m trains a run for each"
             keys = [*_known_keys(name, overrides), *_groups()]
+            if key in keys and "already" in text:
+                return f"{override!r}: there is a key {key!r} already; leave the + out"
             if key in keys:
-                return f"{override!r}: there is no key {key!r} with the model and groups chosen"
+                return f"{override!r}: {text.splitlines()[0]}"
             return f"{override!r}: there is no key {key!r}; {_nearest(key, keys)}"
     for override in overrides:
         group, _, choice = override.partition("=")
         if choice == "null" and _choices(group):
             choices = ", ".join(_choices(group))
-            return f"{override!r} is no choice; leave it out, or take one of {choices}"
+            return f"{override!r}: null is not a choice; leave it out, or use one of {choices}"
     return text.splitlines()[0]
 
 
 def _of_groups(overrides: Sequence[str]) -> list[str]:
-    """The overrides that choose of a group: `data=kumar`, not `data.workers=2`."""
+    """The overrides that choose a file of a group: `data=kumar`, not `data.workers=2`."""
     pairs = [(override, *override.partition("=")[::2]) for override in overrides]
     return [whole for whole, group, choice in pairs if choice in _choices(group)]
 
 
 def _known_keys(name: str, overrides: Sequence[str]) -> list[str]:
-    """The keys that there are with the groups chosen, or by default if those do not compose."""
+    """All keys with the chosen groups, or of the defaults if those do not compose."""
     try:
         return _keys(_default(name, *_of_groups(overrides)))
     except _COMPOSITION:
@@ -96,12 +124,12 @@ def _known_keys(name: str, overrides: Sequence[str]) -> list[str]:
 
 @lru_cache
 def _default(name: str, *groups: str) -> DictConfig:
-    """What these choices of groups stand for, to be read only."""
+    """The configuration of these choices of groups; it is cached, so do not change it."""
     return hydra.compose(name, list(groups))
 
 
 def _check_types(config: DictConfig, default: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuse words where a number or a yes or no stands by default.
+    """Refuse a text where the default is a number, or anything but a bool where it is a bool.
 
     Raises:
         UserError: For the first such override.
@@ -118,7 +146,7 @@ def _check_types(config: DictConfig, default: DictConfig, overrides: Sequence[st
 
 
 def _is_number(value: Any) -> bool:
-    """Whether a value is a number, or text of one, as variables of the environment are."""
+    """Whether a value is a number or the text of one, such as an environment variable."""
     try:
         float(value)
     except ValueError:
@@ -127,7 +155,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _plain_value(node: DictConfig, key: str) -> Any:
-    """What stands at a key, None where it is a reference or there is nothing."""
+    """The value at a key; None if there is none or its reference cannot be resolved."""
     try:
         found = OmegaConf.select(node, key, throw_on_resolution_failure=False)
     except OmegaConfBaseException:
