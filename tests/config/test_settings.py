@@ -79,8 +79,10 @@ def test_a_text_is_read_back_as_it_is(text: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [0, 1, -3, 2**40, 0.25, -1e-05, 1e300, 1.0, math.inf, -math.inf, None, True, False]
-    + [[], [1, 2.5, None, True], [[8, 16], []], {}, [{}]],
+    [
+        *(0, 1, -3, 2**40, 0.25, -1e-05, 1e300, 1.0, math.inf, -math.inf, None, True, False),
+        *([], [1, 2.5, None, True], [[8, 16], []], {}, [{}]),
+    ],
     ids=repr,
 )
 def test_a_value_is_read_back_with_its_type(value: object) -> None:
