@@ -99,8 +99,3 @@ def test_maps_have_the_sizes_of_their_images():
     assert [f["label_map"].shape for f in found] == [(9, 31), (40, 1)]
     assert len(found[0]["scores"]) == int((images[0][0] > 0.75).sum())
     assert not net.state_dict()  # the scaling is configuration, not weights
-
-
-def test_training_needs_targets():
-    with pytest.raises(ValueError, match="targets are needed in training"):
-        Red((0, 0, 0), (1, 1, 1), 16)([torch.rand(3, 4, 4)])

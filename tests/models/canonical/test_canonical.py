@@ -116,7 +116,7 @@ def test_count_loss_by_hand():
     assert losses["loss_count"].item() == pytest.approx(0.04, rel=1e-5)
 
 
-@pytest.mark.parametrize("sizes", [[(48, 64), (17, 31)], [(48, 64)], [(16, 16)], [(1, 3)]])
+@pytest.mark.parametrize("sizes", [[(48, 64), (17, 31)], [(1, 3)]])
 @pytest.mark.parametrize("options", [{}, {"aspp": True}, {"translation": "absolute"}])
 def test_patches_without_nuclei_train(options, sizes):
     """Also one image alone, and one of a single cell."""

@@ -56,46 +56,6 @@ def test_center_losses_alone_are_those_of_the_whole_step(net, make_batch):
     assert net.rpn.head.cls_logits.weight.grad is None
 
 
-@pytest.mark.parametrize("counts", [(0, 0), (0, 5), (5, 0)])
-@pytest.mark.parametrize("center", [{"threshold": 0.5}, {"threshold": 1.0}])
-def test_images_without_annotation_train(make_net, make_batch, counts, center):
-    net = make_net(pa=True, center=center).train()
-    batches = [make_batch((64, 64), count=count, seed=i) for i, count in enumerate(counts)]
-    images, targets = ([x for batch in batches for x in batch[i]] for i in (0, 1))
-    losses = net(images, targets)
-    assert all(torch.isfinite(loss) for loss in losses.values())
-    sum(losses.values()).backward()
-    # DDP waits for a gradient of every parameter.
-    missing = [name for name, p in net.named_parameters() if p.grad is None]
-    assert missing == []
-    assert all(torch.isfinite(p.grad).all() for p in net.parameters())
-    if counts == (0, 0):
-        assert losses["loss_centerness"] == losses["loss_center_box"] == 0
-
-
-@pytest.mark.parametrize("pixel", [(0, 0), (63, 63), (0, 63), (30, 17)])
-def test_single_pixels_train(net, make_batch, pixel):
-    (image,), (target,) = make_batch((64, 64), count=0)
-    target["label_map"][pixel] = 1
-    row, col = pixel
-    target["boxes"] = torch.tensor([box(col, row, col + 1, row + 1)])
-    losses = net([image], [target])
-    sum(losses.values()).backward()
-    assert all(torch.isfinite(loss) for loss in losses.values())
-    assert losses["loss_centerness"] > 0
-
-
-def test_nuclei_at_the_border_and_images_of_different_sizes_train(net, make_batch):
-    shapes = (64, 64), (37, 90), (96, 41)
-    images, targets = make_batch(*shapes, count=30)
-    for target, (height, width) in zip(targets, shapes, strict=True):
-        low, high = target["boxes"].amin(0), target["boxes"].amax(0)
-        assert low[0] == 0 and low[1] == 0 and high[2] == width and high[3] == height
-    losses = net(images, targets)
-    sum(losses.values()).backward()
-    assert all(torch.isfinite(loss) for loss in losses.values())
-
-
 def test_padding_of_a_batch_changes_no_loss_of_the_centre(make_net, make_batch):
     net = make_net(pa=True, center={"num_samples": 4000}).eval()  # all cells, fixed norms
     small, (target,) = make_batch((64, 64))
