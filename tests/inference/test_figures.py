@@ -13,7 +13,7 @@ from nucleist.cli.main import main
 from nucleist.data.formats.label_maps import write_label_map
 from nucleist.inference.figures import Panel, save_panels, target_picture, write_test_overlays
 from nucleist.inference.load import Trained, load
-from nucleist.report.grouping import Model
+from nucleist.report.grouping import RunGroup
 from nucleist.report.pictures import examples
 from nucleist.training.finished import read_run
 
@@ -192,7 +192,7 @@ def test_overlays_of_the_extremes_are_where_a_report_looks(pa: Path, trained: Tr
     other = {**rows[0], "score_threshold": 2.0, "image": "not in the data"}
     folder = run.folder / "figures" / "test"
     write_test_overlays(folder, trained.net, data, [*rows, other], rows[0]["score_threshold"])
-    found = examples(Model("k", "t", "f", (run,)))
+    found = examples(RunGroup("k", "t", "f", (run,)))
     assert [example.rank for example in found] == ["best", "worst"]
     assert all(example.picture.is_file() for example in found)
 

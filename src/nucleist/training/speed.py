@@ -1,7 +1,8 @@
 """How fast a training is and how much memory it takes, measured while it runs.
 
 These are the columns of Table 2 of Feng et al., IEEE Access 2019. A run shares its machine with
-whatever else is at work there: to compare models, `nucleist report --measure` measures them in turn.
+whatever else is at work there: to compare models, `nucleist report measure=true` measures them one
+after the other.
 """
 
 import platform
