@@ -137,7 +137,7 @@ def test_show_colours_the_kept_labels(run, root, tmp_path):
         (["list", "kumra"], "'kumra'; did you mean 'kumar'?"),
         (["list", "base"], "no data set 'base'"),
         (["check"], "names 0 things"),
-        (["check", "zzz"], "no data set 'zzz'; there is bbbc038, bbbc038_patches"),
+        (["check", "zzz"], "zzz: neither a folder nor a data set; there is bbbc038, "),
         (["check", "kumar", "data.source.root=nowhere"], "nowhere: no such folder"),
         (["check", "bbbc038", "--fast"], "--fast"),
         (["prepare", "bbbc038"], "needs -o"),

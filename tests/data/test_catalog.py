@@ -80,10 +80,10 @@ def test_a_folder_with_the_name_of_a_data_set_needs_a_slash(tmp_path):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ("kumra", r"there is no data set 'kumra'; did you mean 'kumar'\?$"),
-        ("base", "there is no data set 'base'"),
-        ("zzz", "there is no data set 'zzz'; there is bbbc038, "),
-        ("some/where", "some/where: no such folder; give a folder of images"),
+        ("kumra", r"^kumra: neither a folder nor a data set; did you mean 'kumar'\?$"),
+        ("base", "^base: neither"),
+        ("zzz", "^zzz: neither a folder nor a data set; there is bbbc038, "),
+        ("some/where", "^some/where: neither a folder"),
     ],
 )
 def test_what_is_neither_is_told_in_one_line(data, words):

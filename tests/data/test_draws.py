@@ -156,12 +156,12 @@ def test_draw_numbers():
 
 
 def test_a_cache_changes_nothing_and_is_used_again(tmp_path, monkeypatch):
-    plain = drain(make_data(synthetic(3, 1)).train_dataloader())
-    first = make_data(synthetic(3, 1), cache=str(tmp_path))
+    plain = drain(make_data(synthetic(3, 1), steps=2).train_dataloader())
+    first = make_data(synthetic(3, 1), steps=2, cache=str(tmp_path))
     assert drain(first.train_dataloader()) == plain
     assert len(list(tmp_path.rglob("*.entry"))) == 3
     monkeypatch.setattr(Synthetic, "read", None)  # from here on only the files can answer
-    again = make_data(synthetic(3, 1), cache=str(tmp_path))
+    again = make_data(synthetic(3, 1), steps=2, cache=str(tmp_path))
     assert drain(again.train_dataloader()) == plain
 
 

@@ -133,7 +133,7 @@ class Annotation:
             object.__setattr__(self, "_choices", read_manifest(self.manifest))
 
     def settings(self) -> dict[str, float | int | None]:
-        """Say in plain numbers what is kept: fraction, exemplars, crop_fraction and seed."""
+        """What is kept, in plain numbers: fraction, exemplars, crop_fraction and seed."""
         names = ("fraction", "exemplars", "crop_fraction", "seed")
         return {name: getattr(self, name) for name in names}
 
@@ -155,7 +155,7 @@ class Annotation:
             )
 
     def choose(self, record: Record) -> Choice:
-        """Say what of an image is annotated: an entry of the manifest.
+        """Choose what of an image is annotated: its entry in a manifest.
 
         Returns:
             Ids of the kept nuclei, ascending, or the fully labelled window.
@@ -240,7 +240,7 @@ class Annotation:
 
 
 def nucleus_ids(labels: np.ndarray) -> list[int]:
-    """List the ids of the nuclei of a label map `(H, W)`, ascending."""
+    """Ids of the nuclei of a label map `(H, W)`, ascending."""
     return [int(value) for value in np.unique(labels) if value > 0]
 
 

@@ -21,7 +21,7 @@ from nucleist.files import replacing
 from nucleist.types import Record, Source, UserError
 
 FORMAT = 1
-"""Raised whenever a cached file changes its meaning; older entries are then left alone."""
+"""Increased whenever the meaning of a cached file changes; older entries are then ignored."""
 
 
 class Prepared(Source):
@@ -76,7 +76,7 @@ class Prepared(Source):
                 return None
             entry = json.loads(line[9:])
             image, labels = (self._checked(entry[kind]) for kind in ("image", "labels"))
-            if entry["id"] != image_id:  # where file names do not tell a and A apart
+            if entry["id"] != image_id:  # where file names a and A are the same
                 return None
             return Record(
                 image_id,
@@ -161,7 +161,7 @@ class InMemory(Source):
 
 
 def settings_of(source: object) -> dict[str, Any]:
-    """Say what makes a data set give what it gives: its arguments and the state of its files.
+    """What decides which records a data set gives: its arguments and the state of its files.
 
     Arguments are found as attributes of the same name, with or without `_` before it; what a
     data set keeps in memory besides does not count.
@@ -195,7 +195,7 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, Mapping):
         return {str(key): _plain(one) for key, one in sorted(value.items())}
-    if isinstance(value, Sequence):  # lists of a configuration are none of Python's
+    if isinstance(value, Sequence):  # the lists of OmegaConf are not Python lists
         return [_plain(one) for one in value]
     return str(value) if isinstance(value, Path) else settings_of(value)
 

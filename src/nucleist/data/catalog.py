@@ -13,7 +13,7 @@ import numpy as np
 
 from nucleist.config.build import build, plain
 from nucleist.config.compose import compose
-from nucleist.config.settings import choices, folder_of_images, overrides_of
+from nucleist.config.settings import choices, data_overrides, overrides_of
 from nucleist.data.annotation import Annotation
 from nucleist.data.downloads import PUBLISHED, download
 from nucleist.data.prepare import prepare
@@ -209,13 +209,7 @@ def _config(data: str | Path | Source, overrides: Overrides) -> Any:
             if word.lstrip("+~").startswith(("data.source", "data=")):
                 raise UserError(f"{word!r}: the data set is open already; set it where it is made")
         return compose("train", words)
-    if data in data_set_names():
-        return compose("train", [*words, f"data={data}"])
-    if Path(data).expanduser().exists():
-        return compose("train", [*folder_of_images(data), *words])
-    if isinstance(data, Path) or "/" in data or "\\" in data:
-        raise UserError(f"{data}: no such folder; give a folder of images, or a data set's name")
-    return compose("train", [*words, f"data={_known(data)}"])
+    return compose("train", [*data_overrides(data), *words])
 
 
 def _listing(name: str, overrides: Overrides, quick: bool, progress: Progress) -> Listing:

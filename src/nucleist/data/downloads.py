@@ -5,9 +5,9 @@ checksum and, for a `.zip`, its table of contents are right. The checksum of eve
 kept is recorded beside it, `<file>.sha256` in the form of `sha256sum`, so that a file that
 changes later is noticed.
 
-About the checksums below, honestly: for TNBC it is the one that the library torch_em expects of
-the same address; the publisher's own was not at hand and it was not tried here. For BBBC038 none
-is published, so the first download is taken as it is and recorded.
+The checksum of TNBC is the one that the library torch_em expects of the same address; it was not
+compared with the publisher's. For BBBC038 none is published, so the first download is accepted
+and its checksum recorded.
 """
 
 import difflib
@@ -102,7 +102,7 @@ def published(name: str) -> Published:
 
 
 def instructions(name: str, folder: str | Path) -> str:
-    """Say in one line how to get a data set that a program cannot fetch.
+    """How to get a data set that a program cannot fetch, in one line.
 
     Raises:
         UserError: If there is no data set of this name.
@@ -173,7 +173,7 @@ def _fetch(url: str, path: Path, known: str | None, progress: Progress) -> None:
         fetch = pooch.HTTPDownloader(
             progressbar=bar,
             chunk_size=CHUNK,
-            # Not packed for the way: else the length that the server tells is another.
+            # Uncompressed, or the announced length would not be the length of the file.
             headers={"Accept-Encoding": "identity"},
             hooks={"response": lambda answer, **_: answers.append(answer)},
         )

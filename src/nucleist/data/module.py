@@ -30,7 +30,7 @@ def free_workers() -> int:
 
 
 def _not_shared(batch_size: int, world: int, parts: int) -> str:
-    """Why a batch is refused, and what to write."""
+    """Message about a batch size that the processes cannot share."""
     pieces = f"{world} processes" + (f" with accumulate={parts}" if parts > 1 else "")
     fits = ", ".join(str(n) for n in range(1, batch_size + 1) if batch_size % n == 0)
     return (
@@ -40,7 +40,7 @@ def _not_shared(batch_size: int, world: int, parts: int) -> str:
 
 
 class NucleiData(pl.LightningDataModule):
-    """A source, the share of it that is annotated, and how it is shown.
+    """A data set, the share of it that is annotated, and how a training sees it.
 
     Args:
         source: Where images come from.
@@ -59,7 +59,7 @@ class NucleiData(pl.LightningDataModule):
             a GPU waits for them and cores are free, else 0.
         cache: Folder in which the data set is converted once, see `nucleist.data.caches.Prepared`;
             None reads the published files in every run.
-        supervision: What a net is shown in training: `"instances"` (`Target`) or `"binary"`
+        supervision: What a net learns from: `"instances"` (`Target`) or `"binary"`
             (`BinaryTarget`: foreground and count alone).
         splits: Which of the source's splits to train, validate and test on.
     """
@@ -91,7 +91,9 @@ class NucleiData(pl.LightningDataModule):
             annotation_fraction, exemplars, crop_fraction, annotation_seed, manifest
         )
         if batch_size < 1:
-            raise UserError(f"data.batch_size={batch_size} is no number of images; give 1 or more")
+            raise UserError(
+                f"data.batch_size={batch_size} is not a number of images; give 1 or more"
+            )
         self.batch_size, self.steps = batch_size, steps
         self.workers = free_workers() if workers is None else workers
         self.splits = {"train": "train", "val": "test", "test": "test", **(splits or {})}
@@ -156,7 +158,7 @@ class NucleiData(pl.LightningDataModule):
             sizes.append((boxes[:, 2:] - boxes[:, :2]) * scale)
         every = torch.cat(sizes)
         if len(every) == 0:
-            self.labelled_nuclei()  # says so
+            self.labelled_nuclei()  # raises
         return [float(side) for side in every.median(0).values]
 
     def labelled_nuclei(self) -> int:

@@ -2,7 +2,7 @@
 
 The rule: a pixel that several nuclei claim goes to the smallest of them (at equal size to the
 one outlined last). Large nuclei are painted first, so a small one that lies on a large one stays
-whole. Whatever the rule takes away is counted in the notes; nothing is lost silently.
+whole. What the rule takes away is counted in the notes.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-"""What is wrong with a data set: every image is read, every problem told by the image's name.
+"""What is wrong with a data set: every image is read, every problem names its image.
 
 Errors are images that cannot be used at all. Warnings are what a person should look at: what the
 reader had to decide, images without nuclei, nuclei of one pixel, and images of two splits that
-show the same thing, for a test on them proves nothing.
+show the same thing, because a test on them proves nothing.
 """
 
 from dataclasses import dataclass, field

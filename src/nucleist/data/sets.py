@@ -29,6 +29,16 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
     Items are numbered by *draw*: draw `d` shows image `d mod n` of the `d // n`-th shuffle with
     the augmentation of seed `(seed, d)`, so that neither workers, processes nor a restart
     change what is seen.
+
+    Args:
+        source: Where images come from.
+        ids: The training images.
+        annotation: Which of their labels are kept.
+        normalize: From `nucleist.ops.normalize`.
+        augment: From `nucleist.data.transforms`.
+        seed: Of order and augmentation.
+        pasted: At most so many labelled nuclei are pasted into an image.
+        supervision: `"instances"` or `"binary"`, see `nucleist.data.targets.supervised`.
     """
 
     def __init__(
@@ -75,7 +85,12 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
 
 
 class WholeSet(Dataset[tuple[Tensor, Tensor, str]]):
-    """Evaluation images with all labels, or training images with the kept ones."""
+    """Whole images: those of evaluation with all labels, or of training with the kept ones.
+
+    Args:
+        ids: The images.
+        read: Gives the normalised image `(H, W, 3)` and the label map `(H, W)` of an id.
+    """
 
     def __init__(self, ids: Sequence[str], read: Callable[[str], tuple[np.ndarray, np.ndarray]]):
         self.ids, self.read = list(ids), read

@@ -1,4 +1,4 @@
-"""What a net is shown in training: label maps as targets."""
+"""Label maps as targets: what a net learns from."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ def to_target(labels: np.ndarray) -> Target:
 
 
 def to_binary(labels: np.ndarray) -> BinaryTarget:
-    """`(H, W)` `int32` label map to foreground and count: the instances stay behind."""
+    """`(H, W)` `int32` label map to foreground and count, without the instances."""
     count = len(np.unique(labels[labels > 0]))
     return {
         "mask": torch.from_numpy((labels > 0).astype(np.uint8)),
@@ -34,7 +34,7 @@ def to_binary(labels: np.ndarray) -> BinaryTarget:
 
 
 def supervised(name: str) -> Callable[[np.ndarray], Target] | Callable[[np.ndarray], BinaryTarget]:
-    """What turns label maps into targets for `data.supervision=instances` or `binary`.
+    """The function from label maps to targets, for `data.supervision=instances` or `binary`.
 
     Raises:
         UserError: If the name is another.

@@ -37,7 +37,7 @@ class Augment:
     ):
         if crop is not None and crop < 1:
             raise UserError(
-                f"augment.crop={crop} is no side; give pixels, or null for whole images"
+                f"augment.crop={crop}: give the side in pixels, or null for whole images"
             )
         self.compose = A.Compose(list(transforms or []))
         self.crop = crop
@@ -90,12 +90,13 @@ def _span(side: int, crop: int, middle: int | None, rng: np.random.Generator) ->
 
 
 def check_hidden(supervision: str, augment: Augment | None, pasted: int) -> None:
-    """Refuse what would let a net know instances that may know foreground and count alone.
+    """Refuse augmentation that needs instances where only foreground and count may be used.
 
     Args:
-        supervision: `"binary"` or another, which hides nothing.
-        augment: A window around one nucleus tells which pixels are one; None if nothing is trained.
-        pasted: Nuclei pasted into an image are cut out one by one.
+        supervision: `"binary"` hides the instances; nothing is refused with another.
+        augment: A window around one nucleus reveals which pixels belong together; None if
+            nothing is trained.
+        pasted: Largest number of nuclei pasted into an image, each cut out by its instance.
 
     Raises:
         UserError: If windows are placed by nuclei, or nuclei are pasted.

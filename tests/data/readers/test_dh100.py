@@ -149,8 +149,8 @@ def test_images_without_annotations_have_no_nuclei(root: Path) -> None:
     [
         (None, "no segmentation"),
         ([[1, 2, 3, 4]], "polygon of 2 vertices"),
-        ([[1, 2, 3, 4, 5]], "polygon that is no list"),
-        ([["a", "b"]], "polygon that is no list"),
+        ([[1, 2, 3, 4, 5]], "polygon that is not a list"),
+        ([["a", "b"]], "polygon that is not a list"),
         ([[0, 0, 1e99, 0, 1, 1]], "polygon of 3 vertices"),
         ({"size": [3, 3], "counts": [9]}, r"RLE of size \(3, 3\), image of \(24, 24\)"),
         ({"size": [24, 24], "counts": [9]}, "RLE of 9 pixels for a size of 24 x 24"),

@@ -1,7 +1,7 @@
 """Outlines in the XML of Aperio ImageScope, as published with Kumar's images.
 
-Each `Region` is one nucleus drawn freehand; the program leaves the last stroke to the reader, so
-an outline is closed by joining its ends. In the published files that gap is at most 0.4 of the
+Each `Region` is one nucleus drawn freehand. The file does not hold the last stroke: an outline is
+closed by joining its ends. In the published files that gap is at most 0.4 of the
 nucleus' width, and three regions in 4,951 are slips of the mouse, shorter than 5 pixels.
 """
 
@@ -15,7 +15,7 @@ from nucleist.data.outlines import Shape, fill
 from nucleist.types import UserError
 
 MIN_AREA_PX = 1.0
-"""Outlines of a smaller area (pixels squared) hold no nucleus."""
+"""Outlines of a smaller area (pixels squared) are not nuclei."""
 
 SLIP_PX = 10.0
 """Of these, the ones not wider than this are slips of the mouse; longer ones are open lines."""

@@ -2,8 +2,8 @@
 
 Published sets come as archives of up to tens of thousands of members. They are read where they
 lie: nothing is unpacked, so nothing can be written outside a folder, and the index is built once
-a process. What an archive says about itself is not believed: names that leave the archive
-refuse it as a whole, and a member that would unpack to an absurd size is not read.
+a process. Archives are not trusted: one with a name that leads outside it is refused as a whole,
+and a member that would unpack to an absurd size is not read.
 """
 
 import os
@@ -21,7 +21,7 @@ MAX_BYTES = 2 * 1024**3
 
 MAX_RATIO, RATIO_FROM_BYTES = 500, 256 * 1024**2
 """Members above 256 MiB may not unpack to more than 500 times their packed size. Small members
-may: a blank uncompressed TIFF shrinks a thousandfold, and does no harm."""
+may, because a blank uncompressed TIFF shrinks a thousandfold and does no harm."""
 
 _TEXTS = {"", ".md", ".txt", ".pdf", ".html", ".csv", ".sha256", ".md5", ".bib"}  # not data
 

@@ -46,7 +46,7 @@ def load_coco(data: bytes, where: str) -> list[CocoImage]:
         where: The file, for messages.
 
     Raises:
-        UserError: If it is no JSON or no COCO file, or an annotation has no image.
+        UserError: If it is not JSON or not a COCO file, or an annotation has no image.
     """
     try:
         content = json.loads(data)
@@ -122,7 +122,9 @@ def _polygon(points: Any, where: str) -> np.ndarray:
     try:
         vertices = np.array(points, np.float64).reshape(-1, 2)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{where}: polygon that is no list x, y, x, y, ...; correct it") from error
+        raise UserError(
+            f"{where}: polygon that is not a list x, y, x, y, ...; correct it"
+        ) from error
     if len(vertices) < 3 or not (np.abs(vertices) < 1e7).all():
         raise UserError(f"{where}: polygon of {len(vertices)} vertices; it needs 3 in the image")
     return vertices
@@ -152,7 +154,7 @@ def decode_rle(rle: Mapping[str, Any], where: str) -> np.ndarray:
         `(H, W)` `bool`.
 
     Raises:
-        UserError: If counts and size do not agree, or are no counts.
+        UserError: If counts and size do not agree, or the counts are not numbers.
     """
     try:
         height, width = (int(n) for n in rle["size"])

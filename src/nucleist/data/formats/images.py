@@ -1,13 +1,13 @@
 """Decode images, masks and label maps of every kind that microscopes and tools write.
 
-Images become `(H, W, 3)`, label maps `(H, W)` `int32`. The format is told by the first bytes,
-not by the file's name; the size is read from the header and judged before a pixel is decoded,
-so a small file that claims a billion pixels costs nothing.
+Images become `(H, W, 3)`. The format is recognised by the first bytes, not by the file's name;
+the size is read from the header and checked before a pixel is decoded, so a small file that
+claims a billion pixels costs nothing.
 
 PNG, JPEG and BMP go through Pillow, except PNGs of 16 bits, which Pillow cuts to 8 where they
 have colour: those go through imagecodecs. TIFF goes through tifffile. A TIFF must hold one
 image: gray, RGB, either with alpha, or 3 channels. Stacks and images of 2, 4 or more channels are
-refused, for which plane shows the nuclei cannot be guessed.
+refused, because it cannot be guessed which plane shows the nuclei.
 """
 
 import io
@@ -69,7 +69,7 @@ def read_image(data: bytes, where: str) -> np.ndarray:
         pixels = _narrow(pixels, where)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
-    # A copy, for decoders may lend an array that cannot be written to.
+    # A copy, because decoders may return an array that cannot be written to.
     return np.array(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), order="C")
 
 

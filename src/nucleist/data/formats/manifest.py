@@ -43,8 +43,8 @@ def write_manifest(
     Args:
         path: JSON file; it appears complete or not at all.
         choices: For each image id what `Annotation.choose` returned.
-        settings: What led to the choice (`Annotation.settings()`), for the reader of the file
-            only; reading does not need it.
+        settings: What led to the choice (`Annotation.settings()`), for people who look into the
+            file; `read_manifest` ignores it.
 
     Raises:
         UserError: If the file cannot be written.

@@ -1,8 +1,8 @@
 """BBBC038, the 2018 Data Science Bowl: `<id>/images/<id>.png`, one PNG a nucleus in `<id>/masks/`.
 
-Caicedo et al., Nature Methods 16 (2019). CC0. Several kinds of microscopy in one set, told apart
-here by image size; `group="360x360"`, 90 DAPI images, is the nearest thing to the data of the
-partial-annotation paper that is freely at hand.
+Caicedo et al., Nature Methods 16 (2019). CC0. Several kinds of microscopy in one set, selected
+here by image size: `group="360x360"`, 90 DAPI images, is the nearest thing to the data of the
+partial-annotation paper that is freely available.
 """
 
 from collections import defaultdict
@@ -60,7 +60,7 @@ class BBBC038(FileSource[tuple[str, list[str]]]):
         }
 
     def read(self, image_id: str) -> Record:
-        """Read one image; empty masks and overlaps are told in the notes.
+        """Read one image; empty masks and overlaps are in the notes.
 
         Raises:
             UserError: If the id is unknown, a file is damaged or a mask has another size.
@@ -76,7 +76,9 @@ class BBBC038(FileSource[tuple[str, list[str]]]):
             return ids
         size, _, kind = self._group.partition("-")
         if kind not in ("", "gray", "color"):
-            raise UserError(f"group={self._group}: unknown kind '{kind}'; say HxW-gray or -color")
+            raise UserError(
+                f"group={self._group}: unknown kind '{kind}'; write HxW-gray or HxW-color"
+            )
         sizes = {image_id: self._size(self._entries[image_id][0]) for image_id in ids}
         chosen = [image_id for image_id in ids if sizes[image_id] == size]
         if kind:

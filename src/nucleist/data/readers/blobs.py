@@ -77,9 +77,10 @@ def line(corners: np.ndarray, width: float, shape: tuple[int, ...]) -> np.ndarra
 def split(owner: np.ndarray) -> np.ndarray:
     """Divide pixels that several nuclei cover by a watershed on the distance to the outside.
 
-    The markers are what a nucleus has for itself, not its centre as in the paper: a watershed
-    from the centres also moves the borders of nuclei where nothing overlaps. Of a nucleus cut
-    in two by another only the larger part is a marker, so that no label has two pieces.
+    The markers are the pixels that one nucleus alone covers, not its centre as in the paper: a
+    watershed from the centres also moves the borders of nuclei where nothing overlaps. Of a
+    nucleus cut in two by another only the larger part is a marker, so that no label has two
+    pieces.
 
     Args:
         owner: `(H, W)` integer: the nucleus a pixel belongs to, 0 to none, -1 to several.

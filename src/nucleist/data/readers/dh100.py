@@ -38,7 +38,7 @@ class DH100(FileSource[tuple[str, str, CocoImage]]):
         return {split: sorted(ids) for split, ids in there.items() if ids}
 
     def read(self, image_id: str) -> Record:
-        """Read one image; crowds left out and overlaps are told in the notes.
+        """Read one image; crowds left out and overlaps are in the notes.
 
         Raises:
             UserError: If the id is unknown, a file is damaged or the sizes differ.
@@ -65,8 +65,7 @@ class DH100(FileSource[tuple[str, str, CocoImage]]):
         if not jsons and not any(files.values()):
             raise UserError(
                 f"{self._tree.describe()}: no train2019/ and annotations/; set "
-                "data.source.root=... to the data (the authors' "
-                "DH100 is to be asked for, see the README)"
+                "data.source.root=... to the data (DH100 is not public: ask its authors)"
             )
         found = []
         for split in SPLITS:

@@ -31,13 +31,13 @@ class Folder(FileSource[Pair]):
 
     Args:
         root: The folder or archive.
-        images: Folder of the images, relative to the root; None to tell by names.
-        labels: Folder of the labels, or a COCO json, relative to the root; None to tell by
-            names, or to take the json files there are if no other labels are found.
+        images: Folder of the images, relative to the root; None to recognise them by name.
+        labels: Folder of the labels, or a COCO json, relative to the root; None to recognise them
+            by name, or to use the json files if no other labels are found.
         masks: `"labels"` if each nucleus has its own value in a mask; `"components"` if masks
             are binary: their 8-connected pieces are then the nuclei.
         test_fraction: Share of the labelled images that is set apart for testing, in [0, 1),
-            where no folder says the split.
+            where no folder names a test split.
         seed: Seed of that choice.
 
     Raises:
@@ -54,7 +54,7 @@ class Folder(FileSource[Pair]):
         seed: int = 0,
     ):
         if masks not in ("labels", "components"):
-            raise UserError(f"masks={masks}: unknown; say masks=labels or masks=components")
+            raise UserError(f"masks={masks}: unknown; use masks=labels or masks=components")
         if not 0 <= test_fraction < 1:
             raise UserError(f"test_fraction={test_fraction}: give a number from 0 to below 1")
         super().__init__(root)
@@ -66,7 +66,7 @@ class Folder(FileSource[Pair]):
     def splits(self) -> dict[str, list[str]]:
         """Ids of `train` and `test`, of `val` if there is such a folder, and of `unlabelled`.
 
-        What is in no folder of a split is for training. If no folder says `test`,
+        Images in no folder of a split are for training. If no folder is called `test`,
         `numpy.random.default_rng(seed).permutation` of the sorted training ids chooses the test
         images, at least one of two or more.
 

@@ -83,7 +83,7 @@ class Kumar(FileSource[tuple[str, str]]):
         return {name: ids for name, ids in splits.items() if ids or name != "other"}
 
     def read(self, image_id: str) -> Record:
-        """Read one image; regions left out and overlaps are told in the notes.
+        """Read one image; regions left out and overlaps are in the notes.
 
         Raises:
             UserError: If the id is unknown or a file is damaged.

@@ -1,10 +1,10 @@
 """Which file of a folder is an image, which holds labels, and of which image: by names alone.
 
-Files are told apart by the folder they are in (`images/`, `labels/`, `masks/`, `rois/`), else by
-the end of their name (`a.png` and `a_labels.tif`, `a_masks.png`, `a_cp_masks.png`, `a.zip`).
+What a file is follows from the folder it is in (`images/`, `labels/`, `masks/`, `rois/`), else from
+the end of its name (`a.png` and `a_labels.tif`, `a_masks.png`, `a_cp_masks.png`, `a.zip`).
 Labels belong to the image with the same name, extension aside; a folder of masks (`masks/a/*`,
 `a_masks/*`, `a/masks/*`) belongs to the image of the folder's name. Folders `train`, `val` and
-`test` say the split and are otherwise passed over.
+`test` name the split and are otherwise ignored.
 """
 
 import re
@@ -52,7 +52,7 @@ class Pair:
         image: The image's file, relative to the root.
         labels: The file or folder that holds its labels; None if there is none.
         nuclei: Of a folder of masks, its files, sorted.
-        split: What the folders say: `train`, `val`, `test`, or None.
+        split: Named by the folders: `train`, `val`, `test`, or None.
     """
 
     id: str
@@ -67,7 +67,7 @@ class _File:
     name: str
     kind: str  # image, labels
     split: str | None
-    folders: tuple[str, ...]  # without those that say kind or split
+    folders: tuple[str, ...]  # without those that name kind or split
     stem: str
 
 
@@ -77,10 +77,10 @@ def pair(
     """Pair images and labels.
 
     Args:
-        names: All files, relative POSIX paths; those of other kinds are passed over.
+        names: All files, relative POSIX paths; those of other kinds are ignored.
         where: The root, for messages.
-        images: Folder in which the images are; None to tell by names.
-        labels: Folder in which the labels are; None to tell by names.
+        images: Folder in which the images are; None to recognise them by name.
+        labels: Folder in which the labels are; None to recognise them by name.
 
     Returns:
         A pair for every image, sorted by id, and the label files whose image is not there.
@@ -104,7 +104,7 @@ def pair(
 
 
 def split_of(name: str) -> str | None:
-    """The split that a path's folders, or else the words of its file name, speak of."""
+    """The split that a path's folders, or else the words of its file name, name."""
     path = PurePosixPath(name)
     words = [*path.parts[:-1], *re.split("[^a-z]+", path.stem.lower())]
     return next((_SPLITS[word.lower()] for word in words if word.lower() in _SPLITS), None)
@@ -116,10 +116,10 @@ def _classify(name: str, images: str | None, labels: str | None) -> _File | None
     if suffix not in IMAGE_SUFFIXES | ROI_SUFFIXES or _OUTPUT_END.search(stem):
         return None
     kind = None
-    for said, prefix in (("labels", labels), ("image", images)):
+    for own, prefix in (("labels", labels), ("image", images)):
         parts = list(PurePosixPath(prefix).parts) if prefix is not None else None
         if kind is None and parts is not None and folders[: len(parts)] == parts:
-            kind, folders = said, folders[len(parts) :]
+            kind, folders = own, folders[len(parts) :]
     if kind is None:
         kind, folders = _by_names(folders, stem)
         if (kind == "image" and images is not None) or (kind == "labels" and labels is not None):
@@ -132,7 +132,7 @@ def _classify(name: str, images: str | None, labels: str | None) -> _File | None
 
 
 def _by_names(folders: list[str], stem: str) -> tuple[str, list[str]]:
-    """Kind of a file, and its folders without the one that says so."""
+    """Kind of a file, and its folders without the one that names the kind."""
     for place in reversed(range(len(folders))):
         word = folders[place].lower()
         if word in _IMAGE_FOLDERS | _LABEL_FOLDERS:
@@ -144,7 +144,7 @@ def _by_names(folders: list[str], stem: str) -> tuple[str, list[str]]:
 
 
 def _attach(file: _File, pairs: dict[tuple[str | None, str], Pair], where: str) -> bool:
-    """Give labels to their image; say whether there is one."""
+    """Give labels to their image; returns whether there is one."""
     for whole, key in _keys(file, pairs):
         splits = [key_split for key_split, there in pairs if there == key]
         if file.split is not None:
@@ -175,7 +175,7 @@ def _keys(file: _File, pairs: Collection[tuple[str | None, str]]) -> list[tuple[
         for folder in (last, LABEL_END.sub("", last)):
             keys.append((False, "/".join((*above, folder))))
             keys.append((False, "/".join((*above, folder, folder))))  # a/images/a.png, a/masks/*
-    # At last the name alone, whatever the folders, if a single image has it.
+    # Last, the name alone, whatever the folders, if a single image has it.
     alike = {key for _, key in pairs if key.split("/")[-1] in stems}
     return keys + [(True, key) for key in alike if len(alike) == 1]
 

@@ -155,7 +155,7 @@ def _scene(
 def _place(
     p: Synthetic, rng: np.random.Generator, shape: tuple[int, ...], mean_radius: float
 ) -> tuple[list[Blob], np.ndarray]:
-    """Place nuclei; say which nucleus each pixel belongs to, 0 to none, -1 to several."""
+    """Place nuclei; also gives the nucleus of each pixel, 0 for none, -1 for several."""
     owner = np.zeros(shape, np.int32)
     blobs: list[Blob] = []
     centers: list[np.ndarray] = []

@@ -32,8 +32,8 @@ class Tiles(Source):
     nuclei, so they are labelled: a mirrored nucleus that touches the image's own goes on with
     its id, any other gets a new one.
 
-    Intensities are the whole image's business: a percentile of one tile is not that of its
-    image, and an empty tile would be stretched to noise. Use `normalize=full_range`.
+    Use `normalize=full_range`: a percentile of one tile is not that of its image, and an empty
+    tile would be stretched to noise.
 
     Args:
         source: The data set.

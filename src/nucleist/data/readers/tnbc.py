@@ -58,8 +58,8 @@ class TNBC(FileSource[tuple[str, str, int]]):
             kumars = self._kumar.splits()
         except UserError as error:
             raise UserError(
-                f"Kumar's breast images, which the paper tests on: {error}; say where by "
-                "data.source.kumar_root=..., or data.source.kumar_root=null to do without"
+                f"Kumar's breast images, which the paper tests on: {error}; set "
+                "data.source.kumar_root=FOLDER, or data.source.kumar_root=null to do without them"
             ) from error
         breast = {
             split: [PREFIX + i for i in names if kumar.organ(i) == "breast"]
