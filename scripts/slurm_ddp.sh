@@ -2,7 +2,7 @@
 # One training on all GPUs of several machines of a SLURM cluster; goes on by itself when cut.
 #
 #   sbatch --nodes=2 --gpus-per-node=4 --ntasks-per-node=4 scripts/slurm_ddp.sh \
-#       experiment=kumar_pa trainer=ddp
+#       kumar_pa trainer=ddp
 #
 # One task a GPU. The folder `runs` has to be on a file system that all machines see.
 #SBATCH --job-name=nucleist

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Many runs as an array of SLURM jobs, one run and one GPU each; or a prediction, shared by jobs.
 #
-#   sbatch --array=0-4 scripts/slurm_sweep.sh seed experiment=bbbc360_25_pa
+#   sbatch --array=0-4 scripts/slurm_sweep.sh seed bbbc360_25_pa
 #   sbatch --array=1-8 scripts/slurm_sweep.sh predict last.ckpt slides/ -o out
 #
 # The first word is the key that gets the number of the job: here seed=0 to seed=4. For lists of
@@ -20,7 +20,7 @@ key=$1
 shift
 if [ "$key" = predict ]; then
     place=$((SLURM_ARRAY_TASK_ID - SLURM_ARRAY_TASK_MIN + 1))
-    set -- predict "$@" --share "$place/$SLURM_ARRAY_TASK_COUNT"
+    set -- predict "$@" "share=$place/$SLURM_ARRAY_TASK_COUNT"
 else
     set -- train "$@" "$key=$SLURM_ARRAY_TASK_ID" resume=auto
 fi

@@ -1,8 +1,8 @@
 #!/bin/sh
 # nucleist on all GPUs of one machine or several, through torchrun.
 #
-#   scripts/torchrun.sh train experiment=kumar_pa trainer=ddp
-#   PROCESSES=2 scripts/torchrun.sh train experiment=demo trainer=ddp trainer.accelerator=cpu
+#   scripts/torchrun.sh train kumar_pa trainer=ddp
+#   PROCESSES=2 scripts/torchrun.sh train demo trainer=ddp trainer.accelerator=cpu
 #   NODES=2 FIRST=node1:29400 scripts/torchrun.sh train ...     the same on each of the machines
 #
 # PROCESSES  processes on this machine; default: one a GPU

@@ -1,42 +1,21 @@
 """Processes of one machine: started, watched, and ended together, whatever happens to one."""
 
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
-import warnings
 from pathlib import Path
 
 import pytest
 from pytorch_lightning.accelerators import CUDAAccelerator
-from support.processes import gone, linux
+from support.processes import Lines, gone, linux, state
 
 from nucleist.distributed import launch
 from nucleist.distributed.launch import processes_wanted, run_on_devices
 from nucleist.distributed.watch import ProcessLostError
-from nucleist.types import Progress, UserError
+from nucleist.types import UserError
 
 TESTS = Path(__file__).parents[1]
-
-
-class Lines(Progress):
-    def __init__(self):
-        self.lines: list[str] = []
-
-    def note(self, line):
-        self.lines.append(line)
-
-    def warn(self, line):
-        self.lines.append(f"warning {line}")
-
-
-def state():
-    """What of this process a start of others could change."""
-    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
-    threads = {thread.name for thread in threading.enumerate()}
-    return dict(os.environ), handlers, sys.excepthook, list(warnings.filters), threads
 
 
 @pytest.fixture

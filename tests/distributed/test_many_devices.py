@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +16,14 @@ import pytest
 import tifffile
 import torch
 from PIL import Image
+from support.processes import Lines, children, gone, linux, state
 from support.runs import SMALL
 
 import nucleist
 from nucleist.cli.main import main
-from nucleist.inference.predict import share
+from nucleist.evaluation.evaluate import evaluate
+from nucleist.inference.predict import share_of
+from nucleist.training.train import train
 from nucleist.types import UserError
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -33,7 +35,7 @@ TINY = [*(part for part in SMALL if part != "trainer=debug"), *NET]
 DDP = ["trainer=ddp", "trainer.accelerator=cpu"]
 # Three validation images: one process has one more than the other.
 TRAIN = [*TINY, *DDP, "data.batch_size=4", "accumulate=2", "data.source.n_test=3", "steps=6"]
-TRAIN += ["val_every=2", "checkpoint_every=1", "data.annotation_fraction=0.5", "resume=auto"]
+TRAIN += ["val_every=2", "checkpoint_every=100", "data.annotation_fraction=0.5", "resume=auto"]
 TRAIN += ["seed=3", "trainer.log_every_n_steps=1"]
 TRAIN += ["score_threshold=0.0", "model.roi.score_thresh=0.001"]  # what is found early, counts
 LONG = 600
@@ -63,79 +65,51 @@ def wait_for(process: subprocess.Popen[str], word: str) -> None:
         raise AssertionError(f"ended with status {process.wait()} before {word!r}")
 
 
-def children(process: subprocess.Popen[str]) -> list[int]:
-    """The processes that a process has started."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-        except (OSError, ValueError):
-            continue
-        if parent == process.pid:
-            found.append(int(stat.parent.name))
-    return found
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended, after a moment that it may need for it."""
-    stat = Path(f"/proc/{pid}/stat")
-    for _ in range(100):
-        try:
-            if stat.read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except OSError:
-            return True
-        time.sleep(0.1)
-    return False
-
-
 def step_of(folder: Path) -> int:
     (checkpoint,) = folder.rglob("last.ckpt")
     return int(torch.load(checkpoint, weights_only=True)["global_step"])
 
 
-linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads Linux' /proc")
-
-
 @linux
-def test_a_run_of_two_processes_outlives_the_death_of_each(tmp_path: Path) -> None:
-    command = ["train", *TRAIN, "trainer.devices=2", f"runs={tmp_path / 'runs'}"]
+def test_a_run_of_two_processes_is_cut_twice_and_goes_on(tmp_path: Path) -> None:
+    options = [*TRAIN, "trainer.devices=2", f"runs={tmp_path / 'runs'}"]
 
-    # The first process dies: the second says so on the same terminal, and ends.
-    process = start(tmp_path, *command)
+    # SIGTERM: all end between two steps, and a checkpoint is written, which is not due.
+    process = start(tmp_path, "train", *options)
     wait_for(process, "step 2/6")
-    (other,) = children(process)
-    process.kill()
-    _, rest = process.communicate(timeout=120)  # to the end of both: they share their stderr
-    assert process.returncode == -signal.SIGKILL and gone(other)
-    lines = [line for line in rest.splitlines() if line.startswith("nucleist: ")]
-    assert len(lines) == 1 and "the first process is gone" in lines[0], rest
-    assert "last.ckpt is kept, resume=auto" in lines[0] and "Traceback" not in rest
-    assert step_of(tmp_path) >= 1
+    ranks = children(process.pid)
+    process.terminate()
+    _, rest = process.communicate(timeout=LONG)
+    assert process.returncode == 130 and len(ranks) == 2 and all(map(gone, ranks)), rest
+    (run,) = (tmp_path / "runs").glob("*/*")
+    assert rest.splitlines()[-2:] == [
+        f"{run}: cut short; resume=auto goes on from last.ckpt",
+        "nucleist: interrupted",
+    ]
+    saved = step_of(tmp_path)
+    assert 2 <= saved < 6
 
-    # The second dies: the first ends with an error.
-    process = start(tmp_path, *command)
-    wait_for(process, "step 4/6")
-    (other,) = children(process)
-    os.kill(other, signal.SIGKILL)
+    # The second process dies: the first ends too, and the command with an error of one line.
+    process = start(tmp_path, "train", *options)
+    wait_for(process, f"step {saved // 2 * 2 + 2}/6")
+    ranks = children(process.pid)
+    os.kill(max(ranks), signal.SIGKILL)
     _, rest = process.communicate(timeout=120)
-    assert process.returncode == 1
-    lines = [line for line in rest.splitlines() if line.startswith("nucleist: ")]
-    assert len(lines) == 1 and "process 2 of 2 was killed (SIGKILL)" in lines[0], rest
-    assert "last.ckpt is kept, resume=auto" in lines[0] and "Traceback" not in rest
-    assert step_of(tmp_path) >= 3
+    assert process.returncode == 1 and all(map(gone, ranks))
+    last = run / "checkpoints" / "last.ckpt"
+    assert [line for line in rest.splitlines() if not line.startswith("step ")] == [
+        "nucleist: rank 1 (world size 2) was killed by SIGKILL; "
+        f"{last} is kept, resume=auto goes on from it"
+    ]
 
-    # The same command goes on, in the same folder, to the end.
-    process = start(tmp_path, *command)
-    said, rest = process.communicate(timeout=LONG)
-    assert process.returncode == 0, rest
-    (summary,) = (tmp_path / "runs").rglob("summary.json")
-    run = summary.parent
-    assert said.splitlines() == [os.path.relpath(run, tmp_path)] or said.splitlines() == [str(run)]
+    # From Python the same goes on, in the same folder, to the end, and leaves no trace here.
+    lines, before = Lines(), state()
+    assert train(overrides=options, progress=lines) == run
+    assert state() == before
     assert len(list(run.parent.iterdir())) == 1
-    assert rest.count("goes on from") == 1 and rest.count("step 6/6") == 1
-    assert "Warning" not in rest
-    scores = json.loads(summary.read_text())
+    text = "\n".join(lines.lines)
+    assert text.count("goes on from") == 1 and text.count("step 6/6") == 1 and "Warn" not in text
+    scores = json.loads((run / "summary.json").read_text())
     assert scores["steps"] == 6
 
     # No image was counted twice.
@@ -144,49 +118,31 @@ def test_a_run_of_two_processes_outlives_the_death_of_each(tmp_path: Path) -> No
     thresholds = {scores["test"]["score_threshold"], scores["test_calibrated"]["score_threshold"]}
     assert len(set(names)) == 3 and len(names) == 3 * len(thresholds)
 
-    # Validation, test, and one process or two on the same weights say the same.
+    # Validation, test, and one process or two on the same weights find the same.
     logged = (run / "metrics.csv").read_text().splitlines()
     table = [dict(zip(logged[0].split(","), row.split(","), strict=True)) for row in logged[1:]]
     assert [row["step"] for row in table if row["train/loss"]] == [str(i) for i in range(6)]
-    last = [float(row["val/aji_pooled"]) for row in table if row["val/aji_pooled"]][-1]
-    assert last == pytest.approx(scores["test"]["aji"]["pooled"], abs=1e-6) and last > 0
-    checkpoint = run / "checkpoints" / "last.ckpt"
-    one, two = tmp_path / "one", tmp_path / "two"
-    evaluate = ["evaluate", f"checkpoint={checkpoint}", "score_threshold=0.0", "coco=true"]
-    assert main([*evaluate, f"output={one}", "trainer=cpu"]) == 0
-    process = start(tmp_path, *evaluate, f"output={two}", *DDP, "trainer.devices=2")
-    said, rest = process.communicate(timeout=LONG)
-    assert process.returncode == 0, rest
-    assert json.loads((one / "summary.json").read_text())["test"] == scores["test"]
-    assert json.loads((one / "summary.json").read_text())["coco"]["coco_max_detections"] > 0
-    for name in ("summary.json", "per_image.csv"):
-        assert (one / name).read_text() == (two / name).read_text()
+    best = [float(row["val/aji_pooled"]) for row in table if row["val/aji_pooled"]][-1]
+    assert best == pytest.approx(scores["test"]["aji"]["pooled"], abs=1e-6) and best > 0
+    alike = {"score_threshold": 0.0, "coco": True, "progress": Lines()}
+    one = evaluate(last, overrides=["trainer=cpu"], **alike)
+    before = state()
+    two = evaluate(last, overrides=[*DDP, "trainer.devices=2"], **alike)
+    assert state() == before
+    assert one.summary["test"] == scores["test"] and one.summary["coco"]["coco_max_detections"] > 0
+    assert one.summary == two.summary and list(one.images) == list(two.images)
     # Not rounded: the order in which the processes' sums are added shows in the last digit.
-    curves = [np.loadtxt(f / "thresholds.csv", delimiter=",", skiprows=1) for f in (one, two)]
+    curves = [
+        np.loadtxt(found.write(tmp_path / name) / "thresholds.csv", delimiter=",", skiprows=1)
+        for name, found in (("one", one), ("two", two))
+    ]
     np.testing.assert_allclose(*curves, rtol=1e-12, atol=0)
-
-
-def test_torchrun_leaves_one_run(tmp_path: Path) -> None:
-    options = [*TINY, *DDP, "steps=1", "val_every=1", "data.source.n_test=2", "name=once"]
-    done = subprocess.run(
-        ["sh", str(SCRIPTS / "torchrun.sh"), "train", *options, f"runs={tmp_path}"],
-        env=environment(PROCESSES="2"),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=LONG,
-    )
-    assert done.returncode == 0, done.stderr
-    (run,) = (tmp_path / "once").iterdir()
-    assert (run / "summary.json").exists()
-    assert done.stdout.splitlines() == [str(run)]
-    assert done.stderr.count("step 1/1") == 1
 
 
 @linux
 def test_torchrun_ends_with_an_error_when_a_worker_dies(tmp_path: Path) -> None:
     """Of the processes that torchrun started, the second is killed, and the checkpoint is whole."""
-    options = [*TRAIN, "steps=500", "val_every=2", "name=cut", f"runs={tmp_path}"]
+    options = [*TRAIN, "steps=500", "checkpoint_every=1", "name=cut", f"runs={tmp_path}"]
     process = subprocess.Popen(
         ["sh", str(SCRIPTS / "torchrun.sh"), "train", *options],
         env=environment(PROCESSES="2"),
@@ -196,7 +152,7 @@ def test_torchrun_ends_with_an_error_when_a_worker_dies(tmp_path: Path) -> None:
         text=True,
     )
     wait_for(process, "step 2/500")
-    workers = sorted(children(process))
+    workers = sorted(children(process.pid))
     os.kill(workers[-1], signal.SIGKILL)
     _, said = process.communicate(timeout=LONG)
     assert process.returncode != 0 and all(gone(worker) for worker in workers)
@@ -207,19 +163,6 @@ def test_torchrun_ends_with_an_error_when_a_worker_dies(tmp_path: Path) -> None:
     assert step_of(tmp_path) >= 1
     (run,) = (tmp_path / "cut").iterdir()
     assert not (run / "summary.json").exists()
-
-
-@linux
-def test_processes_with_other_labels_do_not_train_together(tmp_path: Path) -> None:
-    """The second process, as the environment has it, draws with another seed."""
-    seed = "data.annotation_seed=${oc.env:LOCAL_RANK,0}"
-    options = [*TRAIN, seed, "trainer.devices=2", "steps=2", f"runs={tmp_path}"]
-    process = start(tmp_path, "train", *options)
-    _, said = process.communicate(timeout=LONG)
-    assert process.returncode == 2, said
-    lines = [line for line in said.splitlines() if line.startswith("nucleist: ")]
-    assert len(lines) == 1 and "process 2 of 2 keeps other labels than the first" in lines[0], said
-    assert "Traceback" not in said and not list(tmp_path.rglob("*.ckpt"))
 
 
 SRUN = """#!/bin/sh
@@ -263,7 +206,7 @@ def slurm(tmp_path: Path) -> dict[str, str]:
 
 
 def test_a_slurm_job_saves_and_is_queued_again(slurm: dict[str, str], tmp_path: Path) -> None:
-    options = [*TRAIN, "steps=100", "checkpoint_every=1000", "name=job", f"runs={tmp_path}"]
+    options = [*TRAIN, "steps=100", "name=job", f"runs={tmp_path}"]
     process = subprocess.Popen(
         ["sh", str(SCRIPTS / "slurm_ddp.sh"), *options],
         env=slurm,
@@ -301,25 +244,25 @@ def sweep_script(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
 
 
 def test_a_job_of_an_array_has_its_own_run_or_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    train = sweep_script(monkeypatch, "seed", "experiment=demo")
-    assert train == ["-m", "nucleist", "train", "experiment=demo", "seed=3", "resume=auto"]
+    training = sweep_script(monkeypatch, "seed", "demo")
+    assert training == ["-m", "nucleist", "train", "demo", "seed=3", "resume=auto"]
     predict = sweep_script(monkeypatch, "predict", "last.ckpt", "images", "-o", "out")
-    assert predict[2:] == ["predict", "last.ckpt", "images", "-o", "out", "--share", "3/4"]
+    assert predict[2:] == ["predict", "last.ckpt", "images", "-o", "out", "share=3/4"]
 
 
 def test_each_image_has_one_share(monkeypatch: pytest.MonkeyPatch) -> None:
     images = [Path(f"{i}.png") for i in range(7)]
-    shares = [share(images, f"{i}/3") for i in (1, 2, 3)]
+    shares = [share_of(images, f"{i}/3") for i in (1, 2, 3)]
     assert [len(part) for part in shares] == [3, 2, 2]
     assert sorted(image for part in shares for image in part) == images
-    assert share(images, None) == images
+    assert share_of(images, None) == images
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "3")
-    assert share(images, None) == shares[1]
+    assert share_of(images, None) == shares[1]
     for wrong in ("0/3", "4/3", "1", "a/b"):
-        with pytest.raises(UserError, match=f"--share {wrong} is not I/N"):
-            share(images, wrong)
+        with pytest.raises(UserError, match=f"share={wrong} is not I/N"):
+            share_of(images, wrong)
 
 
 def test_shares_of_a_prediction_are_the_prediction(tmp_path: Path) -> None:
@@ -331,13 +274,13 @@ def test_shares_of_a_prediction_are_the_prediction(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for i in range(3):
         Image.fromarray(rng.integers(0, 255, (48, 48, 3), np.uint8)).save(images / f"{i}.png")
-    predict = ["predict", str(checkpoint), str(images), "--score-threshold", "0.01", "-o"]
+    predict = ["predict", str(checkpoint), str(images), "score_threshold=0.01", "-o"]
     assert main([*predict, str(tmp_path / "whole")]) == 0
     for part in ("2/2", "1/2"):  # in any order; what another has written is no obstacle
-        assert main([*predict, str(tmp_path / "shared"), "--share", part]) == 0
+        assert main([*predict, str(tmp_path / "shared"), f"share={part}"]) == 0
     whole, shared = (sorted((tmp_path / name).iterdir()) for name in ("whole", "shared"))
     assert [p.name for p in whole] == [p.name for p in shared]
     for a, b in zip(whole, shared, strict=True):
         if a.suffix == ".tif":
             assert np.array_equal(tifffile.imread(a), tifffile.imread(b))
-    assert main([*predict, str(tmp_path / "shared"), "--share", "1/2"]) == 2  # its own is there
+    assert main([*predict, str(tmp_path / "shared"), "share=1/2"]) == 2  # its own is there

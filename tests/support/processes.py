@@ -1,9 +1,17 @@
-"""Processes of this machine, as Linux' /proc shows them."""
+"""Processes of this machine, as Linux' /proc shows them, and what is left in this one."""
 
+import os
+import signal
+import sys
+import threading
 import time
+import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from nucleist.types import Progress
 
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads Linux' /proc")
 
@@ -32,3 +40,23 @@ def children(pid: int) -> list[int]:
         if parent == pid:
             found.append(int(stat.parent.name))
     return found
+
+
+class Lines(Progress):
+    """Keeps what is shown."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.lines.append(line)
+
+    def warn(self, line: str) -> None:
+        self.lines.append(f"warning {line}")
+
+
+def state() -> tuple[Any, ...]:
+    """What of this process a training or a start of others could change."""
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    threads = {thread.name for thread in threading.enumerate()}
+    return dict(os.environ), handlers, sys.excepthook, list(warnings.filters), threads

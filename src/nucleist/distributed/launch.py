@@ -47,6 +47,7 @@ GRACE = 5.0
 PATIENCE = 3600.0
 """Seconds that they have after SIGTERM, to end a step or validation and save a checkpoint."""
 
+_LOGGERS = ("torch.distributed.elastic", "torchelastic-events-null")
 _PUBLISHED = "nucleist/0"  # `nucleist.distributed.place.key()` in processes that never restart
 
 
@@ -239,21 +240,24 @@ class _Agent(LocalElasticAgent):
 @contextmanager
 def _put_back() -> Iterator[None]:
     """Put back what the agent changes of this process, and keep its log messages to itself."""
-    environment, log = dict(os.environ), logging.getLogger("torch.distributed.elastic")
-    propagates, silent = log.propagate, logging.NullHandler()
+    environment = dict(os.environ)
+    logs = [logging.getLogger(name) for name in _LOGGERS]
+    propagates, silent = [log.propagate for log in logs], logging.NullHandler()
     main = threading.current_thread() is threading.main_thread()
     numbers = (signal.SIGTERM, signal.SIGINT) if main else ()
     before = {number: signal.getsignal(number) for number in numbers}
     handled = [n.name for n, handler in before.items() if handler is not signal.SIG_IGN]
     os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ",".join(handled)
-    log.addHandler(silent)
-    log.propagate = False
+    for log in logs:
+        log.addHandler(silent)
+        log.propagate = False
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        log.removeHandler(silent)
-        log.propagate = propagates
+        for log, propagate in zip(logs, propagates, strict=True):
+            log.removeHandler(silent)
+            log.propagate = propagate
         os.environ.clear()
         os.environ.update(environment)
