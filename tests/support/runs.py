@@ -1,4 +1,4 @@
-"""Small runs through the real command line."""
+"""Small runs, trained once for all tests that only look at them."""
 
 import json
 import os
@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import nucleist
 from nucleist.cli.main import main
+from nucleist.types import Progress
 from support import layouts
 
 # Fast on two cores: tiny images, few detections, two steps.
@@ -24,6 +26,56 @@ SMALL = [
     "augment.crop=48",
     "model.roi.detections_per_img=20",
 ]
+
+# With these a thin net, half as slow again.
+NET = [
+    "model.box_head=32",
+    "model.mask_head=[16,16]",
+    "+model.backbone.channels=16",
+    "+model.backbone.stem=8",
+    "+model.backbone.widths=[16,24,32]",
+    "model.rpn.post_nms_top_n.training=20",
+    "model.rpn.post_nms_top_n.testing=20",
+    "model.rpn.batch_size_per_image=32",
+    "model.roi.batch_size_per_image=16",
+]
+THIN = [*SMALL, *NET]
+SHAPES = [word for word in SMALL if not word.startswith("model.roi")]  # without detections
+
+# Runs that several files look at, each tested on both of its test images.
+PA = (*THIN, "data.annotation_fraction=0.5", "seed=3", "trainer.limit_test_batches=2")
+PLAIN = (*THIN, "model=mask_rcnn", "trainer.limit_test_batches=2")
+# presence_bias: after two steps every slot still has a high score
+CANONICAL = (*SHAPES, "model=canonical_shape", "model.presence_bias=3", "seed=1")
+CANONICAL += ("score_threshold=0.6", "trainer.limit_test_batches=2")
+
+_SHARED: dict[tuple[str, ...], Path] = {}
+
+
+class Lines(Progress):
+    """Keeps the lines that a function reports."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
+
+    def warn(self, line: str) -> None:
+        self.warnings.append(line)
+
+
+def train(folder: Path, *words: str, progress: Progress | None = None) -> Path:
+    """Train with these settings; returns the run folder below `folder`."""
+    return nucleist.train(overrides=[f"runs={folder}", *words], progress=progress or Lines())
+
+
+def shared(factory: pytest.TempPathFactory, words: tuple[str, ...]) -> Path:
+    """The run folder of these settings, trained at the first call; do not change it."""
+    if words not in _SHARED:
+        _SHARED[words] = train(factory.mktemp("shared"), *words)
+    return _SHARED[words]
 
 
 def data_root(folder: Path) -> Path:

@@ -20,7 +20,8 @@ WHAT is a folder of images and labels, or the name of an experiment or of a data
   nucleist train search=pa --help                  a search for good settings with Optuna
 
 -o RUNS (or runs=RUNS) is the folder that holds all runs; the run folder is printed at the end.
-Nets and readers of your own package: model._target_=mypackage.net trust=mypackage
+A net (nucleist.Net) or reader (nucleist.Source) of your own package, with its arguments:
+  nucleist train my_images 'model={_target_: mypackage.net, width: 8}' trust=mypackage
 groups: data, model, preset, optim, augment, normalize, trainer, callbacks, logger, experiment
 """
 

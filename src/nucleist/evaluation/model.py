@@ -10,7 +10,7 @@ from omegaconf import DictConfig, open_dict
 from nucleist.config.build import build
 from nucleist.config.compose import compose
 from nucleist.config.settings import data_overrides
-from nucleist.config.targets import Trust
+from nucleist.config.targets import Trust, check_targets
 from nucleist.data.module import NucleiData
 from nucleist.evaluation.scores import Evaluation
 from nucleist.evaluation.worker import evaluate_on_devices
@@ -18,6 +18,7 @@ from nucleist.inference.load import Model, load
 from nucleist.inference.predict import warn_of_limits
 from nucleist.metrics import CocoAveragePrecision
 from nucleist.models.net import Net
+from nucleist.training.callbacks import progress_bar, without_bars
 from nucleist.training.isolation import isolated
 from nucleist.training.limits import limits_reached
 from nucleist.training.resume import is_main
@@ -55,13 +56,14 @@ def evaluate_model(
             }
             return evaluate_on_devices(config, job, progress)
         loaded = load(model, options=options, device="cpu", trust=trust)
-        return test(config, loaded, source, coco, options, progress if is_main() else Progress())
+        images = build_data(config, loaded, source, trust)
+        return test(config, loaded, images, coco, options, progress if is_main() else Progress())
 
 
 def test(
     config: DictConfig,
     model: Model,
-    source: Source | None,
+    images: NucleiData,
     coco: bool,
     options: Mapping[str, Any] | None,
     progress: Progress,
@@ -71,18 +73,18 @@ def test(
     Args:
         config: The composed `conf/evaluate.yaml`.
         model: The model.
-        source: Reads the images in place of what the configuration names.
+        images: What it is tested on.
         coco: Whether COCO's AP is computed too.
         options: Options of the model that differ from its training, for the record.
-        progress: Takes a warning about limits that cut what was found.
+        progress: Shows how far the test is, and warns of limits that cut what was found.
     """
-    images = build_data(config, model, source)
     task = SegmentationTask(model.net)
-    task.test_at(config.score_threshold, model.threshold)
+    task.test_at(model.score_threshold(config.score_threshold), model.threshold)
     ranked = _Ranked(model.net) if coco else None
-    callbacks = [ranked] if ranked else []
+    callbacks = without_bars([progress_bar(), *([ranked] if ranked else [])], progress)
     trainer: pl.Trainer = build(config.trainer, logger=False, callbacks=callbacks)
     model.net.limits_reached.clear()
+    progress.note(f"{model.path}: scored on {len(images.ids('test'))} images")
     trainer.test(task, datamodule=images, verbose=False)
     if ranked:
         ranked.leave()
@@ -98,9 +100,23 @@ def test(
     return Evaluation(summary, scores.images, scores, model.path, is_main())
 
 
-def build_data(config: DictConfig, model: Model, source: Source | None) -> NucleiData:
-    """The images, normalised as the model was trained, whatever the data set's own file says."""
+def build_data(
+    config: DictConfig, model: Model, source: Source | None, trust: Trust = ()
+) -> NucleiData:
+    """The images, normalised as the model was trained, whatever the data set's own file says.
+
+    Args:
+        config: The composed `conf/evaluate.yaml`.
+        model: The model, whose training's data are taken if the configuration names none.
+        source: Reads the images in place of what the configuration names.
+        trust: Packages whose readers may be built.
+
+    Raises:
+        UserError: If the data cannot be read, or a reader is not trusted.
+    """
     stored = {key: value for key, value in model.config["data"].items() if key != "normalize"}
+    if config.get("data") is None and source is None:
+        check_targets({"data": stored}, model.path, trust)
     with open_dict(config):
         config.data = stored if config.get("data") is None else config.data
         config.data.normalize = model.config["normalize"]

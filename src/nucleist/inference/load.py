@@ -23,6 +23,9 @@ from nucleist.types import UserError
 
 HINT = "give a run folder, or the .ckpt of its checkpoints folder"
 NEEDED = ("model", "data", "normalize")
+BUILT = ("model", "normalize")
+"""What is built here; `data` is checked where it is built, for predictions need none."""
+
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def load(
     path = checkpoint_of(model)
     stored = _stored(path)
     config = stored["config"]
-    check_targets({part: config[part] for part in NEEDED}, path, trust)
+    check_targets({part: config[part] for part in BUILT}, path, trust)
     if options:
         config = {**config, "model": with_options(config["model"], options)}
         check_targets({"model": config["model"]}, path, trust)
@@ -196,7 +199,7 @@ def check_net(net: Any) -> Net:
     """
     if not isinstance(net, Net):
         raise UserError(
-            f"model._target_ made a {type(net).__name__}; give a subclass of nucleist.models.Net"
+            f"model._target_ made a {type(net).__name__}; give a subclass of nucleist.Net"
         )
     return net
 

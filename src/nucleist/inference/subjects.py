@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nucleist.config.build import build
-from nucleist.config.targets import Trust
+from nucleist.config.targets import Trust, check_targets
 from nucleist.data import Folder
 from nucleist.data.module import NucleiData
 from nucleist.inference.figures import KINDS, Subject, draw_subject
@@ -66,7 +66,7 @@ def draw_figures(
         one_of("only", kind, KINDS)
     loaded = load(model, options=options, device=device, trust=trust)
     given = [images] if isinstance(images, str | Path) else images
-    subjects = find_subjects([str(image) for image in given], loaded, watcher)
+    subjects = find_subjects([str(image) for image in given], loaded, watcher, trust)
     wanted = [folder / f"{subject.id}_{kind}.png" for subject in subjects for kind in only]
     _check_free(wanted, overwrite)
     threshold = loaded.score_threshold(score_threshold)
@@ -81,8 +81,16 @@ def draw_figures(
     return [path for path in wanted if path.exists()]
 
 
-def find_subjects(images: Sequence[str], model: Model, progress: Progress) -> list[Subject]:
+def find_subjects(
+    images: Sequence[str], model: Model, progress: Progress, trust: Trust = ()
+) -> list[Subject]:
     """What to draw: files where they exist, else images of the run by their ids.
+
+    Args:
+        images: Files, folders of files and ids.
+        model: The model, with the data of its training.
+        progress: Takes a line on what is left out of a folder.
+        trust: Packages whose readers may be built.
 
     Raises:
         UserError: If one is neither, or a file is damaged.
@@ -94,7 +102,7 @@ def find_subjects(images: Sequence[str], model: Model, progress: Progress) -> li
             found = find_images([image], progress)
             subjects += [from_file(path, model, progress) for path in found]
         else:
-            data = data or run_data(model, image)
+            data = data or run_data(model, image, trust)
             subjects.append(from_run(image, data))
     return subjects
 
@@ -137,14 +145,20 @@ def labels_beside(path: Path, progress: Progress) -> np.ndarray | None:
     return source.read(own[0].id).labels if own else None
 
 
-def run_data(model: Model, image: str) -> NucleiData:
+def run_data(model: Model, image: str, trust: Trust = ()) -> NucleiData:
     """The data of the run that a model came from.
 
+    Args:
+        model: The model.
+        image: The id that is looked for, for messages.
+        trust: Packages whose readers may be built.
+
     Raises:
-        UserError: If they are not where they were.
+        UserError: If they are not where they were, or their reader is not trusted.
     """
     stored = {**model.config["data"], "normalize": model.config["normalize"], "augment": None}
     try:
+        check_targets({"data": stored}, model.path, trust)
         return build(stored)
     except UserError as error:
         raise UserError(

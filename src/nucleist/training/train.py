@@ -65,7 +65,9 @@ def train(
         overrides: Settings in the words of the command line: `["data.exemplars=10"]`.
         progress: True prints lines and a bar to stderr; or an object that shows them otherwise.
         **settings: Settings by key, the same as on the command line; a dict stands for dotted
-            keys. `trust="mypackage"` allows nets and readers of your own package.
+            keys. With a net (`nucleist.Net`) or reader (`nucleist.Source`) of your own package,
+            `model={"_target_": "mypackage.net", "width": 8}, trust="mypackage"`: a dict with
+            `_target_`, the class or function, and its arguments takes the place of the default.
 
     Returns:
         The run folder, which `nucleist.load` takes.
@@ -79,6 +81,11 @@ def train(
     words += [*overrides, *overrides_of(settings)]
     config = compose("train", words)
     if source is not None:
+        if config.resume == "auto":
+            raise UserError(
+                "resume=auto: a run whose images an object reads cannot be told from another's; "
+                "write resume=FILE with the last.ckpt of that run"
+            )
         kind = type(source)
         config.data.source = {"_target_": f"{kind.__module__}.{kind.__qualname__}"}
     return train_config(config, source, progress, shlex.join(["nucleist", "train", *words]))
