@@ -139,10 +139,3 @@ def folder(root: Path, count: int = 5) -> Path:
         if i < count - 1:
             png(root / f"image{i}_labels.png", squares().astype(np.uint16))
     return root
-
-
-def published(root: Path) -> Path:
-    """All published layouts, a few tiny images each, in folders as `data_root` has them."""
-    for layout in (bbbc038, kumar, tnbc, dh100):
-        layout(root / layout.__name__)
-    return root

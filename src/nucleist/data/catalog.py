@@ -1,6 +1,6 @@
 """The data sets there are: list, open, check, convert and download them by name.
 
-What can be said of data sets on the command line (`nucleist data ...`) is a function here.
+Each verb of `nucleist data ...` is a function here; `show` is in `nucleist.plots.sheets`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -172,7 +172,7 @@ def download_data_set(
         The file, whole, with its checksum recorded beside it.
 
     Raises:
-        UserError: If it cannot be downloaded (the message says how to get it by hand), or what
+        UserError: If it cannot be downloaded (the message explains how to get it by hand), or what
             came is not what it should be.
     """
     settings = plain(_config(_known(name), overrides).data.source)

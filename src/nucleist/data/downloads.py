@@ -133,7 +133,7 @@ def download(
         The file, whole, with its checksum recorded beside it.
 
     Raises:
-        UserError: If there is no such data set, it has no address (the message says how to get
+        UserError: If there is no such data set, it has no address (the message explains how to get
             it by hand), the connection breaks, or the file is not what it should be. Then
             nothing is left behind, and a file that was there before is untouched.
     """
@@ -234,7 +234,7 @@ def _recorded(record: Path) -> str | None:
 
 
 class _Bar:
-    """A bar of a `Progress` with the four names by which pooch knows those of tqdm.
+    """A bar of a `Progress` with the methods of tqdm's that pooch calls.
 
     Args:
         title: What is downloaded.

@@ -73,7 +73,7 @@ def _write(record: Record, folder: Path) -> None:
     try:
         check_instances(labels, record.id)
     except UserError:
-        # One nucleus in pieces looks like a binary mask: a folder of masks says what it is.
+        # One nucleus in pieces looks like a binary mask; in a folder of masks it is unambiguous.
         write_label_map(place / record.id / "1.png", np.where(labels > 0, 255, 0))
         return
     write_label_map(place / f"{record.id}{suffix_for(labels)}", labels)

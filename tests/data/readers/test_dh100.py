@@ -199,7 +199,7 @@ def test_parts_that_are_missing(root: Path, tmp_path: Path) -> None:
         DH100(str(root)).splits()
     (root / "train2019" / "more.png").unlink()
     png(root / "test2019" / "test_0.png", rgb(0)[:20])
-    with pytest.raises(UserError, match=r"test_0\.png: 20 x 24 pixels, but .* says 24 x 24"):
+    with pytest.raises(UserError, match=r"test_0\.png: 20 x 24 pixels, but .* has 24 x 24"):
         DH100(str(root)).read("test_0")
     (root / "annotations" / "instances_val2019.json").unlink()
     with pytest.raises(UserError, match=r"val_0\.png: image, but .*val2019\.json is missing"):

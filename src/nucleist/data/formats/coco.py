@@ -3,7 +3,7 @@
 The RLE of the COCO data set (Lin et al., ECCV 2014) counts pixels column by column, in turn of
 background and of the object, background first. Its compressed form writes each count as
 characters of 6 bits (ASCII 48 upwards): 5 bits of the number, least significant first, and one
-that says whether more follow; the top bit of the last 5 is the sign. From the third count of an
+that is set if more follow; the top bit of the last 5 is the sign. From the third count of an
 object onwards the difference to the count before last is written.
 """
 

@@ -1,1 +1,1 @@
-"""Where labelled images come from: one data set a file."""
+"""One data set a file; `base` is shared, `blobs` helps synthetic, `pairing` helps folder."""

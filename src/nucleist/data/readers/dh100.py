@@ -48,7 +48,7 @@ class DH100(FileSource[tuple[str, str, CocoImage]]):
         if image.shape[:2] != (annotations.height, annotations.width):
             raise UserError(
                 f"{self._tree.describe(name)}: {image.shape[0]} x {image.shape[1]} pixels, but "
-                f"{_json(split)} says {annotations.height} x {annotations.width}; correct it there"
+                f"{_json(split)} has {annotations.height} x {annotations.width}; correct it there"
             )
         labels, notes = label_map(annotations, f"{self._tree.describe(_json(split))}: {image_id}")
         return Record(image_id, image, labels, notes)

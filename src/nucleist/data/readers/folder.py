@@ -92,7 +92,7 @@ class Folder(FileSource[Pair]):
         return found
 
     def read(self, image_id: str) -> Record:
-        """Read one image; without labels, its label map is empty and a note says so.
+        """Read one image; without labels, its label map is empty, with a note.
 
         Raises:
             UserError: If the id is unknown, a file is damaged, the sizes differ, or a binary

@@ -181,7 +181,7 @@ def _keys(file: _File, pairs: Collection[tuple[str | None, str]]) -> list[tuple[
 
 
 def _named(pairs: dict[tuple[str | None, str], Pair]) -> list[Pair]:
-    """Give ids: the shortest of three kinds of names that tells all images apart."""
+    """Give ids: the shortest of three kinds of names that is unique for each image."""
     stems = [key.split("/")[-1] for _, key in pairs]
     paths = [key.replace("/", "_") for _, key in pairs]
     named = []

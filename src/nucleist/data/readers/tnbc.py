@@ -2,7 +2,7 @@
 
 Naylor et al., Segmentation of Nuclei in Histopathology Images by Deep Regression of the Distance
 Map, IEEE TMI 38 (2019); Zenodo 1175282. 50 images of 512 x 512 pixels, one slide a patient, 11
-patients. Nuclei of the published ground truth are told apart by the gaps between them.
+patients. The nuclei of the published ground truth are separated by gaps.
 """
 
 import numpy as np
@@ -73,7 +73,7 @@ class TNBC(FileSource[tuple[str, str, int]]):
         return {"train": ids + breast["train"], "test": breast["test"]}
 
     def read(self, image_id: str) -> Record:
-        """Read one image; how nuclei were told apart is in the notes.
+        """Read one image; how its nuclei were separated is in the notes.
 
         Raises:
             UserError: If the id is unknown, a file is damaged or the sizes differ.
