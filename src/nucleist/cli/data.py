@@ -32,7 +32,7 @@ HELP_OF = {
 Prints where each data set is looked for, and the images and nuclei of its splits; of one that is
 missing how to get it. Without a NAME, all data sets.
 
-  quick=true    count images alone, without reading them
+  quick=true    count images alone, not nuclei
 """,
     "show": """usage: nucleist data show WHAT -o SHEET.png [key=value ...]
 

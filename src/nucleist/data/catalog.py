@@ -100,7 +100,7 @@ def list_data_sets(
     Args:
         names: Of the data sets; None for all.
         overrides: Settings, such as `data_root=FOLDER`.
-        quick: Whether to leave the nuclei uncounted, so that no image is read.
+        quick: Whether to leave the nuclei uncounted, for which every image is read.
         progress: True shows bars on stderr.
 
     Raises:
