@@ -11,7 +11,7 @@ from torchvision.models import resnet18
 from nucleist.data.targets import to_binary, to_target, to_tensor
 from nucleist.models import deeplabv3, resnet_body
 from nucleist.models.deeplabv3 import foreground, smooth_dice
-from nucleist.models.map_net import Wanted, to_prediction
+from nucleist.models.map_net import TargetMaps, to_prediction
 from nucleist.models.norms import SingleBatchNorm
 from nucleist.ops.labels import at_threshold
 from nucleist.types import UserError
@@ -67,7 +67,7 @@ def test_the_losses_by_hand():
 
 def test_two_empty_masks_agree():
     nothing = torch.zeros(2, 4, 4)
-    assert smooth_dice(nothing, Wanted(nothing, nothing == 0)).item() == 0
+    assert smooth_dice(nothing, TargetMaps(nothing, nothing == 0)).item() == 0
 
 
 def test_one_value_a_channel_is_normalised_by_the_running_statistics():

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from nucleist.models.map_net import MapNet, mean_in, reflected, stack, stack_wanted, to_prediction
+from nucleist.models.map_net import (
+    MapNet,
+    mean_in,
+    reflected,
+    stack,
+    stack_target_maps,
+    to_prediction,
+)
 from nucleist.ops.labels import at_threshold
 
 
@@ -39,12 +46,12 @@ def test_sides_are_a_multiple_and_a_rest_within_a_margin():
 
 
 def test_padding_is_not_known():
-    values, known = stack_wanted([torch.ones(2, 3), torch.full((4, 1), 2)], None, (4, 4))
+    values, known = stack_target_maps([torch.ones(2, 3), torch.full((4, 1), 2)], None, (4, 4))
     assert values.dtype == torch.float32
     assert values.sum((1, 2)).tolist() == [6, 8]
     assert known.sum((1, 2)).tolist() == [6, 4]
     assert torch.equal(known, values > 0)
-    _, known = stack_wanted([torch.ones(1, 2)], [torch.tensor([[True, False]])], (1, 3))
+    _, known = stack_target_maps([torch.ones(1, 2)], [torch.tensor([[True, False]])], (1, 3))
     assert known.tolist() == [[[True, False, False]]]
 
 

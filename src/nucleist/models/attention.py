@@ -51,9 +51,8 @@ class DecomposedAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Attend and add.
 
-        The products are taken in the order that touches the locations least: values and fusion
-        are linear and the maps sum to 1, so both act, with their biases, on the C_b rows of
-        `B^T x` instead of on all locations.
+        Values and fusion are linear and the maps sum to 1, so both layers, with their biases, are
+        applied to the C_b rows of `B^T x` instead of to all locations, which is cheaper.
         """
         cells = x.permute(0, 2, 3, 1).flatten(1, 2)
         basis, coefficients = self.maps(cells)
@@ -65,7 +64,7 @@ class DecomposedAttention(nn.Module):
 
     @torch.no_grad()
     def attention_of(self, x: Tensor, where: Tensor) -> Tensor:
-        """Sum of the attention that the marked locations give (paper's Fig. 1).
+        """Sum of the attention of the marked locations to all locations (paper's Fig. 1).
 
         Args:
             x: `(1, channels, h, w)` input of the block.

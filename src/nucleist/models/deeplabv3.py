@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.models.segmentation.deeplabv3 import ASPP, DeepLabHead
 
 from nucleist.models.backbones import Encoder
-from nucleist.models.map_net import MapNet, Wanted, at_least, mean_in, stack_wanted
+from nucleist.models.map_net import MapNet, TargetMaps, at_least, mean_in, stack_target_maps
 from nucleist.models.net import Capabilities
 from nucleist.models.norms import for_one_image
 from nucleist.ops.watershed import METHODS, split_foreground
@@ -28,7 +28,7 @@ def foreground(target: Target | BinaryTarget) -> Tensor:
     return cast(Target, target)["label_map"] > 0
 
 
-def smooth_dice(probability: Tensor, wanted: Wanted, smooth: float = 1.0) -> Tensor:
+def smooth_dice(probability: Tensor, wanted: TargetMaps, smooth: float = 1.0) -> Tensor:
     """One minus the smooth Dice of each image over its known pixels, averaged over images.
 
     Args:
@@ -73,7 +73,7 @@ class DeepLabV3(MapNet):
     def losses(self, raw: Tensor, targets: Sequence[Target | BinaryTarget]) -> dict[str, Tensor]:
         """Binary cross-entropy over the pixels of the images, and smooth Dice if wanted."""
         masks = [foreground(target).to(raw.device) for target in targets]
-        wanted = stack_wanted(masks, None, raw.shape[1:])
+        wanted = stack_target_maps(masks, None, raw.shape[1:])
         inside = wanted.known
         entropy = F.binary_cross_entropy_with_logits(raw[inside], wanted.values[inside])
         if self.dice == 0:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nucleist.models.map_net import MapNet, at_least, mean_in, stack_wanted
+from nucleist.models.map_net import MapNet, at_least, mean_in, stack_target_maps
 from nucleist.ops.distances import METRICS, distance_map, edge_distance
 from nucleist.ops.watershed import split_distances
 from nucleist.types import one_of
@@ -120,7 +120,7 @@ class Dist(MapNet):
         """
         maps = [distance_map(t["label_map"].cpu().numpy(), self.metric) for t in targets]
         certain = [torch.from_numpy(d <= edge_distance(d.shape)) for d in maps]
-        wanted = stack_wanted([torch.from_numpy(d) for d in maps], certain, raw.shape[1:])
+        wanted = stack_target_maps([torch.from_numpy(d) for d in maps], certain, raw.shape[1:])
         known = wanted.known.to(raw.device)
         error = (raw - wanted.values.to(raw.device)) * known
         return {"loss_distance": error.square().sum() / known.sum().clamp(min=1)}

@@ -74,26 +74,26 @@ def stack(images: Sequence[Tensor], multiple: int, rest: int = 0, margin: int = 
     )
 
 
-class Wanted(NamedTuple):
-    """What the maps of a batch should be.
+class TargetMaps(NamedTuple):
+    """Target maps of a batch.
 
     Attributes:
-        values: `(B, H, W)` `float32`, 0 where nothing is known.
-        known: `(B, H, W)` bool, pixels that count; padding does not.
+        values: `(B, H, W)` `float32`, 0 where they are unknown.
+        known: `(B, H, W)` bool, pixels that the losses count; padding is not known.
     """
 
     values: Tensor
     known: Tensor
 
 
-def stack_wanted(
+def stack_target_maps(
     values: Sequence[Tensor], known: Sequence[Tensor] | None, size: Sequence[int]
-) -> Wanted:
-    """Batch the wanted maps of images of different sizes.
+) -> TargetMaps:
+    """Batch the target maps of images of different sizes.
 
     Args:
         values: `(H, W)` each.
-        known: `(H, W)` bool each, pixels that count; None for all.
+        known: `(H, W)` bool each, pixels that the losses count; None for all.
         size: Height and width of the batch.
     """
     shape = (len(values), int(size[0]), int(size[1]))
@@ -103,7 +103,7 @@ def stack_wanted(
         rows, cols = value.shape
         batch[i, :rows, :cols] = value
         counts[i, :rows, :cols] = True if known is None else known[i]
-    return Wanted(batch, counts)
+    return TargetMaps(batch, counts)
 
 
 def mean_in(labels: np.ndarray, values: np.ndarray) -> np.ndarray:

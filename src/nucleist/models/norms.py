@@ -6,11 +6,11 @@ from torchvision.models.segmentation.deeplabv3 import ASPP
 
 
 class SingleBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation that takes its running statistics where a batch has one value a channel.
+    """Batch normalisation that uses its running statistics where a batch has one value a channel.
 
     The image-level branch of DeepLabV3's pyramid pools a whole image into one value, which has no
     variance in a batch of one image; torch refuses it in training. Such a batch is normalised as
-    in evaluation and leaves the running statistics alone; larger ones are treated as always.
+    in evaluation and does not change the running statistics.
     """
 
     def forward(self, input: Tensor) -> Tensor:

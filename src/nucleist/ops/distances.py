@@ -18,9 +18,9 @@ def distance_map(labels: np.ndarray, metric: str = "chessboard") -> np.ndarray:
     """Distance of each nucleus pixel to the nearest pixel that is not in the same nucleus.
 
     How it works: each nucleus is transformed in its own box, widened by one pixel where the image
-    goes on. The box ends where the image ends, so that the image's border is no border of a
-    nucleus: a cut nucleus keeps its distances up to the cut. Costs time by the area of the boxes,
-    whatever the number of nuclei.
+    goes on. The box ends where the image ends, so that the image's border is not a border of a
+    nucleus: a cut nucleus keeps its distances up to the cut. The time grows with the area of the
+    boxes.
 
     Args:
         labels: `(H, W)` integer, 0 background, positive ids, which may have gaps.

@@ -1,7 +1,7 @@
 """Overlapping masks of one nucleus joined into one: post-processing P of Costa et al., MIDL 2022.
 
-Masks are lists of pixels, `mask[k]` holding `pixel[k]`, so that memory follows their area and not
-their number times the image.
+Masks are lists of pixels: `pixel[k]` belongs to the mask `mask[k]`. The memory grows with the area
+of the masks, not with their number times the image.
 """
 
 import numpy as np

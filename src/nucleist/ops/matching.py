@@ -3,7 +3,7 @@
 Torchvision compares every box with every anchor: a matrix of 1000 x 250,000 floats, several
 times over, for a megapixel with 1000 nuclei. A nucleus overlaps some hundred anchors. What comes
 out is what `torchvision.models.detection._utils.Matcher` gives for the whole matrix, number for
-number; a property test holds it to that.
+number, which a property test checks.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Intensities to [0, 1]: what a net sees must not depend on the camera's bit depth.
+"""Intensities to [0, 1], so that a net's input does not depend on the camera's bit depth.
 
 The choice is part of a trained net: it is stored with the weights and used again in prediction.
 """

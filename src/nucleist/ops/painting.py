@@ -33,9 +33,10 @@ def paint(
 ) -> Painted:
     """Resolve overlaps.
 
-    Turn by turn would be a loop over masks. Instead: who is fine although all others compete is
-    kept, who is not although only kept ones compete is dropped; with both known ask the rest
-    again. The first of the rest has only decided ones before it, so each round decides.
+    How it works: a loop over the masks would be slow. Instead, in each round, masks that keep
+    enough pixels although all undecided ones compete are kept, and masks that do not although only
+    kept ones compete are dropped. The best undecided mask has only decided ones above it, so each
+    round decides at least one.
 
     Args:
         mask: `(P,)` `int64`, the mask that a pixel belongs to; best score first.
@@ -55,7 +56,7 @@ def paint(
         return canvas.scatter_reduce(0, pixel, numbers.index_select(0, rank), "amin")
 
     def fine(competing: Tensor) -> Tensor:
-        """Which masks keep enough pixels against competitors of better rank."""
+        """Which masks keep enough pixels against competitors of a better rank."""
         seen = rank <= best(competing).index_select(0, pixel)
         visible = torch.zeros_like(area).index_add_(0, rank, seen.to(area.dtype))
         return (visible > 0) & (area - visible <= max_lost * area.double())

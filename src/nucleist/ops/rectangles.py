@@ -36,7 +36,7 @@ def cells(high: Tensor, wide: Tensor) -> Cells:
 
 
 def counted(count: Tensor) -> tuple[Tensor, Tensor]:
-    """Each index repeated as often as `count` says, and 0, 1, 2, ... within each."""
+    """Each index `i` repeated `count[i]` times, and its number 0, 1, 2, ... among its equals."""
     index = torch.arange(len(count), device=count.device).repeat_interleave(count)
     start = (count.cumsum(0) - count).index_select(0, index)
     return index, torch.arange(len(index), device=count.device) - start

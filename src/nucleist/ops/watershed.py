@@ -1,11 +1,11 @@
 """Label maps out of maps: nuclei from predicted distances or from foreground probabilities.
 
-Source of the distances' way: Naylor et al., IEEE TMI 2019 (DIST), and the authors' code, whose
-rule is kept exactly: two peaks are one nucleus if a path joins them that nowhere drops by more
-than `h` below the lower one. The predicted map is turned upside down, basins are filled by `h`
-(reconstruction by erosion), and each regional minimum that is left floods its surroundings. This is
-not `skimage.morphology.h_minima`, which marks every equally deep pixel group of a filled
-basin by itself and splits a nucleus where the prediction is flat.
+Source of `split_distances`: Naylor et al., IEEE TMI 2019 (DIST), and the authors' code, whose rule
+is kept exactly: two peaks are one nucleus if they are joined by a path that nowhere drops by more
+than `h` below the lower one. The predicted map is inverted, basins are filled by `h`
+(reconstruction by erosion), and each regional minimum that is left is the marker of a nucleus.
+`skimage.morphology.h_minima` differs: it marks each group of equally deep pixels of a filled basin
+and splits a nucleus where the prediction is flat.
 """
 
 import numpy as np

@@ -313,7 +313,7 @@ def test_code_is_refused_and_not_run(tmp_path, net, blobs, name, protocol):
     }
     path = save(tmp_path / "evil.pkl", blobs | {"x": calls[name]}, protocol)
     before = {key: value.clone() for key, value in net.state_dict().items()}
-    with pytest.raises(UserError, match=r"refused, since it asks for .* may run code") as error:
+    with pytest.raises(UserError, match=r"refused, since it names .* may run code") as error:
         load_weights(net, str(path), "resnext101_64x4d")
     assert name.replace("builtins", "__builtin__" if protocol == 2 else "builtins") in str(
         error.value

@@ -1,8 +1,8 @@
 """The canonical shape and its copies in the image: Costa et al., MIDL 2022, sections 2.1 and 2.2.
 
-One small MLP says how likely a point of the canonical frame is inside a nucleus. A slot is a
-possible nucleus: an affine map from the image into that frame, and a presence. A pixel is as
-likely foreground as its most likely slot makes it. Everything is a log probability.
+A small MLP predicts the probability that a point of the canonical frame is inside a nucleus. A
+slot is a possible nucleus: an affine map from the image into that frame, and a presence. The
+probability that a pixel is foreground is that of its most likely slot. All are log probabilities.
 
 Lengths are units of 64 px: the paper's patches of 128 px are [-1, 1] wide.
 """
@@ -36,10 +36,10 @@ PATCH_PX = 128
 
 
 class ShapeMLP(nn.Module):
-    """`log p(s | x', y', r')`, 88 parameters, begun as a soft disc of radius 0.5.
+    """`log p(s | x', y', r')`, 88 parameters; its initial values make a soft disc of radius 0.5.
 
-    Layers of 8, 4 and 1 outputs, each given the input `(x', y', r')` beside the output of the one
-    before. With torch's own initial values alone the map stays flat for long.
+    Layers of 8, 4 and 1 outputs, each with the input `(x', y', r')` beside the output of the one
+    before. With torch's own initial values the map stays flat for many steps.
     """
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ def decode(maps: Tensor, logits: Tensor, translation: str, cell_px: int) -> Slot
         maps: `(B, S * 5, h, w)`, for each of the S slots of a cell `a11, l21, a22, tx, ty`; the
             diagonal is `softplus(a) + SMALLEST`.
         logits: `(B, S, h, w)` of presence.
-        translation: `"cell"`: tx and ty are what the centre is off the middle of its cell, in
+        translation: `"cell"`: tx and ty are the centre's offset from the middle of its cell, in
             cells. `"absolute"`: they are the `t` of `x' = L x + t`, x from the patch's middle.
         cell_px: Side of a cell, pixels.
 
@@ -162,9 +162,9 @@ def combine(
 ) -> Tensor:
     """Log probability of foreground: that of the most likely slot at each point (Eq. 2).
 
-    The gradient of a maximum goes to the winner alone. So with `two_pass` the winners are sought
-    without gradient, slice by slice, and computed once more with it: the same values and
-    gradients, and the memory does not grow with the number of slots.
+    The gradient of a maximum is that of the winning slot. So with `two_pass` the winners are found
+    without gradients, slice by slice, and only they are computed again with gradients: values and
+    gradients are the same, and the memory does not grow with the number of slots.
 
     Args:
         shape: The canonical shape.
@@ -215,10 +215,10 @@ def winners(shape: ShapeMLP, slots: Slots, x: Tensor, y: Tensor) -> Tensor:
 def to_upsample(log_p: Tensor, kind: str) -> Tensor:
     """What is interpolated linearly between the points at which the shape was evaluated.
 
-    Both keep a gradient where nothing covers foreground, which the probability itself does not.
-    The log falls steeply outside a nucleus, so that between a point inside and one outside
-    `p = 0.5` is close to the inner one, and shapes are learned larger to make up for it (by
-    0.5 to 1.1 px at 4 px a point). The logit falls as steeply on both sides, and they are not.
+    Both have a gradient where no slot covers the foreground; the probability itself has none. The
+    log falls steeply outside a nucleus, so that between a point inside and one outside `p = 0.5`
+    lies close to the inner one, and the learned shapes become larger by 0.5 to 1.1 px at 4 px a
+    point. The logit falls as steeply on both sides, and the learned shapes keep their size.
 
     Args:
         log_p: Log probability, any shape.

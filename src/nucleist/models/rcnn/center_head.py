@@ -1,7 +1,7 @@
 """The centre head of partial-annotation Mask R-CNN.
 
-Source: Feng et al., IEEE Access 2019, section II, and the authors' code where the paper is
-silent; each option below says which of the two it follows.
+Source: Feng et al., IEEE Access 2019, section II, and the authors' code for what the paper leaves
+open; the options of `CenterHead` name which of the two they follow.
 """
 
 from collections.abc import Sequence
@@ -133,8 +133,8 @@ class CenterHead(nn.Module):
     ) -> list[Tensor]:
         """Found boxes of each image, `(K, 5)`: xyxy in pixels and the centre score.
 
-        Empty boxes are dropped: one of zero area ties with every anchor at IoU 0 and would
-        take all negatives of its image away.
+        Boxes thinner than a pixel are dropped: one without area has an IoU of 0 with every anchor,
+        which makes all of them its best, and no negatives would be left.
         """
         threshold = self.threshold if self.training else self.test_threshold
         score = self.probability(logits, sizes, stride)

@@ -1,10 +1,10 @@
-"""How likely a nucleus that a training step samples is labelled.
+"""How likely a nucleus among the samples of a training step is labelled.
 
 Found boxes that lie on no labelled nucleus are unlabelled nuclei, and are usually left out of the
-negatives. The centre head misses some more, which are sampled as negatives: the labels there say
-"not labelled", not "no nucleus". A sample is labelled with the probability `c p`, `p` being how
-likely it is a nucleus and `c` how likely a nucleus in the sample is labelled (Elkan and Noto, KDD
-2008); losses of `c p` teach `p`.
+negatives. The centre head misses others, which are sampled as negatives although they are nuclei.
+A sample is labelled with the probability `c p`, where `p` is the probability that it is a nucleus
+and `c`, the label frequency, the probability that a nucleus among the samples is labelled (Elkan
+and Noto, KDD 2008). Losses of `c p` make the classifier predict `p`.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ def label_frequency(
 
     Returns:
         A probability in (0, 1]; exactly 1 where nothing unlabelled is found. One labelled nucleus
-        is added to the count, so that a batch without any still teaches the background.
+        is added to the count, so that batches without any still have a loss of the background.
     """
     if missed_ratio == 0:
         return 1.0

@@ -119,12 +119,12 @@ class PartialMaskRCNN(MaskRCNN):
         return _without_padding(attention, (height, width), rows / cells[0])
 
     def _first_level(self, images: Sequence[Tensor], targets: Any) -> tuple[ImageList, Any, Tensor]:
-        """Images and targets as the net sees them, and the features of the first level."""
+        """Batched images and targets at the net's scale, and the features of the first level."""
         batch, targets = self.transform(list(images), targets)
         return batch, targets, self.backbone(batch.tensors)["0"]
 
     def _centers(self, image: Tensor) -> tuple[ImageList, Tensor, Tensor, float]:
-        """The image as the net sees it, centre logits, deltas, and pixels a cell."""
+        """The image at the net's scale, centre logits, deltas, and pixels a cell."""
         batch, _, level = self._first_level([image], None)
         logits, deltas = self.rpn.center_head(self.rpn.head.conv(level))
         return batch, logits, deltas, batch.tensors.shape[-2] / level.shape[-2]

@@ -30,7 +30,7 @@ class LabelMapRoIHeads(RoIHeads):
 
     The forward is torchvision's, step by step, without key points; it is written out because
     the original reads a mask stack between two steps that cannot be overridden. Under one seed
-    its losses are torchvision's, and a test holds it to that.
+    its losses are torchvision's, which a test checks.
 
     Args:
         caps_area: Pixels of the image that `detections_per_img` is meant for; see `GridRPN`.

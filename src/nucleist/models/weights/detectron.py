@@ -2,13 +2,13 @@
 
 The partial-annotation paper (Feng et al., IEEE Access 2019) starts from the COCO model
 `e2e_mask_rcnn_X-101-64x4d-FPN_1x`, a Python-2 pickle of Caffe2 blobs. A pickle can run any
-program while it is read. Here the reader knows seven names, each bound to a harmless stand-in
-that only writes down what it is given, and refuses the file at any other; arrays are built
-afterwards from bytes that were checked.
+program while it is read. This reader accepts seven names, each bound to a harmless stand-in that
+only stores its arguments, and refuses a file with any other name; arrays are built afterwards from
+bytes that were checked.
 
-What the file was trained with, and what the net must therefore have: normalisation with eps 0
-(Caffe2's affine channels), BGR images in 0..255 less their mean, RPN box-coder weights of 1. The
-first belongs to the net's constructor, the other two are converted here.
+The file was trained with a normalisation eps of 0 (Caffe2's affine channels), BGR images in 0..255
+minus their mean, and RPN box-coder weights of 1. The first is an option of the net, the other two
+are converted here.
 """
 
 import pickle
@@ -42,7 +42,7 @@ class _Dtype:
         self.order = state[1]
 
     def numpy(self) -> np.dtype:
-        """The real type, plain numbers only."""
+        """The NumPy type, of plain numbers only."""
         code = f"{self.order}{self.code}"
         if not NUMERIC.fullmatch(code):
             raise ValueError(f"array of {self.code!r} in place of numbers")
@@ -59,7 +59,7 @@ class _Array:
         self.state = state
 
     def numpy(self) -> np.ndarray:
-        """The real array; Python 2 wrote its bytes as text, one character each."""
+        """The NumPy array; Python 2 wrote its bytes as text, one character each."""
         _, shape, dtype, fortran, raw = self.state
         raw = raw.encode("latin1") if isinstance(raw, str) else raw
         return np.frombuffer(raw, dtype.numpy()).reshape(shape, order="F" if fortran else "C")
@@ -98,7 +98,7 @@ class _Unpickler(pickle.Unpickler):
         asked = f"{module}.{name}".replace("numpy._core.", "numpy.core.")  # NumPy 2 moved it
         if asked not in self.known:
             raise UserError(
-                f"{self.path}: refused, since it asks for {asked} and so may run code; "
+                f"{self.path}: refused, since it names {asked} and so may run code; "
                 "get it from Detectron's model zoo"
             )
         return self.known[asked]
@@ -114,7 +114,7 @@ def read_blobs(path: str | Path) -> dict[str, np.ndarray]:
         Each array under its blob's name, momentum buffers left out.
 
     Raises:
-        UserError: If the file cannot be read or asks for more than arrays and containers.
+        UserError: If the file cannot be read or names more than arrays and containers.
     """
     try:
         with Path(path).open("rb") as file:
@@ -275,7 +275,7 @@ def rescale_rpn_deltas(
     weights: Sequence[float],
     trained: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
 ) -> dict[str, Tensor]:
-    """Let an RPN trained with one set of box-coder weights decode the same under another.
+    """Convert an RPN's deltas from one set of box-coder weights to another; boxes stay the same.
 
     A decoder divides (dx, dy, dw, dh) by its weights, so each row of the prediction layer is
     multiplied by new / old; channel = anchor * 4 + coordinate.

@@ -1,9 +1,9 @@
 """Pretrained weights for any net: `weights=null | imagenet | coco | <file>`.
 
-One door for all sources, because all have the same two dangers: a file that runs code, and a
-file that quietly fills half of a net. Nothing here executes what it reads, and only the parts
-that partial annotation adds (attention, centerness head) and the last layers, whose size
-depends on the number of classes, may keep their random values; the report says which did.
+All sources go through one function, because all have the same two dangers: a file that runs code,
+and a file that fills only a part of a net unnoticed. Nothing that is read is executed. Only what
+partial annotation adds (attention, centre head) and the last layers, whose size depends on the
+number of classes, may keep their random values; `LoadReport` lists them.
 """
 
 import pickle
@@ -51,7 +51,7 @@ class LoadReport:
         loaded: Number of tensors copied into the net.
         unfilled: Keys of the net that keep their initial values.
         unused: Names in the file that found no place.
-        notes: What else the reader of a log should know, one sentence each.
+        notes: Further facts for the log, one sentence each.
     """
 
     source: str
@@ -82,8 +82,8 @@ def load_weights(
     """Fill a net from published weights or a file, in place.
 
     How it works: the source becomes a state dict under torchvision's names; last layers and
-    RPN outputs of another size are dropped; everything else has to fit, name by name and shape
-    by shape, before the first value is copied. RPN deltas of foreign COCO models (Detectron's,
+    RPN outputs of another size are dropped; all other names and shapes have to fit before the
+    first value is copied. RPN deltas of foreign COCO models (Detectron's,
     torchvision's) are for box-coder weights of 1 and are rescaled to the net's. A file is
     taken for torchvision's if its number of classes differs from the net's.
 
@@ -192,7 +192,7 @@ def read_file(path: Path) -> Any:
         if path.suffix == ".safetensors":
             return load_file(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd protocols: the error below says enough
+            warnings.simplefilter("ignore")  # about pickle protocols; the errors below are enough
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         name = re.search(r"GLOBAL (\S+)", str(error))
