@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,12 +17,9 @@ import torch
 
 from nucleist.config.settings import quoted
 from nucleist.files import make_folder
+from nucleist.sweeps.queued import Requeued, environment_of_a_run
 from nucleist.sweeps.sweep import Sweep, SweepRun
 from nucleist.types import UserError
-
-INHERITED = ("NUCLEIST_RUN_DIR", "LOCAL_RANK", "NODE_RANK", "PL_GLOBAL_SEED")
-"""Variables that a training sets for its own processes, not for those of another."""
-
 
 MOVE = "move what is in its place, or set folder=DIR"
 
@@ -38,7 +34,7 @@ class Local:
     """Processes of this machine, one device each.
 
     GPUs are given out in turn. On the CPU the cores are shared: each run has `cores / jobs`
-    threads, unless `OMP_NUM_THREADS` says otherwise.
+    threads, unless `OMP_NUM_THREADS` is set.
 
     Args:
         sweep: The sweep.
@@ -51,11 +47,11 @@ class Local:
 
     @staticmethod
     def default_jobs(sweep: Sweep) -> int:
-        """Runs at a time if nobody says how many."""
+        """Runs at a time without `jobs=N`."""
         return max(len(visible_devices()), 1)
 
     def has(self, run: SweepRun) -> bool:
-        """Whether a run is in a queue: there is none."""
+        """Whether a run is in a queue; processes of this machine never are."""
         return False
 
     def start(self, run: SweepRun, place: int) -> "Process":
@@ -64,7 +60,7 @@ class Local:
 
     def environment(self, place: int) -> dict[str, str]:
         """The environment of the run in a place."""
-        variables = {k: v for k, v in os.environ.items() if k not in INHERITED}
+        variables = environment_of_a_run()
         if self.devices:
             return variables | {"CUDA_VISIBLE_DEVICES": self.devices[place % len(self.devices)]}
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -125,14 +121,14 @@ class Process:
 class Submitit:
     """Jobs of a SLURM cluster through `submitit`; `cluster=local` tries it without one.
 
-    A job that is preempted or reaches its time limit is queued again and goes on. What an earlier
-    process has handed to SLURM and is still there is waited for, not handed over again.
+    A job that is preempted or reaches its time limit is queued again and goes on. A job of an
+    earlier process that is still in the queue is waited for and not submitted again.
 
     Args:
         sweep: The sweep; its folder has to be on a file system that all nodes see.
         jobs: Jobs in the queue at a time; None for all.
         cluster: `slurm` or `local`.
-        parameters: Handed to submitit: `timeout_min`, `gpus_per_node`, `slurm_partition`, ...
+        **parameters: Those of submitit: `timeout_min`, `gpus_per_node`, `slurm_partition`, ...
 
     Raises:
         UserError: If submitit is not installed, or does not take the parameters.
@@ -152,12 +148,12 @@ class Submitit:
         try:
             self.executor = submitit.AutoExecutor(sweep.folder / "submitit", cluster=cluster)
             self.executor.update_parameters(**parameters)
-        except Exception as error:  # RuntimeError, NameError, TypeError: whatever it dislikes
+        except Exception as error:  # RuntimeError, NameError or TypeError
             raise UserError(f"launcher=submitit: {' '.join(str(error).split())}") from error
 
     @staticmethod
     def default_jobs(sweep: Sweep) -> int:
-        """All, the queue sees to the rest."""
+        """All: the queue decides when each of them starts."""
         return max(len(sweep.runs), 1)
 
     def has(self, run: SweepRun) -> bool:
@@ -166,13 +162,13 @@ class Submitit:
             return False
         ask = ["squeue", "--noheader", "--format=%T", f"--jobs={run.job}"]
         try:
-            said = subprocess.run(ask, capture_output=True, text=True, check=False)
+            answer = subprocess.run(ask, capture_output=True, text=True, check=False)
         except OSError:
             return False
-        return said.returncode == 0 and bool(said.stdout.strip())
+        return answer.returncode == 0 and bool(answer.stdout.strip())
 
     def start(self, run: SweepRun, place: int) -> "Submitted":
-        """Hand a run to the queue, unless it is there."""
+        """Submit a run, unless it is in the queue already."""
         if self.has(run):
             from submitit import SlurmJob
 
@@ -182,49 +178,8 @@ class Submitit:
         job = Requeued(command_of(self.sweep, run), str(log))
         try:
             return Submitted(self.executor.submit(job))
-        except Exception as error:  # what sbatch says, in submitit's own exceptions
+        except Exception as error:  # sbatch's message, in submitit's own exceptions
             raise UserError(f"launcher=submitit: {' '.join(str(error).split())}") from error
-
-
-class Requeued:
-    """What a job does; submitit calls `checkpoint` when the cluster wants the node back."""
-
-    def __init__(self, command: Sequence[str], log: str):
-        self.command, self.log = list(command), log
-        self.folder = os.getcwd()
-
-    def __call__(self) -> int:
-        """Train; returns the exit status."""
-        variables = {k: v for k, v in os.environ.items() if k not in INHERITED}
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
-                self.command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT, env=variables
-            )
-        try:
-            while self.process.poll() is None:
-                time.sleep(0.5)
-            return self.process.returncode
-        finally:
-            self.end()
-
-    def end(self) -> None:
-        """Have the training save and end.
-
-        Within a signal handler `Popen.wait` could wait for a lock that the interrupted code holds.
-        """
-        if self.process.returncode is None:
-            with suppress(ProcessLookupError, ChildProcessError):
-                os.kill(self.process.pid, signal.SIGTERM)
-                os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
-
-    def checkpoint(self) -> Any:
-        """Queue the same again; it goes on from where it is now."""
-        from submitit.helpers import DelayedSubmission
-
-        self.end()
-        again = Requeued(self.command, self.log)
-        again.folder = self.folder
-        return DelayedSubmission(again)
 
 
 class Submitted:
