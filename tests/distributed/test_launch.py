@@ -15,13 +15,13 @@ from nucleist.distributed.launch import processes_wanted, run_on_devices
 from nucleist.distributed.watch import ProcessLostError
 from nucleist.types import UserError
 
-TESTS = Path(__file__).parents[1]
+TESTS = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Run a scene in two processes; afterwards this process is as it was, and they are gone."""
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    monkeypatch.setenv("PYTHONPATH", TESTS)
     monkeypatch.setattr(launch, "GRACE", 0.5)
 
     def start(scene, progress=None):
@@ -95,7 +95,7 @@ def test_if_this_process_is_killed_the_others_end(tmp_path):
     code += "r('support.rank', sys.argv[1:], 2)"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "waits", str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": TESTS, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -3,10 +3,10 @@
 torch's elastic agent, which is also torchrun's, starts the processes, gives each its rank and
 notices the first that ends. What it cannot do is here:
 
-- After a loss it waits 30 seconds for the others, which on GPUs never notice it; and it gives a
-  process that saves a checkpoint no more than that, which may be too little. `_Agent` waits as
-  long as each case needs, and sends signals to the ranks alone: the agent sends them to the
-  loader processes too, without which a rank cannot end its step.
+- After a loss it waits 30 seconds for the others, which on GPUs never notice the loss; after
+  SIGTERM it waits no longer, which may be too short to save a checkpoint. `_Agent` waits `GRACE`
+  and `PATIENCE`, and sends signals to the ranks alone: the agent sends them to the loader
+  processes too, without which a rank cannot finish its step.
 - It reports many lines. Here one error has one line.
 - Its signal handlers and environment variables stay after it. Here they are put back.
 - If it is killed itself the processes go on. `nucleist.distributed.worker` ends them.
@@ -136,7 +136,7 @@ def _spec(module: str, arguments: Sequence[str], count: int, port: int) -> Worke
 
 
 class _Agent(LocalElasticAgent):
-    """torch's agent, with a patience that depends on why the processes have to end."""
+    """torch's agent, which waits as long for its processes as the reason of their end requires."""
 
     def __init__(self, spec: WorkerSpec, logs: str, progress: Progress | None):
         own = Std.NONE if progress is None else Std.ERR
@@ -174,7 +174,7 @@ class _Agent(LocalElasticAgent):
         for process in self.processes().values():
             process.send_signal(death_sig)  # of one that has ended nothing happens
         patient = death_sig == signal.SIGTERM and not self._asked
-        self._asked = True  # a second signal is in a hurry
+        self._asked = True  # after a second signal the wait is short
         self._wait(PATIENCE if patient else GRACE)
         super()._shutdown(signal.SIGKILL)
 
@@ -226,13 +226,13 @@ class _Agent(LocalElasticAgent):
             return UserError(message)
         if message and status[rank] == LOST_OTHERS:  # why another ended remains unknown
             return ProcessLostError(message)
-        text = self._last_words(rank)
+        text = self._kept_stderr(rank)
         if os.environ.get("NUCLEIST_TRACEBACK") and text:
             return ProcessLostError(f"{who} failed:\n{text}")
         reason = message or (text.splitlines() or [f"status {status[rank]}"])[-1]
         return ProcessLostError(f"{who} failed: {reason}{kept(run)}")
 
-    def _last_words(self, rank: int) -> str:
+    def _kept_stderr(self, rank: int) -> str:
         file = self._stderr(rank)
         return file.read_text(errors="replace").strip() if file else ""
 
@@ -240,14 +240,15 @@ class _Agent(LocalElasticAgent):
 @contextmanager
 def _put_back() -> Iterator[None]:
     """Put back what the agent changes of this process, and keep its log messages to itself."""
-    environment = dict(os.environ)
-    logs = [logging.getLogger(name) for name in _LOGGERS]
+    name = "TORCHELASTIC_SIGNALS_TO_HANDLE"
+    variable = os.environ.get(name)
+    logs = [logging.getLogger(logger) for logger in _LOGGERS]
     propagates, silent = [log.propagate for log in logs], logging.NullHandler()
     main = threading.current_thread() is threading.main_thread()
     numbers = (signal.SIGTERM, signal.SIGINT) if main else ()
     before = {number: signal.getsignal(number) for number in numbers}
     handled = [n.name for n, handler in before.items() if handler is not signal.SIG_IGN]
-    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ",".join(handled)
+    os.environ[name] = ",".join(handled)
     for log in logs:
         log.addHandler(silent)
         log.propagate = False
@@ -259,5 +260,6 @@ def _put_back() -> Iterator[None]:
         for log, propagate in zip(logs, propagates, strict=True):
             log.removeHandler(silent)
             log.propagate = propagate
-        os.environ.clear()
-        os.environ.update(environment)
+        del os.environ[name]
+        if variable is not None:
+            os.environ[name] = variable
