@@ -62,7 +62,6 @@ def test_keep_ids_erases_without_renumbering():
 def test_at_threshold_erases_the_scores_that_are_not_higher():
     prediction = {
         "boxes": torch.zeros(3, 4),
-        "labels": torch.ones(3, dtype=torch.int64),
         "scores": torch.tensor([0.9, 0.5, 0.3]),
         "label_map": torch.tensor([[0, 1, 2, 3]], dtype=torch.int32),
     }
