@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from nucleist.cli.model import MODEL_SETTINGS, model_options
-from nucleist.cli.words import names, read, share, switch, wants_help
+from nucleist.cli.model import MODEL_SETTINGS, images_through_a_model
+from nucleist.cli.words import names, share, switch
 
 HELP = """usage: nucleist figures MODEL IMAGES... -o FOLDER [key=value ...]
 
@@ -29,18 +29,4 @@ SETTINGS = {**MODEL_SETTINGS, "only": names, "score_threshold": share, "overwrit
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point of the verb."""
-    if wants_help(arguments):
-        print(HELP, end="")
-        return 0
-    words = read("figures", arguments)
-    options = model_options(words)
-    settings = words.take(**SETTINGS)
-    words.nothing_left(SETTINGS)
-    model, *images = words.some("MODEL", "IMAGES")
-    output = words.place()
-    import nucleist
-    from nucleist.progress import Console
-
-    nucleist.draw_figures(model, images, output, options=options, progress=Console(), **settings)
-    print(output)
-    return 0
+    return images_through_a_model("figures", arguments, HELP, SETTINGS, "draw_figures")

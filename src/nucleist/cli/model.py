@@ -1,8 +1,9 @@
-"""What every verb takes that loads a model."""
+"""What every verb takes that loads a model, and the two that send images through it."""
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nucleist.cli.words import Words, names, text
+from nucleist.cli.words import Words, names, read, text, wants_help
 
 MODEL_SETTINGS = {"device": text, "trust": names}
 """Settings of `nucleist.load`."""
@@ -20,3 +21,40 @@ def model_options(words: Words) -> dict[str, Any]:
     from nucleist.config.options import parsed
 
     return parsed(own)
+
+
+def images_through_a_model(
+    verb: str,
+    arguments: Sequence[str],
+    usage: str,
+    kinds: Mapping[str, Callable[[str], Any]],
+    function: str,
+) -> int:
+    """Run `VERB MODEL IMAGES... -o FOLDER key=value ...` and print the folder.
+
+    Args:
+        verb: The verb.
+        arguments: The words after it.
+        usage: Its help.
+        kinds: Its settings, and what makes a value of each text.
+        function: Name of the function of `nucleist` that does the work.
+
+    Raises:
+        UserError: If a word is missing or a setting is not what it should be.
+    """
+    if wants_help(arguments):
+        print(usage, end="")
+        return 0
+    words = read(verb, arguments)
+    options = model_options(words)
+    settings = words.take(**kinds)
+    words.nothing_left(kinds)
+    model, *images = words.some("MODEL", "IMAGES")
+    output = words.place()
+    import nucleist
+    from nucleist.progress import Console
+
+    do = getattr(nucleist, function)
+    do(model, images, output, options=options, progress=Console(), **settings)
+    print(output)
+    return 0

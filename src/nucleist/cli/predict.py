@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from nucleist.cli.model import MODEL_SETTINGS, model_options
-from nucleist.cli.words import read, share, switch, text, wants_help
+from nucleist.cli.model import MODEL_SETTINGS, images_through_a_model
+from nucleist.cli.words import share, switch, text
 
 HELP = """usage: nucleist predict MODEL IMAGES... -o FOLDER [key=value ...]
 
@@ -32,18 +32,4 @@ SETTINGS = {**MODEL_SETTINGS, "score_threshold": share, "share": text, "overwrit
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point of the verb."""
-    if wants_help(arguments):
-        print(HELP, end="")
-        return 0
-    words = read("predict", arguments)
-    options = model_options(words)
-    settings = words.take(**SETTINGS)
-    words.nothing_left(SETTINGS)
-    model, *images = words.some("MODEL", "IMAGES")
-    output = words.place()
-    import nucleist
-    from nucleist.progress import Console
-
-    nucleist.predict(model, images, output, options=options, progress=Console(), **settings)
-    print(output)
-    return 0
+    return images_through_a_model("predict", arguments, HELP, SETTINGS, "predict")

@@ -112,5 +112,5 @@ def _write_pictures(folder: Path, models: Mapping[str, Model], data: NucleiData)
     save_overlays(folder / "overlays.png", rows)
     best = models["PA Mask R-CNN"]
     for image_id in data.ids("test"):
-        found = at_threshold(outline(best.net, data.whole(image_id)[0]), best.threshold)
-        write_label_map(folder / "labels" / f"{image_id}_labels.tif", found.cpu().numpy())
+        labels = at_threshold(outline(best.net, data.whole(image_id)[0]), best.threshold)
+        write_label_map(folder / "labels" / f"{image_id}_labels.tif", labels.numpy())

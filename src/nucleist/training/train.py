@@ -179,10 +179,10 @@ def build_data(config: DictConfig, source: Source | None = None) -> NucleiData:
 
 
 def check_fit(config: DictConfig, net: Net) -> None:
-    """Refuse data and weights that are not for a net, before anything is downloaded or written.
+    """Refuse data that are not for a net, before anything is downloaded or written.
 
     Raises:
-        UserError: If the net cannot learn from such targets, or there are no such weights for it.
+        UserError: If the net cannot learn from such targets.
     """
     name, shown = config.model._target_.rpartition(".")[2], config.data.supervision
     takes = net.can.learns_from
@@ -190,11 +190,6 @@ def check_fit(config: DictConfig, net: Net) -> None:
         raise UserError(
             f"data.supervision={shown}: model {name} learns from {' or '.join(takes)} targets; "
             f"set data.supervision={takes[0]}"
-        )
-    if config.weights == "coco" and not net.can.coco_weights:
-        raise UserError(
-            f"weights=coco: they are a Mask R-CNN's, not for model {name}; use weights=imagenet "
-            "for a ResNet body, weights=null or weights=<file>"
         )
 
 
