@@ -87,13 +87,19 @@ def data_root(folder: Path) -> Path:
     return folder
 
 
-def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one line that a user reads who did something wrong; the status is 2."""
+def said(capsys: pytest.CaptureFixture[str], *arguments: str, last: bool = False) -> str:
+    """The one line that a user reads who did something wrong; the status is 2.
+
+    Args:
+        capsys: Of pytest.
+        arguments: The command.
+        last: Whether there may be lines of progress before it.
+    """
     assert main(list(arguments)) == 2
     lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("nucleist: ")
-    return lines[0]
+    assert last or len(lines) == 1, lines
+    assert [line for line in lines if line.startswith("nucleist: ")] == lines[-1:]
+    return lines[-1]
 
 
 def interrupt_when(log: Path, word: str) -> threading.Thread:

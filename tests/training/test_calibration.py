@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from nucleist.models import Capabilities, Net
 from nucleist.training.calibration import calibrate, found_scores, labelled_scores
 
 
@@ -20,13 +21,12 @@ def prediction(label_map, *scores):
     count = int(label_map.max())
     return {
         "boxes": torch.zeros(count, 4),
-        "labels": torch.ones(count, dtype=torch.int64),
         "scores": torch.tensor(scores, dtype=torch.float32),
         "label_map": label_map,
     }
 
 
-class Fixed(nn.Module):
+class Fixed(Net):
     """Returns the predictions it was given, one a call."""
 
     def __init__(self, *predictions):
@@ -34,7 +34,7 @@ class Fixed(nn.Module):
         self.weight = nn.Parameter(torch.zeros(1))  # where its device is
         self.predictions = list(predictions)
 
-    def forward(self, images):
+    def forward(self, images, targets=None):
         assert not torch.is_grad_enabled() and len(images) == 1
         return [self.predictions.pop(0)]
 
@@ -117,6 +117,8 @@ def test_the_score_of_a_found_nucleus_is_the_best_of_the_detections_on_it():
 class Finding(Fixed):
     """Also finds boxes, the same in every image."""
 
+    can = Capabilities(centers=True)
+
     def found_boxes(self, image):
         return at((10, 10), (20, 20))
 
@@ -134,11 +136,11 @@ def test_a_real_net_can_be_calibrated(make_net, make_batch):
         assert 0 < calibrate(make_net(pa=pa).eval(), pairs) <= 0.5
 
 
-def test_scores_of_a_net_that_knows_of_unlabelled_nuclei_are_taken_as_they_are(make_net):
+def test_scores_of_a_net_that_models_missing_labels_are_taken_as_they_are(make_net):
     kept = squares((0, 0))
     net = Fixed(prediction(kept, 0.6))
     assert calibrate(net, [(IMAGE, kept)]) == pytest.approx(0.3)
-    net.knows_unlabelled = True
+    net.can = Capabilities(models_missing_labels=True)
     assert calibrate(net, [(IMAGE, kept)]) == 0.5
-    assert make_net(pa=True, missed_ratio=0.2).knows_unlabelled
-    assert not make_net(pa=True, missed_ratio=0.0).knows_unlabelled
+    assert make_net(pa=True, missed_ratio=0.2).can.models_missing_labels
+    assert not make_net(pa=True, missed_ratio=0.0).can.models_missing_labels

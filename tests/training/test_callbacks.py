@@ -1,38 +1,49 @@
-"""The warm-up phase through a real trainer."""
+"""The warm-up phase and the lines of progress through a real trainer."""
 
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ProgressBar
+from support.runs import Lines
 
-from nucleist.config.compose import build, compose
-from nucleist.training.callbacks import WarmupPhase
-from nucleist.training.task import SegmentationTask, cosine, ramp
-from nucleist.training.train import build_data, build_task, quiet
-from nucleist.types import UserError
+from nucleist.config.build import build
+from nucleist.config.compose import compose
+from nucleist.progress import Console
+from nucleist.training.callbacks import (
+    PreviewImages,
+    ReportedProgress,
+    WarmupPhase,
+    progress_bar,
+    without_bars,
+)
+from nucleist.training.isolation import isolated
+from nucleist.training.train import build_data, build_task
+from nucleist.types import Progress, UserError
 
 HEAD = "roi_heads.box_head.fc6.weight"
 CENTER = "rpn.center_head.logits.weight"
 TRUNK = "rpn.head.conv.0.0.weight"
 
 
-def trained(tmp_path: Path, steps: int, warmup: WarmupPhase) -> tuple[dict, dict]:
+def trained(tmp_path: Path, steps: int, *callbacks: pl.Callback, **options) -> tuple[dict, dict]:
     """Weights before and after, on drawn nuclei."""
-    quiet()
     small = ["data.source.n_train=2", "data.source.n_test=1", "data.source.size=[64,64]"]
     small += ["data.source.count=[3,4]", "data.batch_size=1", "augment.crop=48", f"steps={steps}"]
     config = compose("train", [*small, "name=warmup"])
-    data = build_data(config)
-    pl.seed_everything(0, verbose=False)
-    task = build_task(config, build(config.model))
-    before = {key: value.clone() for key, value in task.net.state_dict().items()}
-    trainer = pl.Trainer(
-        accelerator="cpu", max_steps=steps, limit_val_batches=0, logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        callbacks=[warmup], default_root_dir=tmp_path, use_distributed_sampler=False,
-    )  # fmt: skip
-    trainer.fit(task, datamodule=data)
+    with isolated():
+        data = build_data(config)
+        pl.seed_everything(0, verbose=False)
+        task = build_task(config, build(config.model))
+        before = {key: value.clone() for key, value in task.net.state_dict().items()}
+        options = {"limit_val_batches": 0, "enable_progress_bar": False, **options}
+        trainer = pl.Trainer(
+            accelerator="cpu", max_steps=steps, logger=False, enable_checkpointing=False,
+            enable_model_summary=False, num_sanity_val_steps=0, callbacks=list(callbacks),
+            default_root_dir=tmp_path, use_distributed_sampler=False, **options,
+        )  # fmt: skip
+        trainer.fit(task, datamodule=data)
     return before, task.net.state_dict()
 
 
@@ -59,26 +70,27 @@ def test_after_the_phase_every_loss_acts(tmp_path: Path) -> None:
     assert not torch.equal(before[HEAD], after[HEAD])
 
 
-def test_an_unknown_mode_is_told() -> None:
+def test_an_unknown_mode_is_refused() -> None:
     with pytest.raises(UserError, match="zero or skip"):
         WarmupPhase(1, mode="freeze")
 
 
-def test_schedules_at_their_corners() -> None:
-    assert ramp(0, 1000) == pytest.approx(1 / 3)
-    assert ramp(250, 1000) == pytest.approx(2 / 3)
-    assert ramp(500, 1000) == ramp(999, 1000) == 1
-    assert cosine(0, 100, warmup=10) == pytest.approx(0.1)
-    assert cosine(10, 100, warmup=10) == 1
-    assert cosine(55, 100, warmup=10) == pytest.approx(0.5)
-    assert cosine(100, 100, warmup=10) == pytest.approx(0)
+@pytest.mark.filterwarnings("ignore")
+def test_a_validation_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    lines = Lines()
+    options = {"limit_val_batches": 1, "val_check_interval": 1, "enable_progress_bar": True}
+    trained(tmp_path, 2, ReportedProgress(lines), **options)
+    assert capfd.readouterr() == ("", "")
+    assert [line[:8] for line in lines.notes] == ["step 1/2", "step 2/2"]
+    assert all("loss " in line and "at the best threshold" in line for line in lines.notes)
 
 
-def test_paper_groups_biases_twice_the_rate_without_decay() -> None:
-    net = torch.nn.Linear(2, 2)
-    sgd = build(compose("train", ["optim=sgd"]).optim.optimizer)
-    task = SegmentationTask(net, sgd, None, bias_lr_factor=2.0)
-    weights, biases = task.configure_optimizers().param_groups
-    assert (weights["lr"], weights["weight_decay"]) == (0.01, 1e-4)
-    assert (biases["lr"], biases["weight_decay"]) == (0.02, 0.0)
-    assert biases["params"] == [net.bias]
+def test_bars_are_for_the_console_only() -> None:
+    """Without any bar among the callbacks Lightning would show its own."""
+    others, bar = PreviewImages(), progress_bar()
+    assert without_bars([bar, others], Console()) == [bar, others]
+    for progress in (Progress(), Lines()):
+        kept, own = without_bars([bar, others], progress)
+        assert kept is others
+        assert isinstance(own, ProgressBar) and isinstance(own, ReportedProgress)
+        assert own.progress is progress

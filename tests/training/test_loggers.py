@@ -1,17 +1,15 @@
-"""What W&B is told: groups, tags, axes and the summary of best and last; offline, no account."""
+"""The CSV file of metrics; groups, tags, axes and summaries of W&B, offline, without account."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.runs import SMALL
+import torch
+from support.runs import THIN, train
 
-from nucleist.cli.main import main
-from nucleist.training.callbacks import tell_wandb, wandb_logger
+from nucleist.training.loggers import MetricsFile, log_summary, wandb_logger
 from nucleist.types import UserError
-
-wandb = pytest.importorskip("wandb", reason="needs the wandb extra")
 
 ABOUT = {
     "net": "nucleist.models.mask_rcnn_pa",
@@ -23,27 +21,46 @@ ABOUT = {
 }
 
 
-@pytest.fixture(autouse=True)
-def no_account(tmp_path, monkeypatch):
+@pytest.fixture
+def wandb(tmp_path, monkeypatch):
+    """The package, where nobody has an account."""
+    package = pytest.importorskip("wandb", reason="needs the wandb extra")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("WANDB_SILENT", "true")
-    yield
-    wandb.finish()
+    yield package
+    package.finish()
+
+
+def test_the_metrics_file_goes_on_and_forgets_what_is_done_again(tmp_path):
+    path = tmp_path / "metrics.csv"
+    log = MetricsFile(str(path))
+    for step in range(4):
+        log.log_metrics({"loss": 0.1 * step}, step)
+    log.log_metrics({"map": torch.tensor(0.5)}, 3)
+    log.finalize("success")
+    again = MetricsFile(str(path))
+    again.rewind(3)
+    again.log_metrics({"loss": 7.0}, 3)
+    again.save()
+    assert path.read_text().split() == ["loss,step", "0.0,0", "0.1,1", "0.2,2", "7.0,3"]
+    path.write_text("no table\n1\n")
+    with pytest.raises(UserError, match="not a table of metrics"):
+        MetricsFile(str(path))
 
 
 def run_of(folder: Path, **options: Any) -> Any:
     return wandb_logger("nucleist", str(folder), experiment="exp", **options).experiment
 
 
-def test_a_training_logs_offline_and_says_how_to_upload(tmp_path, capsys):
+@pytest.mark.usefixtures("no_pictures")
+def test_a_training_logs_offline_and_names_the_command_that_uploads(wandb, tmp_path, capsys):
     """Two steps, each with a validation; the sweep's folder is the group, the run stays there."""
     runs = tmp_path / "runs"
     runs.mkdir()
     (runs / "sweep.json").write_text("{}")
-    assert main(["train", *SMALL, f"runs={runs}", "logger=wandb", "seed=3"]) == 0
+    folder = train(runs, *THIN, "logger=wandb", "seed=3")
     assert "wandb sync" in capsys.readouterr().err
-    (folder,) = (path.parent for path in runs.rglob("summary.json"))
     assert list((folder / "wandb").glob("offline-run-*/*.wandb"))
     run = wandb.run
     assert run.group == "runs" and run.id == folder.name and run.project == "nucleist"
@@ -57,18 +74,18 @@ def test_a_training_logs_offline_and_says_how_to_upload(tmp_path, capsys):
     assert run.summary["test"]["map"]["pooled"] == tested
 
 
-def test_the_summary_has_the_best_and_the_last(tmp_path):
+def test_the_summary_has_the_best_and_the_last(wandb, tmp_path):
     run = run_of(tmp_path / "a")
     for step, score in enumerate((0.1, 0.5, 0.3)):
         run.log({"val/map_pooled": score, "trainer/global_step": step})
     assert dict(run.summary["val/map_pooled"]) == {"max": 0.5, "last": 0.3}
 
 
-def test_without_a_sweep_the_experiment_is_the_group(tmp_path):
+def test_without_a_sweep_the_experiment_is_the_group(wandb, tmp_path):
     assert run_of(tmp_path / "a", runs=str(tmp_path)).group == "exp"
 
 
-def test_a_group_of_one_s_own_counts(tmp_path):
+def test_a_group_of_one_s_own_counts(wandb, tmp_path):
     (tmp_path / "sweep.json").write_text("{}")
     assert run_of(tmp_path / "a", runs=str(tmp_path), group="mine").group == "mine"
 
@@ -83,17 +100,17 @@ def test_a_group_of_one_s_own_counts(tmp_path):
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_tags_say_what_was_labelled(changes, labels, tmp_path):
+def test_tags_show_what_was_labelled(wandb, changes, labels, tmp_path):
     run = run_of(tmp_path / "a", about={**ABOUT, **changes})
     assert run.tags == ("mask_rcnn_pa", "BBBC038", f"labels {labels}", "seed 3")
     assert run.config["labels"] == labels and run.config["images"] == "BBBC038"
 
 
-def test_other_loggers_are_told_nothing():
-    tell_wandb([object()], {"test": 1})
+def test_other_loggers_get_no_summary():
+    log_summary([object()], {"test": 1})
 
 
 def test_wandb_is_an_extra(tmp_path, monkeypatch):
-    monkeypatch.setattr("nucleist.training.callbacks.find_spec", lambda name: None)
+    monkeypatch.setattr("nucleist.training.loggers.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'nucleist\[wandb\]'"):
         run_of(tmp_path)

@@ -1,7 +1,23 @@
+"""Learning rates: by hand at their corners, and against torch."""
+
 import pytest
 import torch
 
-from nucleist.training.schedules import one_cycle
+from nucleist.training.schedules import cosine, one_cycle, ramp, staircase
+
+
+def test_ramp_and_cosine_at_their_corners():
+    assert ramp(0, 1000) == pytest.approx(1 / 3)
+    assert ramp(250, 1000) == pytest.approx(2 / 3)
+    assert ramp(500, 1000) == ramp(999, 1000) == 1
+    assert cosine(0, 100, warmup=10) == pytest.approx(0.1)
+    assert cosine(10, 100, warmup=10) == 1
+    assert cosine(55, 100, warmup=10) == pytest.approx(0.5)
+    assert cosine(100, 100, warmup=10) == pytest.approx(0)
+
+
+def test_staircase_by_hand():
+    assert [staircase(step, 100, every=10, factor=0.5) for step in (0, 9, 10, 25)] == [1, 1, 0.5, 0.25]
 
 
 @pytest.mark.parametrize("total", [2, 3, 4, 7, 10, 50, 333])

@@ -23,6 +23,12 @@ from nucleist.types import UserError
 CONF = Path(next(iter(nucleist.conf.__path__)))
 EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
 MASK_RCNNS = sorted(p.stem for p in (CONF / "preset").glob("*.yaml") if p.stem != "none")
+FEW = [  # proposals and detections
+    "model.rpn.post_nms_top_n.training=40",
+    "model.rpn.post_nms_top_n.testing=20",
+    "model.roi.batch_size_per_image=16",
+    "model.roi.detections_per_img=5",
+]
 STEP = ["trainer=debug", "trainer.max_steps=1", "data.batch_size=2"]
 
 
@@ -236,7 +242,7 @@ def test_every_experiment_trains_a_step(name: str, layouts: Path, tmp_path: Path
     if name.startswith("dist"):
         options += ["model.width=2"]
     elif "canonical_shape" not in name and "deeplabv3" not in name:
-        options += ["model.roi.detections_per_img=5"]
+        options += FEW
     run = nucleist.train(name, overrides=options, progress=Lines(), runs=tmp_path)
     assert run.parent.name == name
     assert json.loads((run / "summary.json").read_text())["experiment"] == name
@@ -251,7 +257,7 @@ def test_windows_and_whole_images_reach_the_net_at_one_scale(name: str) -> None:
     assert not (windows and side is not None)
 
 
-RESNET = ["preset=resnet18", "model.box_head=32", "model.mask_head=[16,16]"]
+RESNET = [*FEW, "preset=resnet18", "model.box_head=32", "model.mask_head=[16,16]"]
 RESNET += ["model.transform.min_size=64"]
 SHAPE = ["model=canonical_shape"]
 
@@ -271,7 +277,7 @@ SHAPE = ["model=canonical_shape"]
         [*SHAPE, "model.aspp=true", "data.batch_size=1"],
         [*SHAPE, "model.backbone.name=resnet50", "data.batch_size=1", "augment.crop=16"],
     ],
-    ids=lambda words: " ".join(words[words[:1] == SHAPE :]),
+    ids=lambda words: "preset=resnet18" if words == RESNET else " ".join(words),
 )
 def test_every_option_trains(overrides: list[str], tmp_path: Path) -> None:
     own_net = overrides == RESNET or overrides[:1] == SHAPE
