@@ -1,4 +1,4 @@
-"""Tables and figures of this experiment from its run folders.
+"""Write the tables and figures of this experiment from its run folders.
 
 python experiments/bbbc360/collect.py runs/bbbc360 experiments/bbbc360
 """

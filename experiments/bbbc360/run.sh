@@ -1,19 +1,24 @@
 #!/usr/bin/env bash
-# All runs of this experiment, one process each, finished ones skipped: start it again after a cut.
-#   NUCLEIST_DATA=FOLDER experiments/bbbc360/run.sh [runs folder]      from the project's root
-#   JOBS=2 runs two at a time, each on THREADS threads (default 1 job on 2 threads)
+# Trains all runs of this experiment, each in a process of its own. Finished runs are skipped, so
+# the same command goes on after an interruption. From the project's root:
+#   NUCLEIST_DATA=FOLDER experiments/bbbc360/run.sh [RUNS]
+#   JOBS=2               runs at a time (default 1)
+#   THREADS=1            threads of each run (default 2)
+#   NAMES="a b"          only these experiments
+#   SEEDS="0 1"          the seeds
+#   EXTRA="key=value"    further settings
 set -euo pipefail
 runs=${1:-runs/bbbc360}
 export OMP_NUM_THREADS=${THREADS:-2} NUCLEIST=${NUCLEIST:-.venv/bin/nucleist} runs
-# NAMES="a b" runs these only, EXTRA="key=value" adds an override
 names=(bbbc360_baseline bbbc360_25_baseline bbbc360_25crop_baseline bbbc360_25_pa
        bbbc360_25_pa_warmup bbbc360_05_baseline bbbc360_05_pa)
 [ -z "${NAMES:-}" ] || read -ra names <<<"$NAMES"
-one() {
+one() { # name:seed
   name=${1%:*} seed=${1#*:} done=$runs/$1.done
   if [ -e "$done" ]; then return; fi
-  "$NUCLEIST" train experiment="$name" seed="$seed" runs="$runs" trainer=cpu \
-    ${EXTRA:-} >"$runs/$1.path" 2>"$runs/$1.log" && mv "$runs/$1.path" "$done" || echo "failed: $runs/$1.log"
+  # shellcheck disable=SC2086  # several words on purpose
+  "$NUCLEIST" train "$name" seed="$seed" trainer=cpu ${EXTRA:-} -o "$runs" \
+    >"$runs/$1.path" 2>"$runs/$1.log" && mv "$runs/$1.path" "$done" || echo "failed: $runs/$1.log"
 }
 export -f one
 mkdir -p "$runs"

@@ -1,4 +1,4 @@
-"""Tables of this experiment from its run folders: the paper's Table 1, and weak beside partial.
+"""Tables of this experiment from its run folders: the paper's Table 1, and the kinds of labels.
 
 python experiments/canonical_shape/collect.py runs/canonical_shape runs/bbbc360 TARGET
 
@@ -24,7 +24,15 @@ TESTED = (128, True)
 
 
 class Setting(NamedTuple):
-    """A row: what was run, how it was evaluated, the paper's figures in the order of METRICS."""
+    """A row of Table 1.
+
+    Attributes:
+        approach: Name in the paper.
+        name: The experiment.
+        grid: Option `grid` of the net; None for nets without it.
+        post: Whether the post-processing P (option `group`) is on; None for nets without it.
+        paper: The paper's percentages, in the order of `METRICS`.
+    """
 
     approach: str
     name: str
@@ -50,7 +58,16 @@ SETTINGS = (
 
 
 class Result(NamedTuple):
-    """What was measured: percent by (metric, average), numbers, and what the training took."""
+    """What was measured.
+
+    Attributes:
+        scores: Percentages by (metric, average).
+        patches: Number of test patches.
+        nuclei: Number of true nuclei in them.
+        detections: Number of detections in them.
+        steps: Steps of the training.
+        seconds: Seconds of the training.
+    """
 
     scores: Mapping[tuple[str, str], float]
     patches: int
@@ -61,13 +78,13 @@ class Result(NamedTuple):
 
 
 def run_of(runs: Path, name: str) -> Path | None:
-    """The finished run of an experiment."""
+    """Folder of the finished run of an experiment; None if there is none."""
     done = runs / f"{name}.done"
     return Path(done.read_text().split()[-1]) if done.is_file() else None
 
 
 def result_of(runs: Path, setting: Setting) -> Result | None:
-    """Figures of a row at the fixed score threshold; None if it was not run."""
+    """Results of a row at the fixed score threshold; None if it was not run."""
     run = run_of(runs, setting.name)
     if run is None:
         return None
@@ -80,7 +97,7 @@ def result_of(runs: Path, setting: Setting) -> Result | None:
     summary = read_json(folder / "summary.json", "evaluate the run again")["test"]
     with (folder / "per_image.csv").open(newline="") as file:
         rows = [r for r in csv.DictReader(file) if float(r["score_threshold"]) == 0.5]
-    # Where the calibrated threshold is 0.5 too, a patch still has one row.
+    # If the calibrated threshold is 0.5 too, a patch has one row all the same.
     return Result(
         {(m, how): 100 * summary[m][how] for m in METRICS for how in HOW},
         len(rows),
@@ -91,7 +108,7 @@ def result_of(runs: Path, setting: Setting) -> Result | None:
 
 
 def table1(results: Mapping[Setting, Result | None]) -> str:
-    """The paper's Table 1 with ours beside it, in percent."""
+    """Our results beside the paper's Table 1, in percent."""
     averages = [("pooled", m) for m in METRICS] + [("per_image", m) for m in METRICS]
     head = ["approach", "grid", *(f"{METRICS[m]}, {HOW[how]}" for how, m in averages)]
     head += [f"*paper {title}*" for title in METRICS.values()]
@@ -114,7 +131,7 @@ def table1(results: Mapping[Setting, Result | None]) -> str:
 
 
 def patterns(results: Mapping[Setting, Result | None], runs: Path) -> str:
-    """Which of the paper's patterns hold, with the figures that say so."""
+    """Which patterns of the paper hold here, with the numbers that are compared."""
     found = {(s.name, s.grid, s.post): r for s, r in results.items() if r is not None}
     lines = ["| pattern of the paper | ours | holds |", "|---|---|---|"]
     for text, keys, figures in _claims():
@@ -122,17 +139,17 @@ def patterns(results: Mapping[Setting, Result | None], runs: Path) -> str:
             lines.append(f"| {text} | not run | - |")
             continue
         values = figures(*(found[key] for key in keys))
-        told = "; ".join(
+        compared = "; ".join(
             f"{about} {left:.2f} and {right:.2f}".strip() for about, left, right in values
         )
-        lines.append(f"| {text} | {told} | {_verdict([a > b for _, a, b in values])} |")
+        lines.append(f"| {text} | {compared} | {_verdict([a > b for _, a, b in values])} |")
     for name, title in ((COUNT, "with"), (PLAIN, "without")):
         text = f"The shape {title} the count loss is a circle: angular deviation below 0.05"
         run = run_of(runs, name)
         if run is None:
             lines.append(f"| {text} | not run | - |")
         else:
-            net: Any = load(run / "checkpoints" / "last.ckpt").net
+            net: Any = load(run / "checkpoints" / "last.ckpt", device="cpu").net
             deviation = net.angular_deviation()
             lines.append(f"| {text} | {deviation:.4f} | {_verdict([deviation < 0.05])} |")
     return "\n".join(lines) + "\n"
@@ -147,7 +164,7 @@ Claim = tuple[str, list[tuple[str, int | None, bool | None]], Callable[..., Comp
 
 
 def _claims() -> list[Claim]:
-    """Text, the rows it is about, and pairs of figures of which the first must be greater."""
+    """Text, the rows it is about, and pairs of numbers of which the first must be greater."""
     plain, plain_p, count, count_p = (
         (name, 128, post) for name in (PLAIN, COUNT) for post in (False, True)
     )
@@ -171,21 +188,21 @@ def _claims() -> list[Claim]:
             ],
         ),
         (
-            "P helps most without the count loss: gain of F1@.5 without and with it",
+            "P helps most without the count loss (gain of F1@.5 without it; with it)",
             [plain, plain_p, count, count_p],
             lambda p, pp, c, cp: [
                 (HOW[h], _f1(pp, h) - _f1(p, h), _f1(cp, h) - _f1(c, h)) for h in HOW
             ],
         ),
         (
-            "Count loss and P together have the best F1@.5 of ours: they and the best other row",
+            "Count loss with P has the best F1@.5 of ours (count loss with P; best other row)",
             [count_p, plain, plain_p, count],
             lambda best, *others: [
                 (HOW[h], _f1(best, h), max(_f1(o, h) for o in others)) for h in HOW
             ],
         ),
         (
-            "The fine grid has the higher mask IoU: 128 and 32",
+            "The fine grid has the higher mask IoU (grid 128; grid 32)",
             [plain, coarse[0], count, coarse[1]],
             lambda p, p32, c, c32: [
                 ("without count loss:", _iou(p), _iou(p32)),
@@ -193,12 +210,13 @@ def _claims() -> list[Claim]:
             ],
         ),
         (
-            "Mask R-CNN, fully supervised, has the best IoU and F1@.5: it and count loss with P",
+            "Mask R-CNN, fully supervised, has the best IoU and F1@.5 "
+            "(Mask R-CNN; count loss with P)",
             [mask, count_p],
             lambda m, c: [("IoU:", _iou(m), _iou(c)), *_f1s(m, c)],
         ),
         (
-            "DeepLabV3 has a higher IoU than canonical shape: it and count loss",
+            "DeepLabV3 has a higher IoU than canonical shape (DeepLabV3; count loss)",
             [deep, count],
             lambda d, c: [("", _iou(d), _iou(c))],
         ),
@@ -218,7 +236,7 @@ def _f1s(better: Result, worse: Result) -> Compared:
 
 
 def write_csv(path: Path, results: Mapping[Setting, Result | None]) -> None:
-    """One line a row of Table 1 that was run."""
+    """Write a line for each row of Table 1 that was run."""
     columns = [f"{metric}_{how}" for how in HOW for metric in METRICS]
     head = ["approach", "experiment", "grid", "post_processing", "patches", "nuclei"]
     head += ["detections", "steps", "train_seconds", *columns, *(f"paper_{m}" for m in METRICS)]
@@ -241,7 +259,7 @@ LABELS = {
 
 
 def weak_vs_partial(weak: Path, partial: Path) -> str:
-    """What each kind of label buys on the same test images.
+    """Scores of models trained on different kinds of labels, on the same test images.
 
     Raises:
         UserError: If two runs were tested on different images.
@@ -278,8 +296,8 @@ def main(runs: Path, partial: Path, target: Path) -> None:
     text = (
         f"Percent; {'/'.join(map(str, sorted(patches))) or 'no'} test patches of 128 px, score "
         "threshold 0.5. Columns in italics are the paper's (106 other test images, ResNet50, 50 "
-        "epochs); its F1 is best compared with ours per patch, its IoU and Dice with ours pooled. "
-        "F1@.5 of DeepLabV3 is that of connected components. The seconds of training hold one "
+        "epochs). Compare its F1 with ours per patch, its IoU and Dice with ours pooled. F1@.5 of "
+        "DeepLabV3 is that of connected components. The seconds of training include one "
         "validation on 64 patches at the end.\n\n"
     )
     (target / "results.md").write_text(f"{text}{table1(results)}\n{holds}")

@@ -1,9 +1,9 @@
-"""Seconds that one training step of an experiment takes on this machine: the median, printed.
+"""Measure how many seconds a training step of an experiment takes on this machine.
 
-python experiments/canonical_shape/seconds.py experiment=canonical_shape [key=value ...]
+python experiments/canonical_shape/seconds.py canonical_shape [key=value ...]
 
-Loading and augmentation count, as in training; reading images from disk does not, because a run
-reads its training images before its first step.
+Prints the median. Loading and augmentation are included, as in training. Reading images from disk
+is not, because a run reads its training images before its first step.
 """
 
 import sys
@@ -17,29 +17,30 @@ import pytorch_lightning as pl
 
 from nucleist.config.build import build
 from nucleist.config.compose import compose
+from nucleist.config.settings import what_to_train
 from nucleist.training.isolation import quiet
 from nucleist.training.train import build_data, build_task
 
 STEPS, FIRST = 20, 3
-"""Steps that are timed, and steps before them, in which memory is first asked for."""
+"""Steps that are timed, and steps before them, which allocate memory for the first time."""
 
 
 class Clock(pl.Callback):
-    """When each step was done."""
+    """The time at the end of each step."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
 
     def on_train_batch_end(self, *of: Any) -> None:
-        """Note the time."""
+        """Store the time."""
         self.times.append(time.monotonic())
 
 
-def seconds_a_step(overrides: Sequence[str]) -> float:
+def seconds_a_step(experiment: str, settings: Sequence[str]) -> float:
     """Train `FIRST + STEPS` steps on 40 images of the data set, without validation."""
     quiet()
     short = ["data.source.images=40", f"steps={FIRST + STEPS}", "val_every=1000000"]
-    config = compose("train", [*overrides, *short])
+    config = compose("train", [*what_to_train(experiment), *settings, *short])
     data, clock = build_data(config), Clock()
     for _ in data.kept_targets():  # reads the training images
         pass
@@ -53,4 +54,4 @@ def seconds_a_step(overrides: Sequence[str]) -> float:
 
 
 if __name__ == "__main__":
-    print(f"{seconds_a_step(sys.argv[1:]):.4f}")
+    print(f"{seconds_a_step(sys.argv[1], sys.argv[2:]):.4f}")

@@ -1,10 +1,10 @@
-"""AJI of DIST on each Kumar test image, beside DIST as published and nucleist's PA Mask R-CNN.
+"""Compare the AJI of DIST on each Kumar test image with published DIST and our PA Mask R-CNN.
 
 python experiments/dist_kumar/collect.py TARGET --dist RUN [RUN ...] --pa RUN [RUN ...]
 
-Runs of one model are seeds. Published figures: Naylor et al., IEEE TMI 2019, as printed in Table 3
-of Feng et al., IEEE Access 2019, which numbers the two images of an organ without saying which is
-which: see `nucleist.report.organ_tables`.
+Several runs of one model differ in their seed. The published numbers are those of Naylor et al.,
+IEEE TMI 2019, as printed in Table 3 of Feng et al., IEEE Access 2019. That table numbers the two
+images of an organ without naming them; `nucleist.report.organ_tables` describes how we pair them.
 """
 
 import argparse
@@ -25,7 +25,7 @@ ENOUGH = 6
 
 
 def per_image(runs: Sequence[Path], part: str) -> Values:
-    """AJI of each image, one a run, at the threshold of a part of the summary.
+    """AJI of each image, a value for each run, at the threshold of a part of the summary.
 
     Raises:
         UserError: If the runs were tested on different images.
@@ -43,7 +43,7 @@ def per_image(runs: Sequence[Path], part: str) -> Values:
 
 
 def table(dist: Values, pa: Mapping[str, Values]) -> str:
-    """One row an image, and the means."""
+    """A row for each image, and the means."""
     places = slots(dist)
     printed = {(r["organ"], int(r["number"])): r for r in published("table3")[:-1]}
     heads = ["organ", "image", "DIST", *(f"PA Mask R-CNN, {title}" for title in pa)]
@@ -91,13 +91,13 @@ def tests(dist: Values, pa: Mapping[str, Values]) -> str:
 
 def main(target: Path, dist: Sequence[Path], pa: Sequence[Path]) -> None:
     """Write `results.md`."""
-    # At 0.5 all nuclei of DIST count: its scores are above.
+    # All scores of DIST are above 0.5, so all its nuclei count.
     ours = per_image(dist, "test")
     parts = {"fixed 0.5": "test", "calibrated": "test_calibrated"}
     theirs = {title: per_image(pa, part) for title, part in parts.items()} if pa else {}
     seeds = f"{len(dist)} run(s) of DIST, {len(pa)} of PA Mask R-CNN (25 % of the nuclei labelled)"
     target.mkdir(parents=True, exist_ok=True)
-    text = f"AJI; {seeds}. Columns in italics are printed figures. {PAIRING}\n\n"
+    text = f"AJI; {seeds}. Columns in italics are published numbers. {PAIRING}\n\n"
     results = f"{text}{table(ours, theirs)}\n{tests(ours, theirs)}"
     (target / "results.md").write_text(results)
     print(results, end="")

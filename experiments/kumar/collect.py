@@ -1,4 +1,4 @@
-"""AJI and mAP of each Kumar test image from a run folder, as Markdown.
+"""Write AJI and mAP of each Kumar test image of a run as Markdown.
 
 python experiments/kumar/collect.py RUN experiments/kumar
 """
