@@ -17,7 +17,13 @@ def test_ramp_and_cosine_at_their_corners():
 
 
 def test_staircase_by_hand():
-    assert [staircase(step, 100, every=10, factor=0.5) for step in (0, 9, 10, 25)] == [1, 1, 0.5, 0.25]
+    factors = [staircase(step, 100, every=10, factor=0.5) for step in (0, 9, 10, 25)]
+    assert factors == [
+        1,
+        1,
+        0.5,
+        0.25,
+    ]
 
 
 @pytest.mark.parametrize("total", [2, 3, 4, 7, 10, 50, 333])

@@ -64,7 +64,9 @@ def test_the_best_weights_are_tested_where_they_were_chosen_on_other_images(
     first = json.loads((pa / "summary.json").read_text())
     assert all(summary[part] == first[part] for part in ("test", "test_calibrated"))
     stored = [torch.load(r / "checkpoints" / "last.ckpt", weights_only=True) for r in (other, pa)]
-    assert all(torch.equal(v, stored[1]["state_dict"][k]) for k, v in stored[0]["state_dict"].items())
+    assert all(
+        torch.equal(v, stored[1]["state_dict"][k]) for k, v in stored[0]["state_dict"].items()
+    )
 
 
 @pytest.mark.parametrize(

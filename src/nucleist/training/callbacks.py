@@ -112,7 +112,7 @@ class PreviewImages(Callback):
             return
         task: Any = pl_module
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        rows = overlay_rows(task.net, data, task.headline, self.count)
+        rows = overlay_rows(task.net, data, task.fixed_threshold, self.count)
         single = center_pictures(task.net, data) | shape_pictures(task.net)
         pictures: dict[str, Sequence[np.ndarray]] = {
             "overlays": [_panel(row) for row in rows],
