@@ -81,7 +81,7 @@ def cluster(tmp_path: Path) -> Submitit:
 
 def test_parameters_that_submitit_does_not_take_are_one_line(tmp_path: Path) -> None:
     pytest.importorskip("submitit", reason="needs the slurm extra")
-    with pytest.raises(UserError, match="^launcher=submitit: ") as error:
+    with pytest.raises(UserError, match=r"^launcher=submitit: ") as error:
         Submitit(small_sweep(tmp_path, 1), cluster="local", minutes=3)
     assert "\n" not in str(error.value)
 
@@ -124,11 +124,9 @@ def test_what_a_job_is_survives_the_way_to_its_node(tmp_path: Path) -> None:
 
 
 def test_the_node_imports_little_before_the_training_starts() -> None:
-    code = (
-        "import sys, nucleist.sweeps.queued; print([m for m in sys.argv[1:] if m in sys.modules])"
-    )
+    code = "import sys, nucleist.sweeps.queued; print(sys.modules.keys() & set(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "torch", "hydra", "omegaconf", "numpy"]
-    assert subprocess.run(command, capture_output=True, text=True).stdout == "[]\n"
+    assert subprocess.run(command, capture_output=True, text=True).stdout == "set()\n"
 
 
 def test_a_real_training_goes_through_the_queue_from_the_command_line(
@@ -150,12 +148,12 @@ def test_a_real_training_goes_through_the_queue_from_the_command_line(
 def hang_up(sweep: Sweep, launcher: Any, when: Callable[[], bool]) -> None:
     """Work until `when` is true, then the terminal is closed."""
 
-    def tell(run: SweepRun | None) -> None:
+    def changed(run: SweepRun | None) -> None:
         if when():
             os.kill(os.getpid(), signal.SIGHUP)
 
     with pytest.raises(HungUp):
-        work(sweep, launcher.start, launcher.jobs, tell, every=0.05, patience=1)
+        work(sweep, launcher.start, launcher.jobs, changed, every=0.05, patience=1)
 
 
 def test_a_closed_terminal_leaves_the_queue_alone(

@@ -11,29 +11,10 @@ from nucleist.config.build import build
 from nucleist.config.compose import compose
 from nucleist.sweeps.api import plan_sweep
 from nucleist.sweeps.launchers import command_of
-from nucleist.sweeps.plan import Plan, expand
+from nucleist.sweeps.plan import Plan
 from nucleist.sweeps.sweep import WAITING, work
 from nucleist.training.resume import mark_of, prepare
 from nucleist.types import UserError
-
-
-@pytest.mark.parametrize(
-    ("overrides", "runs"),
-    [
-        (["seed=0,1"], ["seed=0", "seed=1"]),
-        (["seed=range(3)"], ["seed=0", "seed=1", "seed=2"]),
-        (["a=1,2", "b=x,y"], ["a=1 b=x", "a=1 b=y", "a=2 b=x", "a=2 b=y"]),
-        (["attention=[p2,p3]"], ["attention=[p2,p3]"]),
-        (["attention=[],[p2]"], ["attention=[]", "attention=[p2]"]),
-        (["s=choice(0.1,0.5)", "+n='a,b'"], ["s=0.1 +n='a,b'", "s=0.5 +n='a,b'"]),
-        (["seed=0,1", "seed=5"], ["seed=5"]),  # the last one counts
-        (["model=glob(mask*)"], ["model=mask_rcnn", "model=mask_rcnn_pa"]),
-        (["model=glob(mask*,exclude=*_pa)"], ["model=mask_rcnn"]),
-    ],
-    ids=lambda value: value[0] if isinstance(value, list) else None,
-)
-def test_lists_mean_what_they_mean_to_hydra(overrides: list[str], runs: list[str]) -> None:
-    assert [" ".join(chosen) for chosen in expand(overrides)] == runs
 
 
 def rows_of(plan: Plan) -> list[str]:
@@ -58,7 +39,7 @@ def test_a_plan_judges_by_the_last_run_of_that_kind(tmp_path: Path) -> None:
     plan = plan_sweep(grid=grid, jobs=2, runs=tmp_path)
     assert all("12 min     3 MB" in line for line in rows_of(plan))
     assert "about 25 min with jobs=2, 12 MB of" in plan.describe()
-    assert f"judged by {earlier}" in plan.describe()
+    assert f"estimated from {earlier}" in plan.describe()
     other = plan_sweep(grid={"seed": [0, 1]}, jobs=2, runs=tmp_path, model="mask_rcnn")
     assert all("unknown" in line for line in rows_of(other))
 

@@ -78,7 +78,7 @@ def test_a_file_in_the_place_of_the_logs_is_one_line(tmp_path: Path) -> None:
         run_sweep(plan_sweep(overrides=TINY, grid={"seed": [0, 1]}, folder=folder))
     assert f"{folder / 'logs'}: cannot make this folder" in str(error.value)
     assert "folder=DIR" in str(error.value) and "\n" not in str(error.value)
-    with pytest.raises(UserError, match="cannot make this folder .*set folder=DIR"):
+    with pytest.raises(UserError, match=r"cannot make this folder .*set folder=DIR"):
         run_sweep(plan_sweep(grid={"seed": [0, 1]}, folder=folder / "logs" / "deeper"))
 
 

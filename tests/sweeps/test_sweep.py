@@ -47,9 +47,9 @@ def test_a_failed_run_does_not_stop_the_others(tmp_path: Path) -> None:
 
 def test_no_more_runs_at_a_time_than_asked_for(tmp_path: Path) -> None:
     sweep, seen = small_sweep(tmp_path, 5), []
-    tell = lambda run: seen.append(sweep.count(RUNNING))  # noqa: E731
+    changed = lambda run: seen.append(sweep.count(RUNNING))  # noqa: E731
     nap = "import time; time.sleep(0.2)"
-    work(sweep, lambda run, _: python(sweep, run, finish(sweep, run) + nap), 2, tell, every=0.02)
+    work(sweep, lambda run, _: python(sweep, run, finish(sweep, run) + nap), 2, changed, every=0.02)
     assert max(seen) == 2 and sweep.count(DONE) == 5
 
 
@@ -64,13 +64,13 @@ def test_an_interrupt_ends_the_running_ones(number: signal.Signals, tmp_path: Pa
         jobs.append(python(sweep, run, stubborn * (run.number == 2) + code))
         return jobs[-1]
 
-    def tell(run: SweepRun | None) -> None:
+    def changed(run: SweepRun | None) -> None:
         if all("up" in tail(sweep.log(run)) for run in sweep.runs[:2]):
             os.kill(os.getpid(), number)
 
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):
-        work(sweep, start, 2, tell, every=0.05, patience=0.5)
+        work(sweep, start, 2, changed, every=0.05, patience=0.5)
     assert [job.poll() is None for job in jobs] == [False, False]
     assert jobs[1].poll() == -signal.SIGKILL  # it ignored the interrupt
     assert [run.status for run in sweep.runs] == [WAITING] * 3

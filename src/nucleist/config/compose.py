@@ -70,7 +70,8 @@ def _whole_parts(overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
             with suppress(HydraException):  # which Hydra raises again for `others`
                 override = OverridesParser.create().parse_override(word)
                 given = override.value()
-                if override.type == OverrideType.CHANGE and "_target_" in given:
+                whole = isinstance(given, dict) and "_target_" in given
+                if whole and override.type == OverrideType.CHANGE:
                     parts[key] = given
                     continue
         others.append(word)

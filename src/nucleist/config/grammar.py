@@ -1,4 +1,4 @@
-"""Hydra's grammar of overrides: lists of values, ranges, and what a word means.
+"""Hydra's grammar of overrides: single values, lists of values and ranges.
 
 `Override`, `IntervalSweep` and `RangeSweep` are Hydra's own types.
 """
@@ -31,15 +31,15 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     ['a=1', 'b=1', 'c=[1,2]']
 
     Raises:
-        UserError: If an override is none, or stands for infinitely many values.
+        UserError: If a word is not an override, or stands for infinitely many values.
     """
     parsed = parse(overrides)
     for part in parsed:
         if part.is_sweep_override() and not part.is_discrete_sweep():
-            raise UserError(f"{part.input_line!r} is no list; write key=value,value")
+            raise UserError(f"{part.input_line!r} is not a list of values; write key=value,value")
     try:
         return BasicSweeper.split_arguments(parsed, None)[0]
-    except HydraException as error:
+    except (HydraException, ValueError) as error:  # ValueError: a range with step 0
         raise UserError(str(error).splitlines()[0]) from error
 
 
@@ -47,7 +47,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     """Overrides as Hydra reads them.
 
     Raises:
-        UserError: If one is none.
+        UserError: If a word is not an override.
     """
     with hydra.initialize_config_module("nucleist.conf", version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()  # glob(...) asks it for the choices

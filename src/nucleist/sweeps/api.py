@@ -32,7 +32,8 @@ def plan_sweep(
         what: A folder of images, an experiment's or a data set's name; see `nucleist.train`.
         grid: Values to be tried, by key: `{"data.annotation_fraction": [0.05, 0.25]}`.
         overrides: Settings in the words of the command line, lists of values included.
-        command: What goes on with the sweep from the command line; made up if it is empty.
+        command: The command that goes on with the sweep, for the record; composed from the
+            settings if it is empty.
         **settings: As of `nucleist.train`; besides `sweep` (a named sweep: `annotation_fraction`,
             `seeds`, `ablation`), `jobs` (runs at a time), `launcher` (`local`, `submitit`) and
             `folder`.
@@ -45,7 +46,7 @@ def plan_sweep(
 
 
 def run_sweep(plan: Plan, *, progress: bool | Progress = False) -> Sweep:
-    """Train the runs of a sweep that are not done; going on with one is the same.
+    """Train the runs of a sweep that are not done; call it again after an interruption.
 
     Args:
         plan: Of `plan_sweep`.
@@ -74,7 +75,8 @@ def plan_search(
         what: See `nucleist.train`.
         overrides: Settings in the words of the command line. A key given as `interval(a,b)`,
             `range(a,b,step)` or `choice(x,y)` is searched.
-        command: What goes on with the search from the command line; made up if it is empty.
+        command: The command that goes on with the search, for the record; composed from the
+            settings if it is empty.
         **settings: As of `nucleist.train`; besides `search` (`pa`, `optim`), `jobs`, `launcher`
             and `folder`.
 
@@ -86,7 +88,7 @@ def plan_search(
 
 
 def run_search(plan: SearchPlan, *, progress: bool | Progress = False) -> search.Found:
-    """Train trials until enough have finished; going on with a search is the same.
+    """Train trials until enough have finished; call it again after an interruption.
 
     Args:
         plan: Of `plan_search`.

@@ -1,4 +1,4 @@
-"""What a training will take, judged by the runs that are there."""
+"""How long a training will take and how large its folder will be, from earlier runs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ KIND = (
     "trainer.accelerator",
     "data.source._target_",
 )
-"""What decides about the time a step takes: model, preset, batch, device; data last."""
+"""Settings that decide how long a step takes: model, preset, batch, device; data last."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run has taken.
+    """Time and size of a finished run.
 
     Attributes:
         run: Its folder.
@@ -40,7 +40,7 @@ class Cost:
 
 
 def kind_of(config: DictConfig) -> tuple[Any, ...]:
-    """What two runs that take the same time a step have in common."""
+    """The settings that two runs with the same time a step have in common."""
     found = dict(zip(KIND, (OmegaConf.select(config, key) for key in KIND), strict=True))
     if found["trainer.accelerator"] == "auto":
         found["trainer.accelerator"] = "gpu" if torch.cuda.is_available() else "cpu"
@@ -59,7 +59,7 @@ def costs_of(runs: Path) -> dict[tuple[Any, ...], Cost]:
             kind = kind_of(OmegaConf.load(path.parent / "config.yaml"))  # type: ignore[arg-type]
             seconds = float(summary["train_seconds"]) / int(summary["steps"])
         except (OSError, OmegaConfBaseException, KeyError, TypeError, ValueError, ArithmeticError):
-            continue  # not a run of ours, or none that trained
+            continue  # not a run folder, or nothing was trained in it
         size = sum(part.stat().st_size for part in path.parent.rglob("*") if part.is_file())
         costs[kind] = costs[kind[:-1]] = Cost(path.parent, seconds, size)
     return costs

@@ -1,4 +1,4 @@
-"""What people see of many runs: a line for each change, and on a terminal a bar over all steps."""
+"""Progress of many runs: a line for each change, and on a terminal a bar over all steps."""
 
 from contextlib import AbstractContextManager
 from typing import Any
@@ -47,7 +47,7 @@ class Display(AbstractContextManager["Display"]):
         self.bar.stop()
 
     def update(self, run: SweepRun | None) -> None:
-        """Show the run that has changed; with None only the time."""
+        """Show a run whose status has changed; None updates the bar alone."""
         runs = self.sweep.runs
         if run is not None:
             ended = self.sweep.count(DONE) + self.sweep.count(FAILED)

@@ -25,7 +25,7 @@ MOVE = "move what is in its place, or set folder=DIR"
 
 
 def command_of(sweep: Sweep, run: SweepRun) -> list[str]:
-    """What starts a run, or goes on with it."""
+    """The command that starts a run, or goes on with it."""
     train = [sys.executable, "-m", "nucleist", "train", *run.overrides]
     return [*train, f"runs={quoted(str(sweep.folder))}", "resume=auto"]
 
@@ -75,7 +75,7 @@ def visible_devices() -> list[str]:
 
 
 class Process:
-    """A run as a process in a session of its own, so that Ctrl-C reaches it through us alone.
+    """A run as a process in a session of its own, so that the terminal's Ctrl-C does not reach it.
 
     Raises:
         UserError: If its log cannot be written, or it cannot be started.

@@ -1,4 +1,4 @@
-"""What the runs of a sweep are, and what they will take."""
+"""Which runs a sweep consists of, and how much time and space they will take."""
 
 import re
 import shutil
@@ -25,13 +25,13 @@ _WORDS = re.compile(r"(?P<key>[^=]+)=(?:steps/(?P<parts>[1-9]\d*)|attention_leve
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep and what it will take.
+    """A sweep, and the time and space that it will take.
 
     Attributes:
-        request: What was asked for.
+        request: The settings.
         sweep: The sweep.
         kinds: The kind of each run, by number.
-        costs: What runs of a kind have taken.
+        costs: Time and size of the latest run of each kind.
     """
 
     request: Request
@@ -40,7 +40,7 @@ class Plan:
     costs: dict[tuple[Any, ...], Cost]
 
     def cost(self, run: SweepRun) -> Cost | None:
-        """What a run like this one has taken, on the same data if there was one; or None."""
+        """The cost of an earlier run of this kind, on the same data if possible; or None."""
         kind = self.kinds[run.number]
         return self.costs.get(kind) or self.costs.get(kind[:-1])
 
@@ -76,12 +76,12 @@ class Plan:
             for run in sweep.runs
             if run.failed and run.status == WAITING
         ]
-        return "\n".join([*lines, *self.judged_by()])
+        return "\n".join([*lines, *self.estimated_from()])
 
-    def judged_by(self) -> list[str]:
-        """A line for each run that time and size are judged by."""
+    def estimated_from(self) -> list[str]:
+        """A line for each earlier run from which time and size are estimated."""
         left = [self.cost(run) for run in self.sweep.runs if run.status != DONE]
-        return [f"judged by {run}" for run in sorted({cost.run for cost in left if cost})]
+        return [f"estimated from {run}" for run in sorted({cost.run for cost in left if cost})]
 
     def _row(self, run: SweepRun) -> str:
         cost = self.cost(run)
@@ -101,15 +101,17 @@ def _existing(folder: Path) -> Path:
 
 
 def plan(asked: Request) -> Plan:
-    """The runs that the settings, and the named sweep before them, stand for.
+    """The runs of a named sweep or of lists of values; settings come after those of the sweep.
 
     Args:
-        asked: What was asked for.
+        asked: The settings.
 
     Raises:
         UserError: If one of the runs could not be composed, or would start processes itself.
     """
     settings, name = asked.settings, asked.names.get("sweep")
+    if "search" in asked.names:
+        raise UserError("search=NAME is not a sweep; use nucleist.plan_search")
     named: Any = plain(settings.get("sweep") or {})
     runs: list[SweepRun] = []
     kinds: dict[int, tuple[Any, ...]] = {}
@@ -128,7 +130,7 @@ def plan(asked: Request) -> Plan:
         number, steps, root = len(runs) + 1, int(config.trainer.max_steps), Path(config.runs)
         runs.append(SweepRun(number, chosen, [], config.name, mark_of(config), steps))
         kinds[number] = kind_of(config)
-    _say_changes(runs)
+    _find_changes(runs)
     title = name or (runs[0].name if len({run.name for run in runs}) == 1 else "sweep")
     digits = text_hash("".join(sorted(run.mark for run in runs)))[:6]
     folder = Path(settings.folder or root / "sweeps" / f"{title}-{digits}")
@@ -147,15 +149,15 @@ def _combinations(
 
 
 def _worked_out(chosen: list[str]) -> list[str]:
-    """Overrides in which `steps/10` and `attention_levels` are what the others make of them."""
+    """Overrides with the values that `steps/10` and `attention_levels` have with the others."""
     words = {part: found for part in chosen if (found := _WORDS.fullmatch(part))}
     if not words:
         return chosen
     config = compose("train", [part for part in chosen if part not in words])
-    return [_said(words[part], config) if part in words else part for part in chosen]
+    return [_resolved(words[part], config) if part in words else part for part in chosen]
 
 
-def _said(found: re.Match[str], config: DictConfig) -> str:
+def _resolved(found: re.Match[str], config: DictConfig) -> str:
     if found["parts"]:
         return f"{found['key']}={max(1, int(config.steps) // int(found['parts']))}"
     levels = config.get("attention_levels")
@@ -174,8 +176,8 @@ def refuse_ddp(config: DictConfig) -> None:
         )
 
 
-def _say_changes(runs: Sequence[SweepRun]) -> None:
-    """Fill in which overrides tell the runs apart."""
+def _find_changes(runs: Sequence[SweepRun]) -> None:
+    """Fill in which overrides differ between the runs."""
     values: dict[str, set[str | None]] = {}
     tables = [dict(part.split("=", 1) for part in run.overrides if "=" in part) for run in runs]
     for key in {key for table in tables for key in table} - {"name"}:

@@ -1,4 +1,4 @@
-"""What was asked of many trainings: which runs, how many at a time, started by what."""
+"""Settings of many trainings: which runs, how many at a time, with which launcher."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ OWN = ("sweep", "search", "jobs", "launcher", "folder")
 
 
 class Request(NamedTuple):
-    """What was asked for.
+    """The settings of a sweep or search.
 
     Attributes:
         settings: `conf/multirun.yaml` with what was chosen.
@@ -32,7 +32,7 @@ class Request(NamedTuple):
     command: str
 
     def jobs(self, sweep: Sweep) -> int:
-        """Runs at a time: as asked for, else what the launcher does by itself."""
+        """Runs at a time: `jobs`, else the launcher's own number."""
         launcher: Any = class_of(self.settings.launcher)
         return self.settings.jobs or launcher.default_jobs(sweep)
 

@@ -15,7 +15,7 @@ from nucleist.types import Progress, UserError
 
 
 def run_sweep(made: Plan, progress: Progress) -> Sweep:
-    """Do what is not done; see `nucleist.run_sweep`."""
+    """Train the runs that are not done; see `nucleist.run_sweep`."""
     sweep = made.sweep
     with at_work_in(sweep.folder):
         sweep.refresh()
@@ -35,7 +35,7 @@ def run_sweep(made: Plan, progress: Progress) -> Sweep:
 
 
 def launcher_of(made: Plan) -> Any:
-    """What starts the runs."""
+    """The launcher that was chosen."""
     settings = made.request.settings
     return build(settings.launcher, _partial_=True)(made.sweep, settings.jobs)
 
@@ -52,9 +52,9 @@ def at_work_in(folder: Path) -> Iterator[None]:
 
 
 def refuse_running(sweep: Sweep, launcher: Any = None) -> None:
-    """Raise a `UserError` if a run is at work that an earlier process has started.
+    """Raise a `UserError` if another process is at work on a run.
 
-    One that is in the queue of the launcher waits for it: it is taken over, not started.
+    A run in the launcher's queue is taken over: it waits for its job.
     """
     for run in sweep.runs:
         if run.status == RUNNING and launcher is not None and launcher.has(run):

@@ -30,7 +30,7 @@ class Found:
         number: Its number, from 1.
         value: The metric of its last validation.
         params: What was chosen, by key.
-        overrides: What a training with these settings is given.
+        overrides: Those of a training with these settings.
         folder: The folder of the search: `study.db` (Optuna's), `trials.csv` and the runs.
     """
 
@@ -68,7 +68,7 @@ def run_search(made: SearchPlan, progress: Progress) -> Found:
         write_trials(made, trials)
     warn_of_limits_in(sweep, progress)
     best = trials.best()
-    assert best is not None and best.value is not None  # or there were a trial to do
+    assert best is not None and best.value is not None  # enough trials have finished
     value = f"{made.settings['metric']} {best.value:.4f}"
     progress.note(f"best of {sweep.count(DONE)} trials: {best.number + 1}, {value}")
     overrides = made.overrides(best.params)
@@ -76,7 +76,7 @@ def run_search(made: SearchPlan, progress: Progress) -> Found:
 
 
 class Search:
-    """Between the loop over runs and the study.
+    """Connects the loop over runs with the study.
 
     Args:
         made: The plan.
@@ -91,7 +91,7 @@ class Search:
         self.failed_in_a_row = 0
 
     def start(self, run: SweepRun, place: int) -> Job:
-        """Start a run, or go on with it; a new one is given its settings.
+        """Start a run, or go on with it; settings are chosen for a new one.
 
         Raises:
             UserError: If there is no configuration with them; the trial is given up.
@@ -107,7 +107,7 @@ class Search:
         return self.launcher.start(run, place)
 
     def record(self, run: SweepRun | None) -> None:
-        """Record in the study what has become of a run.
+        """Store the result of a run in the study.
 
         Raises:
             UserError: If too many failed in a row.

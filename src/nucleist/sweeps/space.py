@@ -1,4 +1,4 @@
-"""A search space in Hydra's words: which overrides stand for a range, and which are fixed."""
+"""A search space written as overrides: which are ranges to choose from, and which are fixed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Range:
         return f"{self.key}={value}"
 
     def first(self) -> str:
-        """One of its overrides."""
+        """The override that chooses its first value."""
         choices = getattr(self.distribution, "choices", None)
         return self.override(choices[0] if choices else self.distribution.low)
 
@@ -37,10 +37,10 @@ def split(overrides: Sequence[str]) -> tuple[list[str], dict[str, Range]]:
 
     `interval(a,b)` is all numbers between, `int(interval(a,b))` the whole ones, a `tag(log,...)`
     around them chooses by the logarithm; `range(a,b,step)` steps below `b`; `choice(x,y)` and
-    `x,y` words without an order.
+    `x,y` are values without an order.
 
     Raises:
-        UserError: If a range is none, or nothing is left to choose.
+        UserError: If a range is not valid, or nothing is left to choose.
     """
     chosen: dict[str, Override] = {}
     for part in parse(overrides):
@@ -52,7 +52,9 @@ def split(overrides: Sequence[str]) -> tuple[list[str], dict[str, Range]]:
     if not ranges:
         raise UserError("there is nothing to choose; write key=interval(a,b) or key=choice(x,y)")
     if "seed" in ranges:
-        raise UserError(f"'seed={ranges['seed'].words}': the luckiest seed is no setting; give one")
+        raise UserError(
+            f"'seed={ranges['seed'].words}': the best seed is luck, not a setting; give one"
+        )
     return fixed, ranges
 
 
@@ -61,7 +63,7 @@ def _range(part: Override) -> Range:
     try:
         return Range(part.get_key_element(), words, _distribution(part))
     except (ValueError, IndexError) as error:
-        raise UserError(f"{part.input_line!r} is no range to choose from ({error})") from error
+        raise UserError(f"{part.input_line!r} is not a range to choose from ({error})") from error
 
 
 def _distribution(part: Override) -> Any:

@@ -1,7 +1,7 @@
-"""A search over settings: Optuna's trials in a file, asked for and told one by one.
+"""A search over settings: Optuna's trials in a file, one after the other.
 
-Akiba et al., *Optuna*, KDD 2019. Optuna chooses the settings and keeps the book; it runs no trial
-itself, so that a trial is a training like any other.
+Akiba et al., *Optuna*, KDD 2019. Optuna chooses the settings and stores their values; it runs no
+trial itself, so that a trial is a training like any other.
 """
 
 import sqlite3
@@ -16,7 +16,7 @@ import numpy as np
 
 from nucleist.types import UserError
 
-ASKED, TOLD, LOST = "asked", "told", "lost"
+OPEN, COMPLETE, GIVEN_UP = "open", "complete", "given up"
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Trial:
 
     Attributes:
         number: Its place in the study, from 0.
-        status: `asked` (a value is still to come), `told` or `lost` (there will be none).
+        status: `open` (it has no value yet), `complete` or `given up` (it will have none).
         params: What was chosen, by key.
         value: How good it is, None as long as that is not known.
     """
@@ -52,7 +52,7 @@ class Trials:
         seed: Each trial's sampler has a seed of its own, made from this one and the trial's
             number, so that a search that was interrupted chooses as one that was not.
         direction: `maximize` or `minimize`.
-        mark: Says what is searched; a file of something else is refused.
+        mark: Hash of what is searched; a file of another search is refused.
 
     Raises:
         UserError: If Optuna is not installed, or the file is not of this search.
@@ -73,7 +73,7 @@ class Trials:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.path, self.space, self.sampler, self.seed = path, dict(space), sampler, seed
-        with self._in_words():
+        with self._one_line():
             # A connection of our own: a URL would take some signs of a path for options.
             connect = {"creator": lambda: sqlite3.connect(path, 60, check_same_thread=False)}
             storage = optuna.storages.RDBStorage("sqlite:///study.db", connect)
@@ -87,40 +87,40 @@ class Trials:
             if known is None:
                 self.study.set_user_attr("mark", mark)
         if known not in (None, mark):
-            raise UserError(f"{path}: holds a search over something else; set folder=DIR")
+            raise UserError(f"{path}: holds another search; set folder=DIR")
 
     def all(self) -> list[Trial]:
         """Every trial, by number."""
-        with self._in_words():
+        with self._one_line():
             return [self._trial(found) for found in self.study.get_trials(deepcopy=False)]
 
     def _trial(self, found: Any) -> Trial:
         name = found.state.name
-        status = {"COMPLETE": TOLD, "RUNNING": ASKED, "WAITING": ASKED}.get(name, LOST)
-        value = found.value if status == TOLD else None
+        status = {"COMPLETE": COMPLETE, "RUNNING": OPEN, "WAITING": OPEN}.get(name, GIVEN_UP)
+        value = found.value if status == COMPLETE else None
         return Trial(found.number, status, dict(found.params), value)
 
     def ask(self) -> Trial:
         """Choose the next settings."""
-        with self._in_words():
+        with self._one_line():
             number = len(self.study.get_trials(deepcopy=False))
             seed = np.random.SeedSequence([self.seed, number]).generate_state(1)[0]
             self.study.sampler = self.sampler(seed=int(seed))
             found = self.study.ask(self.space)
-        return Trial(found.number, ASKED, dict(found.params), None)
+        return Trial(found.number, OPEN, dict(found.params), None)
 
     def tell(self, number: int, value: float | None) -> None:
-        """Say how good a trial was; None if it has failed."""
+        """Store the value of a trial; None if it has failed."""
         from optuna.trial import TrialState
 
         state = TrialState.FAIL if value is None else TrialState.COMPLETE
-        with self._in_words():
+        with self._one_line():
             self.study.tell(number, value, state)
 
     def forget_halves(self) -> None:
         """Give up trials that were cut while their settings were chosen."""
         for trial in self.all():
-            if trial.status == ASKED and set(trial.params) != set(self.space):
+            if trial.status == OPEN and set(trial.params) != set(self.space):
                 self.tell(trial.number, None)
 
     def best(self) -> Trial | None:
@@ -128,13 +128,13 @@ class Trials:
         from optuna.study import StudyDirection
 
         up = self.study.direction == StudyDirection.MAXIMIZE
-        told = [(t.value, t) for t in self.all() if t.value is not None]
+        known = [(t.value, t) for t in self.all() if t.value is not None]
         pick = max if up else min
-        return pick(told, key=lambda pair: pair[0])[1] if told else None
+        return pick(known, key=lambda pair: pair[0])[1] if known else None
 
     @contextmanager
-    def _in_words(self) -> Iterator[None]:
-        """What the file or the chosen sampler cannot do, in one line."""
+    def _one_line(self) -> Iterator[None]:
+        """Make one line of an error of the file or the sampler."""
         from optuna.exceptions import OptunaError
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -143,5 +143,5 @@ class Trials:
         except (OptunaError, SQLAlchemyError, sqlite3.Error) as error:
             reason = str(error.__cause__ or error).splitlines()[0]
             raise UserError(
-                f"{self.path}: {reason}; make room, or take the file away to start anew"
+                f"{self.path}: {reason}; make room, or remove the file to start anew"
             ) from error

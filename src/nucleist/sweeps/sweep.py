@@ -1,4 +1,4 @@
-"""Many runs: which there are, what has become of each, and the loop that works through them.
+"""Many runs: their status, and the loop that works through them.
 
 A sweep is a folder with its run folders, `logs/` and `sweep.json`, from which a sweep that was
 interrupted goes on.
@@ -27,7 +27,7 @@ class SweepRun:
 
     Attributes:
         number: Its place in the plan, from 1.
-        overrides: What `nucleist train` is given.
+        overrides: Those of `nucleist train`.
         changes: Those of the overrides that differ between the runs of the sweep.
         name: Name of the run, the folder above its run folder.
         mark: Hash of its configuration.
@@ -35,7 +35,7 @@ class SweepRun:
         status: `waiting`, `running`, `done` or `failed`.
         folder: Its run folder, once there is one.
         failed: Whether it failed when it was tried last; it waits for another try.
-        job: What a queue calls it while it is there.
+        job: Its id in a queue while it is there.
     """
 
     number: int
@@ -50,13 +50,13 @@ class SweepRun:
     job: str | None = None
 
     def title(self) -> str:
-        """A short name for people."""
+        """A short name: what distinguishes it from the others."""
         return " ".join(self.changes) or self.name
 
 
 @dataclass
 class Sweep:
-    """A plan and where it has got to.
+    """The runs of a sweep and the status of each.
 
     Attributes:
         folder: The folder of the sweep.
@@ -71,7 +71,7 @@ class Sweep:
     runs: list[SweepRun] = field(default_factory=list)
 
     def refresh(self) -> None:
-        """Look at the run folders: what is finished is done, what failed waits again."""
+        """Read the status from the run folders: finished runs are done, failed ones wait again."""
         known = self._known()
         for run in self.runs:
             before = known.get(run.mark, {})
@@ -127,7 +127,7 @@ class Job(Protocol):
     """A run that was started.
 
     Attributes:
-        id: What a queue calls it; None if there is none.
+        id: Its id in a queue; None if there is no queue.
         lasting: Whether it goes on without this process, in a queue.
     """
 
@@ -156,20 +156,20 @@ def work(
     sweep: Sweep,
     start: Start,
     jobs: int,
-    tell: Callable[[SweepRun | None], None] = lambda run: None,
+    changed: Callable[[SweepRun | None], None] = lambda run: None,
     every: float = 0.2,
     patience: float = 30.0,
 ) -> None:
-    """Do what is waiting, several runs at a time; a failed run does not stop the others.
+    """Start the waiting runs, several at a time; a failed run does not stop the others.
 
-    On Ctrl-C, SIGTERM or a closed terminal the running ones are asked to end and wait again; a
-    closed terminal leaves alone what is in a queue.
+    On Ctrl-C, SIGTERM or a closed terminal the running ones are stopped and wait again; jobs in a
+    queue go on when only the terminal is closed.
 
     Args:
         sweep: The plan; its `sweep.json` is kept up to date.
         start: Starts one run.
         jobs: Runs at a time.
-        tell: Called with each run whose status has changed, and with None after each look.
+        changed: Called with each run whose status has changed, and with None after each look.
         every: Seconds between two looks.
         patience: Seconds that runs have to end by themselves when interrupted.
 
@@ -187,7 +187,7 @@ def work(
         found = find_run(sweep.folder, run.name, run.mark)
         run.folder = None if found is None else str(found)
         sweep.save()
-        tell(run)
+        changed(run)
 
     with as_interrupts():
         try:
@@ -204,7 +204,7 @@ def work(
                         del running[run.number]
                         places.append(place)
                         change(run, DONE if status == 0 else FAILED)
-                tell(None)
+                changed(None)
         except HungUp:
             running = {key: known for key, known in running.items() if not known[1].lasting}
             raise
@@ -259,7 +259,7 @@ def _handling(handler: Any, *names: str) -> Iterator[None]:
 
 
 def steps_done(log: Path) -> int:
-    """The step that a run's log speaks of last, 0 if of none."""
+    """The last step in a run's log, 0 if there is none."""
     found = re.findall(r"^step (\d+)/", tail(log, 20), re.MULTILINE)
     return int(found[-1]) if found else 0
 

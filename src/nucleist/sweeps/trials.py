@@ -14,13 +14,13 @@ from nucleist.sweeps.costs import costs_of, kind_of
 from nucleist.sweeps.plan import Plan, refuse_ddp
 from nucleist.sweeps.request import Request
 from nucleist.sweeps.space import Range, split
-from nucleist.sweeps.study import ASKED, LOST, TOLD, Trial, Trials, need_optuna
+from nucleist.sweeps.study import COMPLETE, GIVEN_UP, OPEN, Trial, Trials, need_optuna
 from nucleist.sweeps.sweep import DONE, FAILED, RUNNING, WAITING, Sweep, SweepRun
 from nucleist.training.resume import mark_of, prepare
 from nucleist.training.run import find_run
 from nucleist.types import UserError
 
-STATUS = {TOLD: DONE, LOST: FAILED, ASKED: WAITING}
+STATUS = {COMPLETE: DONE, GIVEN_UP: FAILED, OPEN: WAITING}
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class SearchPlan:
 
     Attributes:
         plan: The trials as runs of a sweep; the number of a run is that of its trial, from 1.
-        fixed: Overrides that all trials have.
+        fixed: Overrides of all trials.
         space: What is chosen, by key.
         settings: `conf/search/NAME.yaml` as plain values.
         sampler: Its sampler.
-        mark: Hash of all that.
+        mark: Hash of all of these.
         config: Configuration of one trial.
     """
 
@@ -56,11 +56,11 @@ class SearchPlan:
         return self.sweep.folder / "study.db"
 
     def overrides(self, params: dict[str, Any]) -> list[str]:
-        """What `nucleist train` is given in a trial."""
+        """The overrides of `nucleist train` in a trial."""
         return [*self.fixed, *self.changes(params)]
 
     def changes(self, params: dict[str, Any]) -> list[str]:
-        """Those of the overrides that the trial chose."""
+        """Those of the overrides that were chosen for the trial."""
         return [part.override(params[key]) for key, part in self.space.items() if key in params]
 
     def open(self) -> Trials:
@@ -75,13 +75,13 @@ class SearchPlan:
         )
 
     def fill(self, trials: Sequence[Trial]) -> None:
-        """Let the runs be the trials that there are, and as many more as have to finish."""
+        """Make a run of each trial, and as many more runs as have to finish."""
         known = _remembered(self.sweep.folder / "sweep.json")
         self.sweep.runs = [self._run_of(trial, known.get(trial.number + 1)) for trial in trials]
         self.add_missing()
 
     def add_missing(self) -> None:
-        """As many more runs as trials have to finish; their settings are chosen when they start."""
+        """Add as many runs as have to finish; their settings are chosen when they start."""
         steps, kind = int(self.config.trainer.max_steps), kind_of(self.config)
         runs = self.sweep.runs
         while sum(run.status != FAILED for run in runs) < self.settings["trials"]:
@@ -89,7 +89,7 @@ class SearchPlan:
         self.plan.kinds.update({run.number: kind for run in runs})
 
     def _run_of(self, trial: Trial, known: SweepRun | None) -> SweepRun:
-        """The run of a trial; if it is asked it waits, or is at work if its folder is held."""
+        """The run of a trial; that of an open trial waits, or runs if its folder is held."""
         steps = int(self.config.trainer.max_steps)
         run = known or SweepRun(trial.number + 1, [], [], self.config.name, "", steps)
         run.status = STATUS[trial.status]
@@ -126,10 +126,10 @@ class SearchPlan:
             lines.append(f"{run.number:>4}  {run.status:<8} {value:>8}  {run.title()}")
         total = self.plan.total(self.plan.request.jobs(sweep))
         lines += ["", f"{self.settings['trials']} trials, {sweep.count(DONE)} done; {total}"]
-        return "\n".join([*lines, *self.plan.judged_by()])
+        return "\n".join([*lines, *self.plan.estimated_from()])
 
     def validated_on(self) -> str:
-        """Which images decide, in words."""
+        """Which images decide about the best trial."""
         splits = {"val": "test", "test": "test", **plain(self.config.data.get("splits") or {})}
         if splits["val"] != splits["test"]:
             return f"validation images: split {splits['val']}, apart from the test images"
@@ -158,7 +158,9 @@ def plan_trials(asked: Request) -> SearchPlan:
     need_optuna()
     if "sweep" in asked.names:
         raise UserError("search= and sweep= do not go together; use one of them")
-    name, given = asked.names["search"], asked.settings.search
+    name, given = asked.names.get("search"), asked.settings.get("search")
+    if name is None:
+        raise UserError("a search needs search=NAME; use pa or optim, or write a file")
     if given is None or OmegaConf.is_missing(given, "space"):
         raise UserError(f"search={name} declares no space; use pa or optim, or write a file")
     settings: dict[str, Any] = plain(given)
@@ -189,7 +191,7 @@ def _check(settings: dict[str, Any]) -> None:
         raise UserError(f"search.direction={direction} is unknown; use maximize or minimize")
     if not str(settings["metric"]).startswith("val/"):
         raise UserError(
-            f"search.metric={settings['metric']} is no validation score; use val/map_pooled or "
+            f"search.metric={settings['metric']} is not a validation score; use val/map_pooled or "
             "another column of metrics.csv that begins with val/"
         )
 
