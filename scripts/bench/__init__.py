@@ -1,6 +1,7 @@
-"""What nucleist costs beside stock torchvision and other tools: `python -m scripts.bench`.
+"""Time and memory of nucleist beside stock torchvision and other tools: `python -m scripts.bench`.
 
-`__main__` has the command and the order; `measure` times and weighs a case in a process of its
-own; `drawn`, `nets`, `stock` and `planted` make what is measured; `bookkeeping`, `steps`,
-`scores` and `loading` are the parts; `verdicts` and `report` write them down.
+`__main__` parses the command and runs the parts in order. `measure` and `meter` take the time and
+the peak memory of a case in a process of its own. `settings`, `nets`, `stock` and `planted` make
+the images and nets. The parts are `bookkeeping`, `steps`, `scores` and `loading`; `verdicts` and
+`report` turn their results into tables. `canonical` and `overhead` are commands of their own.
 """

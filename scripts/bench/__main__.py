@@ -1,11 +1,11 @@
-"""Time nucleist beside stock torchvision: `make bench`, `make bench-quick`.
+"""Time nucleist and stock torchvision: `make bench`, `make bench-quick`.
 
     python -m scripts.bench                          everything, some 12 minutes on two cores
     python -m scripts.bench --quick                  smaller images, fewer runs, 2 minutes
     python -m scripts.bench --parts training --sizes 1000 --nuclei 1000 --preset resnet18
-    python -m scripts.bench --baseline BASELINE.ckpt --pa PA.ckpt
+    python -m scripts.bench --baseline runs/NAME/ID --pa runs/NAME/ID
 
-Prints Markdown, and writes it to `bench.md` and every figure to `bench.json` in `--output`.
+Prints Markdown, and writes it to `bench.md` and all numbers to `bench.json` in `--output`.
 """
 
 import argparse
@@ -44,7 +44,7 @@ QUICK: dict[str, Any] = {"sizes": (256, 512), "nuclei": (100, 400), "runs": 2}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print Markdown, write files."""
+    """Measure, print Markdown and write the files."""
     options = _parser().parse_args(arguments)
     if bool(options.baseline) != bool(options.pa):
         _parser().error("give both --baseline and --pa, or neither")
@@ -66,13 +66,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="fewer sizes and runs")
     add("--sizes", type=int, nargs="+", help="sides of the images, pixels")
     add("--nuclei", type=int, nargs="+", help="nuclei in an image")
-    add("--runs", type=int, help="timed runs of a case, at most")
+    add("--runs", type=int, help="maximum number of timed runs of a case")
     add("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
-    add("--preset", default="compact", help="of the nets (default compact)")
+    add("--preset", default="compact", help="preset of the nets (default compact)")
     add("--device", choices=("cpu", "cuda"), help="(default: a GPU if there is one)")
-    add("--no-large", action="store_true", help="spare torchvision what needs 10 to 20 GB")
-    add("--baseline", type=Path, help="checkpoint of a trained baseline")
-    add("--pa", type=Path, help="checkpoint of a trained partial-annotation net")
+    add("--no-large", action="store_true", help="leave out torchvision where it needs 10 to 20 GB")
+    add("--baseline", type=Path, help="run or checkpoint of a trained baseline")
+    add("--pa", type=Path, help="run or checkpoint of a trained PA net")
     add("--output", type=Path, default=Path("runs/bench"), help="folder (default runs/bench)")
     return parser
 
@@ -95,7 +95,7 @@ def settings_from(options: argparse.Namespace, folder: Path) -> Settings:
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """All parts, one after the other."""
+    """Measure all parts, one after the other."""
     started, load = time.monotonic(), os.getloadavg()[0]
     console = Console(stderr=True)
     result: dict[str, Any] = {"header": {}}
@@ -116,7 +116,7 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 
 def header(settings: Settings, load: float, seconds: float) -> dict[str, Any]:
-    """What the figures depend on."""
+    """What the measurements depend on: versions, machine, load, options."""
     found: dict[str, Any] = {**environment(), **_versions("torchmetrics", "cellpose", "stardist")}
     found["command"] = "python -m scripts.bench " + shlex.join(sys.argv[1:])
     found["cpu"] = f"{_line('/proc/cpuinfo', 'model name')}, {os.cpu_count()} cores"

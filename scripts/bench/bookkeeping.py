@@ -1,8 +1,8 @@
-"""What a training step does besides arithmetic, by torchvision and by nucleist, for one image.
+"""The work of a training step besides the net, in torchvision and in nucleist, for one image.
 
-Boxes from the labels (torchvision builds a mask of each nucleus first), resize of image and labels
-to a short side of 0.8 of the image's, anchors matched to boxes, masks projected onto 128 positive
-proposals. The anchors are the paper's: five levels of 8 to 128 px.
+It has four steps: boxes from the labels (torchvision needs a mask of each nucleus first), image and
+labels resized to 0.8 of their short side, anchors matched to boxes, and masks projected onto 128
+positive proposals. The anchors are the paper's: five levels of 8 to 128 px.
 """
 
 import statistics
@@ -34,7 +34,7 @@ Parts = dict[str, tuple[float, float]]
 
 
 def bookkeeping(meter: Meter, kind: str, file: Any) -> Callable[[], list[Parts]]:
-    """All steps in turn; gives seconds and peak MB of each, a dict for every run so far."""
+    """Prepare all steps; a run returns seconds and peak MB of each, a dict for every run so far."""
     image, target = load(file, meter.device)
     size, count = image.shape[-1], len(target["boxes"])
     transform, rpn, anchors = _parts(kind, size, meter.device)
@@ -72,7 +72,7 @@ def bookkeeping(meter: Meter, kind: str, file: Any) -> Callable[[], list[Parts]]
 
 
 def _parts(kind: str, size: int, device: str) -> tuple[Any, Any, Tensor]:
-    """Transform and RPN of a net of the paper's shape, and the anchors; the rest is let go."""
+    """Transform and RPN of a net with the paper's anchors, and the anchors of an image."""
     config = preset("resnet18", MODELS[BASELINE])
     config["transform"]["min_size"] = round(0.8 * size)
     net = make(BASELINE, config, None, size, device).train()
@@ -114,7 +114,7 @@ def measure(settings: Settings, tick: Callable[[str], None]) -> Iterator[dict[st
 
 
 def _by_step(done: list[Parts]) -> dict[str, dict[str, float]]:
-    """Medians of the runs after the first; the peaks are those of the first, in fresh memory."""
+    """Median seconds of the runs after the first; peaks of the first, in fresh memory."""
     timed = done[1:] or done
     return {
         step: {

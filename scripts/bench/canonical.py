@@ -1,11 +1,11 @@
-"""Time the two forms of the canonical-shape net's maximum over slots, and their memory.
+"""Time and memory of the two forms of the canonical-shape net's maximum over slots.
 
     nice -n 15 python -m scripts.bench.canonical             two cores, some minutes
     python -m scripts.bench.canonical --runs 5 --threads 2 --batch 8
 
-The plain form evaluates every slot at every point and keeps what the gradient needs; the two-pass
-form seeks the winners first (`nucleist.models.canonical.shape.combine`). Values and gradients are
-equal. Each case has a process of its own. Prints a Markdown table.
+The plain form evaluates every slot at every point and keeps what the gradient needs. The two-pass
+form first finds the slot with the largest value (`nucleist.models.canonical.shape.combine`). Values
+and gradients are equal. Each case has a process of its own. Prints a Markdown table.
 """
 
 import argparse
@@ -24,11 +24,20 @@ from scripts.bench.meter import Meter
 
 SIDE, NUCLEI, SLOTS = 128, 12, 128
 PATIENCE = 60.0
-"""Seconds after which a case ends with the steps it has."""
+"""Seconds after which a case ends with the steps done so far."""
 
 
 class Case(NamedTuple):
-    """What a process measures: `form` is `plain`, `two passes` or `encoder alone`."""
+    """What is measured in a process.
+
+    Attributes:
+        form: `plain`, `two passes` or `encoder alone`.
+        point_px: Distance of the points at which the shape is evaluated, pixels.
+        batch: Patches of a step.
+        runs: Maximum number of timed steps.
+        threads: Threads of torch.
+        backbone: Name of the encoder.
+    """
 
     form: str
     point_px: int
@@ -39,9 +48,9 @@ class Case(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Medians over training steps, and the most memory held beyond the net's, in MB.
+    """Median seconds of a training step, and its peak memory without the net's own, in MB.
 
-    On a busy machine the processor's seconds (`cpu`) say more than the clock's (`wall`).
+    On a busy machine CPU time (`cpu`) is more reliable than elapsed time (`wall`).
     """
 
     wall: float
@@ -54,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m scripts.bench.canonical")
     parser.add_argument("--batch", type=int, default=8, help="patches a step")
     parser.add_argument(
-        "--runs", type=int, default=3, help="timed steps, at most, after a first one"
+        "--runs", type=int, default=3, help="maximum number of timed steps after a first one"
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--backbone", default="resnet18")
@@ -86,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(case: Case) -> Result:
-    """Train for some steps in this process."""
+    """Time some training steps in this process."""
     torch.set_num_threads(case.threads)
     torch.manual_seed(0)
     net = canonical_shape(
@@ -116,7 +125,7 @@ def measure(case: Case) -> Result:
 
 
 def patches(count: int) -> tuple[list[Tensor], list[BinaryTarget]]:
-    """Noise with bright discs, and their union."""
+    """Images of noise with bright discs, and the union of the discs as target."""
     generator = torch.Generator().manual_seed(0)
     rows, cols = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
     images: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""Reading an image and its labels: one PNG a nucleus, as in BBBC038, or nucleist's caches."""
+"""Time to read an image and its labels: from one PNG a nucleus (BBBC038) or nucleist's caches."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ WAYS = (PNGS, PREPARED, MEMORY)
 
 
 def read(meter: Meter, way: str, root: Path, cache: Path) -> Callable[[], np.ndarray]:
-    """Prepare one way of reading; a run gives the labels."""
+    """Prepare one way of reading; a run returns the labels."""
     source: Source = BBBC038(str(root), train=1)
     if way == PREPARED:
         source = Prepared(source, cache)
@@ -26,12 +26,12 @@ def read(meter: Meter, way: str, root: Path, cache: Path) -> Callable[[], np.nda
         source = InMemory(source)
     (image_id,) = source.splits()["train"]
     if way != PNGS:
-        source.read(image_id)  # the first time converts or keeps
+        source.read(image_id)  # the first call fills the cache
     return lambda: source.read(image_id).labels
 
 
 def measure(settings: Settings, tick: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """A row for each way and each size, with as many nuclei as fit."""
+    """A row for each way of reading and each size, with as many nuclei as fit."""
     for size, nuclei in dict(settings.cells).items():
         tick(f"loading, {size} px, {nuclei} nuclei")
         root, cache = (settings.folder / f"{kind}_{size}" for kind in ("pngs", "cache"))
@@ -55,7 +55,7 @@ def measure(settings: Settings, tick: Callable[[str], None]) -> Iterator[dict[st
 
 
 def write(drawn: Path, folder: Path) -> None:
-    """An image and its nuclei as BBBC038 has them."""
+    """Write an image and its nuclei in the layout of BBBC038."""
     (folder / "images").mkdir(parents=True)
     (folder / "masks").mkdir()
     with np.load(drawn) as file:

@@ -1,6 +1,7 @@
 """Seconds and peak memory of cases that take turns, each in a fresh process.
 
-A process of its own makes the peak the case's own; turns let a busy machine slow all cases.
+In a process of its own, the peak is that of the case alone. Because the cases take turns, other
+work on the machine slows all of them alike.
 """
 
 import multiprocessing
@@ -17,7 +18,7 @@ import torch
 from scripts.bench.meter import Meter, available_bytes, refuse_more_than_there_is
 
 LONG = 15.0
-"""Seconds that the timed runs of a case may take; a case that takes longer runs once, not twice."""
+"""Seconds that the timed runs of a case may take; a slower case runs only once."""
 
 PRELOADED = (
     "torch",
@@ -31,14 +32,14 @@ PRELOADED = (
 """Imported once, before any process is forked."""
 
 Task = Callable[..., Callable[[], Any]]
-"""Prepares a case from a `Meter` and its options; what it returns is run and timed."""
+"""Prepares a case from a `Meter` and its options; the function that it returns is timed."""
 
 
 @dataclass(frozen=True)
 class Timing:
     """Seconds of a run: median, fastest and slowest; CPU seconds of all threads; peak memory.
 
-    `peak_mb` is what the case took beyond the libraries and the net that were there before it.
+    `peak_mb` is the memory of the case alone, without the libraries and the net loaded before it.
     """
 
     median_s: float
@@ -51,7 +52,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Case:
-    """What to run, on which device, and the options of the task."""
+    """A task to run, its device and its options."""
 
     task: Task
     device: str = "cpu"
@@ -60,7 +61,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Timing and last result of a case, or in a few words why there is none."""
+    """Timing and last result of a case, or a short description of the problem."""
 
     timing: Timing | None = None
     result: Any = None
@@ -73,8 +74,8 @@ LEFT_OUT = Outcome(problem="left out (--no-large)")
 def race(cases: Mapping[str, Case], runs: int) -> dict[str, Outcome]:
     """Run every case once to warm up, then up to `runs` times in turns.
 
-    A slow case has fewer turns, `LONG` seconds in all; where the first run takes longer than
-    that it is the one that counts.
+    The runs of a slow case end after `LONG` seconds; if the first run takes longer than that, it
+    is the one that counts.
     """
     workers: dict[str, _Worker] = {}
     try:
@@ -94,10 +95,10 @@ def race(cases: Mapping[str, Case], runs: int) -> dict[str, Outcome]:
 
 
 class _Worker:
-    """A case's process, seen from outside. A problem ends the case, not the others."""
+    """Starts and asks the process of a case. A problem ends this case, not the others."""
 
     def __init__(self, case: Case):
-        # Counting GPUs by CUDA itself, as an import may, would break it in forked processes.
+        # If an import counts GPUs through CUDA, CUDA no longer works in forked processes.
         os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(PRELOADED))
@@ -114,7 +115,7 @@ class _Worker:
         self._answer()
 
     def warm_up(self, runs: int) -> None:
-        """Run for the first time, and see how many turns there are."""
+        """Run for the first time and decide on the number of turns."""
         first = self._ask("run")
         if first is not None:
             self.left = min(runs, int(LONG / first[0]))
@@ -128,7 +129,7 @@ class _Worker:
             self._taken += [] if taken is None else [taken]
 
     def outcome(self) -> Outcome:
-        """What came out."""
+        """The timing and the last result, or the problem."""
         peak_mb, result = self._ask("peak"), self._ask("result")
         if self._problem is not None:
             return Outcome(problem=self._problem)
@@ -149,7 +150,7 @@ class _Worker:
     def _ask(self, question: str) -> Any:
         if self._problem is not None:
             return None
-        with suppress(OSError):  # a process that is gone is told by the missing answer
+        with suppress(OSError):  # of a process that has died, `_answer` finds the exit code
             self._pipe.send(question)
         return self._answer()
 
@@ -165,7 +166,7 @@ class _Worker:
 
 
 def _serve(pipe: Any, case: Case) -> None:
-    """A case's process, from inside."""
+    """Run a case in its process, on request."""
     result: Any = None
     try:
         if case.device == "cpu":
@@ -175,7 +176,7 @@ def _serve(pipe: Any, case: Case) -> None:
         pipe.send((None, None))
         while question := pipe.recv():
             if question == "run":
-                result = None  # or the last one would count in the next one's peak
+                result = None  # otherwise the last result would be part of the next peak
                 meter.synchronise()
                 started, cpu = time.perf_counter(), time.process_time()
                 result = run()

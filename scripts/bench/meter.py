@@ -1,6 +1,6 @@
-"""Peak memory of a process, or of the GPU, and of parts of what it does.
+"""Peak memory of a process or of the GPU, as a whole and of parts of the work.
 
-On a CPU it is the kernel's high-water mark of resident memory, on a GPU the allocator's.
+On a CPU it is the peak resident memory by the kernel, on a GPU the peak of the allocator.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ MB = 2**20
 
 
 class Meter:
-    """Watches the memory of this process or, for a `cuda` device, of the GPU.
+    """Measures the memory of this process or, for a `cuda` device, of the GPU.
 
     Attributes:
         device: Where the case runs.
@@ -30,20 +30,20 @@ class Meter:
         self.start()
 
     def start(self) -> None:
-        """Count the memory that is held now as not the case's."""
+        """Start measuring; memory that is held now is not counted."""
         gc.collect()
-        with suppress(OSError, AttributeError):  # glibc: or freed memory is used again unseen
+        with suppress(OSError, AttributeError):  # glibc may reuse freed memory without a new peak
             ctypes.CDLL(None).malloc_trim(0)
         self._held, self._highest = self._now(), 0
         self._reset()
 
     def peak_mb(self) -> float:
-        """The most memory held since the start beyond what was held then."""
+        """Peak memory since the start, without what was held at the start, in MB."""
         return max(0, max(self._highest, self._top()) - self._held) / MB
 
     @contextmanager
     def part(self, name: str, parts: dict[str, tuple[float, float]]) -> Iterator[None]:
-        """Put the seconds and the peak, in MB, of the lines inside into `parts`."""
+        """Store seconds and peak memory (MB) of the `with` block in `parts` under its name."""
         self.synchronise()
         self._highest = max(self._highest, self._top())
         held = self._now()
@@ -68,13 +68,13 @@ class Meter:
     def _reset(self) -> None:
         if self.cuda:
             torch.cuda.reset_peak_memory_stats()
-        else:  # Linux; elsewhere the mark stays, as if the case began where it stands
+        else:  # Linux; other systems cannot reset the peak
             with suppress(OSError):
                 Path("/proc/self/clear_refs").write_text("5")
 
 
 def status_bytes(key: str) -> int:
-    """A line of /proc/self/status; where there is none, the largest resident size."""
+    """A line of /proc/self/status in bytes; where there is none, the peak resident size."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -84,7 +84,7 @@ def status_bytes(key: str) -> int:
 
 
 def available_bytes() -> int | None:
-    """Memory that processes can still have, None where the system does not say."""
+    """Memory that processes can still allocate, in bytes; None where it is unknown."""
     with suppress(OSError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(int(row.split()[1]) * 1024 for row in lines if row.startswith("MemAvailable"))
@@ -92,7 +92,7 @@ def available_bytes() -> int | None:
 
 
 def refuse_more_than_there_is() -> None:
-    """Let an allocation fail in this process rather than the machine run out of memory."""
+    """Limit the memory of this process, so that it fails before the machine has none left."""
     available = available_bytes()
     if available is not None:
         limit = status_bytes("VmData") + int(0.95 * available)

@@ -1,4 +1,4 @@
-"""The nets under comparison, all from the same weights."""
+"""The nets that are compared, all with the same weights."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ from scripts.bench.stock import stock_of
 
 STOCK, BASELINE, PA = "torchvision", "nucleist", "nucleist PA"
 CHECK = "nucleist as torchvision"
-"""The baseline in torchvision's memory format, to compare the results of the two."""
+"""The baseline in torchvision's memory format, to compare its results with torchvision's."""
 
 MODELS = {BASELINE: "mask_rcnn", PA: "mask_rcnn_pa"}
 
@@ -23,13 +23,13 @@ MODELS = {BASELINE: "mask_rcnn", PA: "mask_rcnn_pa"}
 def configs(settings: Settings) -> dict[str, dict[str, Any]]:
     """Configurations of the baseline and the partial-annotation net.
 
-    Images keep their scale unless a checkpoint says otherwise. No nucleus is dropped because
-    others cover it: torchvision knows no such rule.
+    Images keep their scale, except as a checkpoint was trained. No nucleus is dropped because
+    others cover it, since torchvision has no such rule.
     """
     found = {}
     for kind, checkpoint in ((BASELINE, settings.baseline), (PA, settings.pa)):
         if checkpoint is not None:
-            config = load(checkpoint).config["model"]
+            config = load(checkpoint, device="cpu").config["model"]
         else:
             config = preset(settings.preset, MODELS[kind])
         config["transform"]["max_lost"] = 1.0
@@ -50,21 +50,21 @@ def preset(name: str, model: str) -> dict[str, Any]:
 def make(
     kind: str, config: Mapping[str, Any], checkpoint: Path | None, size: int, device: str
 ) -> nn.Module:
-    """A net with its first weights or those of a checkpoint.
+    """A net with initial weights or those of a checkpoint.
 
     Args:
         kind: `STOCK`, `BASELINE`, `PA` or `CHECK`.
-        config: Of nucleist's net.
-        checkpoint: Weights of nucleist's net, or None.
+        config: Configuration of nucleist's net.
+        checkpoint: Run folder or checkpoint with weights of nucleist's net, or None.
         size: Side of the images, pixels.
-        device: Where it goes. Nucleist's nets get channels last, as in its training.
+        device: Device of the net. Nucleist's nets are in channels last, as in its training.
     """
     torch.manual_seed(0)
     net = build(config)
-    # A trained RPN takes most anchors for background; an untrained one half of them.
+    # A trained RPN classifies most anchors as background, an untrained one half of them.
     torch.nn.init.constant_(net.rpn.head.cls_logits.bias, -4.0)
     if checkpoint is not None:
-        net.load_state_dict(load(checkpoint).net.state_dict())
+        net.load_state_dict(load(checkpoint, device="cpu").net.state_dict())
     if kind == STOCK:
         net = stock_of(net, config, size)
     net.to(device)

@@ -1,7 +1,7 @@
-"""What partial annotation adds to Mask R-CNN: `python -m scripts.bench.overhead`.
+"""The time that partial annotation adds to Mask R-CNN: `python -m scripts.bench.overhead`.
 
-Both nets in one process, in turns, in CPU time of one thread, with the same planted proposals:
-other work on the machine disturbs that less than the times of `make bench`.
+Both nets run in turns in one process, with the same planted proposals, and the CPU time of one
+thread is measured. Other work on the machine disturbs it less than the times of `make bench`.
 """
 
 import statistics
@@ -23,7 +23,7 @@ CELLS = ((360, 100), (1000, 100), (1000, 1000))
 
 
 def in_turns(calls: dict[str, Callable[[], Any]], runs: int) -> dict[str, list[float]]:
-    """CPU seconds of `runs` calls of each, after one that does not count."""
+    """CPU seconds of `runs` calls of each function, after a first one that does not count."""
     seconds: dict[str, list[float]] = {kind: [] for kind in calls}
     for run in range(runs + 1):
         for kind, call in calls.items():
@@ -35,7 +35,7 @@ def in_turns(calls: dict[str, Callable[[], Any]], runs: int) -> dict[str, list[f
 
 
 def main(runs: int = 9) -> None:
-    """Print a Markdown table."""
+    """Print a Markdown table; each cell has the median and in brackets the minimum."""
     torch.set_num_threads(1)
     meter: Any = SimpleNamespace(device="cpu", start=lambda: None)
     print(f"CPU seconds of one thread, median of {runs} (least)\n")

@@ -1,16 +1,16 @@
-"""Make an untrained net do the work of a trained one, all nets alike.
+"""Make untrained nets do the work of trained ones, the same in all nets.
 
-A net that was trained proposes most nuclei several times and finds each once; an untrained one
-sees few positives in training, so that its steps look cheap, and finds hundreds of things that
-are none. Hooks on parts that torchvision and nucleist share put in the place of
+A trained net proposes most nuclei several times and detects each once. An untrained net has few
+positive samples in training, so that its steps look cheap, and hundreds of false detections. Hooks
+on parts that torchvision and nucleist share replace
 
-- the proposals: jittered true boxes, and boxes anywhere for the background;
-- the classifier's output, in evaluation only: nucleus for the former, background for the latter
-  and for what a centre head found besides;
-- the mask logits, in evaluation only: a disc, plus a little of what the net says;
-- the centre head's logits, where there is one: high at the true centres.
+- the proposals by jittered true boxes, and random boxes for the background;
+- the output of the classifier, in evaluation only, by nucleus for the former and background for
+  the latter and for further boxes of a centre head;
+- the mask logits, in evaluation only, by a disc plus a small part of the net's own logits;
+- the logits of the centre head, if there is one, by high values at the true centres.
 
-All layers run as they would, and the losses have their gradients.
+All layers run as usual, and the losses have their gradients.
 """
 
 from collections.abc import Sequence
@@ -21,17 +21,17 @@ from torch import Tensor, nn
 
 SEED = 7
 COPIES = 200
-"""Jittered true boxes of an image in training, at least: more than any sampler takes."""
+"""Minimum number of jittered true boxes of an image in training; no sampler takes as many."""
 BACKGROUND = 300
 TEST_PROPOSALS = 1000
 JITTER = 0.04
 """Standard deviation of a coordinate's error, in sides of the box."""
 SURE = 6.0
-"""Logit of what is certain."""
+"""Logit of a certain prediction."""
 
 
 def seed_sampling(net: Any) -> None:
-    """Draw the same samples in every net, however many random numbers its transform takes."""
+    """Draw the same samples in every net, however many random numbers its transform uses."""
 
     def seed(module: nn.Module, inputs: Any) -> None:
         torch.manual_seed(SEED)
@@ -43,7 +43,7 @@ def plant(net: Any, boxes: Sequence[Tensor], size: int) -> None:
     """Put hooks on a net.
 
     Args:
-        net: Any of the nets, on its device, which keeps the images' scale.
+        net: Any of the nets, on its device; it must keep the scale of the images.
         boxes: True boxes `(N, 4)` of each image, xyxy in pixels.
         size: Side of the images in pixels.
     """
@@ -82,7 +82,7 @@ def anywhere(count: int, size: int, generator: torch.Generator) -> Tensor:
 
 
 class _Proposals:
-    """Other proposals; what a centre head added, further columns and all, stays."""
+    """Replaces the proposals; those that a centre head added stay, with their further columns."""
 
     def __init__(self, train: list[Tensor], test: list[Tensor]):
         self.train, self.test = train, test
@@ -100,7 +100,7 @@ class _Proposals:
 
 
 class _Scores:
-    """Class logits in the order of the proposals, and no regression."""
+    """Replaces the class logits, in the order of the proposals, and the deltas by zeros."""
 
     def __init__(self, scores: Tensor):
         self.scores = scores
@@ -126,7 +126,7 @@ def _disc(module: nn.Module, _: Any, output: Tensor) -> Tensor | None:
 
 
 class _Centers:
-    """High centre scores in the cells of the true centres."""
+    """Replaces the centre logits: high in the cells of the true centres."""
 
     def __init__(self, boxes: Sequence[Tensor], size: int):
         self.boxes, self.size = boxes, -(-size // 32) * 32  # as the transform pads a batch

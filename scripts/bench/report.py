@@ -1,4 +1,4 @@
-"""The figures as Markdown."""
+"""The measurements as Markdown."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from scripts.bench.verdicts import faster, lighter
 
 Row = dict[str, Any]
 PAPER = {"training": 0.14, "inference": 0.69}
-"""PA's cost over the baseline by IEEE Access 2019, on the authors' machine."""
+"""Overhead of PA over the baseline in IEEE Access 2019, on the authors' machine."""
 
 HOW = f"""\
 Seconds are medians (fastest to slowest) after a run to warm up, MB the peak of memory beyond \
@@ -29,7 +29,7 @@ channels last. Losses and label maps are compared with nucleist in torchvision's
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """All tables that there are figures for."""
+    """All tables of parts that were measured."""
     header = result["header"]
     lines = ["# Benchmark", "", *(f"- {key}: {value}" for key, value in header.items()), "", HOW]
     lines += ["", TRAINED if header["checkpoints"] else PLANTED, "", NETS]

@@ -1,7 +1,7 @@
-"""Metrics of one image: nucleist's beside those of torchmetrics, Cellpose and StarDist.
+"""Time of the metrics of one image in nucleist, torchmetrics, Cellpose and StarDist.
 
-The prediction is the truth shifted, a tenth of it missing. Torchmetrics is given its stacks of
-masks; building them is not timed. Its mAP ranks detections by score (COCO's), ours does not.
+The prediction is the shifted truth without a tenth of its nuclei. Torchmetrics needs a stack of
+masks; building it is not timed. Its mAP is COCO's, which ranks detections by score; ours does not.
 """
 
 import warnings
@@ -29,13 +29,13 @@ STEPS = np.arange(10, 20) / 20
 
 
 def score(meter: Meter, tool: str, file: Path) -> Callable[[], float]:
-    """Prepare one tool; a run gives its mAP."""
-    warnings.simplefilter("ignore")  # of imports, and that there are many detections
+    """Prepare one tool; a run returns its mAP."""
+    warnings.simplefilter("ignore")  # of imports and of many detections
     true = label_map(file)
     pred = np.roll(true, (2, 1), (0, 1))
     pred[np.isin(pred, np.unique(pred)[1::10])] = 0
     target = to_target(pred)
-    pred = target["label_map"].numpy()  # some tools want consecutive numbers
+    pred = target["label_map"].numpy()  # some tools need consecutive numbers
     scores = torch.linspace(1, 0.1, len(target["boxes"]))
     if tool == NUCLEIST:
         return lambda: per_image_scores(true, pred)["map"]

@@ -1,4 +1,4 @@
-"""What is measured: sizes, numbers of nuclei, runs; and the drawn images."""
+"""What is measured: sizes, numbers of nuclei, runs; and the synthetic images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,12 @@ from nucleist.types import Target
 
 PARTS = ("bookkeeping", "training", "inference", "metrics", "loading")
 ROOM = 600
-"""Pixels of an image for each nucleus, at least, or they do not fit side by side."""
+"""Minimum area of the image for each nucleus, px; with less they do not fit side by side."""
 RADIUS = (7.0, 9.0)
 SIDE = 17.0
 """Median side of their boxes, pixels."""
 LARGE = 600_000_000
-"""Nuclei x height x width from which torchvision needs 10 GB (paper's anchors) to 20 (compact)."""
+"""Nuclei x height x width from which on torchvision needs 10 to 20 GB."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Settings:
     Attributes:
         sizes: Sides of the square images, pixels, ascending.
         nuclei: Numbers of nuclei in an image, ascending.
-        runs: Timed runs of a case, at most.
+        runs: Maximum number of timed runs of a case.
         parts: Some of `PARTS`.
-        preset: Of nucleist's nets.
+        preset: Preset of nucleist's nets.
         device: `cpu` or `cuda`.
-        large: Whether torchvision is run on images of `LARGE` mask pixels and more.
-        baseline: Checkpoint of a trained baseline; None for planted proposals.
-        pa: Checkpoint of a trained partial-annotation net.
-        folder: Temporary folder for drawn images.
+        large: Whether torchvision runs on images of `LARGE` mask pixels and more too.
+        baseline: Run folder or checkpoint of a trained baseline; None for planted proposals.
+        pa: Run folder or checkpoint of a trained partial-annotation net; None likewise.
+        folder: Temporary folder for the images.
     """
 
     sizes: tuple[int, ...]
@@ -65,14 +65,14 @@ class Settings:
         return 1 if size >= 1000 else 2
 
     def too_large(self, size: int, nuclei: int) -> bool:
-        """Whether torchvision is spared this."""
+        """Whether torchvision is left out for this size and number of nuclei."""
         return not self.large and nuclei * size * size >= LARGE
 
     def drawn(self, size: int, nuclei: int, index: int = 0) -> Path:
-        """File of a drawn image, made when first asked for."""
+        """File of a synthetic image, made on the first call."""
         path = self.folder / f"{size}_{nuclei}_{index}.npz"
         if not path.exists():
-            some = nuclei + nuclei // 6 + 2  # not all that are asked for find a place
+            some = nuclei + nuclei // 6 + 2  # there is no place for all of them
             source = Synthetic(
                 size=(size, size), count=(some, some), radius=RADIUS, overlap=0.1, n_train=index + 1
             )
@@ -83,7 +83,7 @@ class Settings:
 
 
 def load(path: Path, device: str = "cpu") -> tuple[Tensor, Target]:
-    """A drawn image, normalised, `(3, H, W)`, and what is to be found in it."""
+    """A synthetic image, normalised, `(3, H, W)` `float32`, and its target."""
     with np.load(path) as file:
         image, labels = file["image"], file["labels"]
     target = to_target(labels)
@@ -92,12 +92,12 @@ def load(path: Path, device: str = "cpu") -> tuple[Tensor, Target]:
 
 
 def label_map(path: Path) -> np.ndarray:
-    """The `(H, W)` `int32` labels of a drawn image."""
+    """The `(H, W)` `int32` label map of a synthetic image."""
     with np.load(path) as file:
         return file["labels"]
 
 
 def stack_of(target: Target) -> Tensor:
-    """`(N, H, W)` `uint8` masks, what torchvision is given instead of a label map."""
+    """`(N, H, W)` `uint8` masks, which torchvision needs instead of a label map."""
     ids = torch.arange(1, len(target["boxes"]) + 1, device=target["label_map"].device)
     return (target["label_map"] == ids[:, None, None]).view(torch.uint8)

@@ -1,7 +1,7 @@
 """A whole training step, and one image to a label map: torchvision, nucleist and nucleist's PA.
 
-Torchvision is given the masks it wants and paints its masks into a label map, better scores on
-top. The losses and label maps of torchvision and of nucleist's baseline are compared.
+Torchvision gets a stack of masks, and its predicted masks are painted into a label map, higher
+scores on top. The losses and label maps of torchvision and nucleist's baseline are compared.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,10 +32,10 @@ def training_step(
     checkpoint: Path | None,
     files: Sequence[Path],
 ) -> Callable[[], dict[str, float]]:
-    """Forward, backward and optimiser; gives the losses, and what the net counted."""
+    """Prepare a training step; a run returns the losses and the counts of the net."""
     size = load(files[0])[0].shape[-1]
     net = make(kind, config, checkpoint, size, meter.device).train()
-    # A rate of 0 takes as long as any, and every run has the same losses.
+    # A learning rate of 0 takes as long as any other, and every run has the same losses.
     optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=0.0)
     meter.start()
     drawn = [load(file, meter.device) for file in files]
@@ -61,7 +61,7 @@ def training_step(
 def inference(
     meter: Meter, kind: str, config: Mapping[str, Any], checkpoint: Path | None, file: Path
 ) -> Callable[[], tuple[int, np.ndarray]]:
-    """One image to a label map; gives the number of detections and the `(H, W)` map."""
+    """Prepare an inference; a run returns the number of detections and the `(H, W)` label map."""
     size = load(file)[0].shape[-1]
     net = make(kind, config, checkpoint, size, meter.device).eval()
     meter.start()
@@ -118,7 +118,7 @@ def difference(a: float, b: float) -> float:
 
 
 def pixels_differing(a: np.ndarray, b: np.ndarray) -> int:
-    """Pixels in which two label maps differ, both numbered 1, 2, ... in order of score."""
+    """Number of pixels that differ between two label maps, both numbered in order of score."""
     first, second = (relabel(torch.from_numpy(m))[0] for m in (a, b))
     return int((first != second).sum())
 
@@ -130,7 +130,7 @@ def _race(
     options: Mapping[str, Any],
     cell: tuple[int, int],
 ) -> dict[str, Outcome]:
-    """The three nets in turns; then, once, the baseline in torchvision's memory format."""
+    """Run the three nets in turns, then once the baseline in torchvision's memory format."""
 
     def case(kind: str) -> Case:
         model = PA if kind == PA else BASELINE

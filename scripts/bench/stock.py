@@ -1,7 +1,7 @@
-"""Torchvision's Mask R-CNN of the architecture and with the weights of one of nucleist's.
+"""Torchvision's Mask R-CNN with the architecture and the weights of one of nucleist's nets.
 
-Everything but the backbone's layers is torchvision's own, put together as `MaskRCNN` does; the
-thresholds and numbers are read from nucleist's net, the weights are loaded strictly.
+Everything but the layers of the backbone is torchvision's own, composed as in its `MaskRCNN`.
+Thresholds and numbers are read from nucleist's net; the weights are loaded strictly.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ def stock_of(net: Any, config: Mapping[str, Any], size: int) -> GeneralizedRCNN:
     Args:
         net: Nucleist's baseline.
         config: Its configuration, `model` of a run.
-        size: Side of the images in pixels, which the transform keeps if nucleist's keeps it.
+        size: Side of the images, pixels; the transform keeps it if nucleist's does.
     """
     backbone = build(config["backbone"])
     box, mask = config["box_head"], config["mask_head"]
@@ -58,7 +58,7 @@ def stock_of(net: Any, config: Mapping[str, Any], size: int) -> GeneralizedRCNN:
 
 
 def stock_rpn(net: Any, config: Mapping[str, Any]) -> RegionProposalNetwork:
-    """Torchvision's region proposal network, without the weights."""
+    """Torchvision's region proposal network with initial weights."""
     ratios = (tuple(config["anchor_ratios"]),) * len(config["anchor_sizes"])
     anchors = AnchorGenerator(tuple(tuple(level) for level in config["anchor_sizes"]), ratios)
     ours = net.rpn
@@ -76,7 +76,7 @@ def stock_rpn(net: Any, config: Mapping[str, Any]) -> RegionProposalNetwork:
 
 
 def _matching(part: Any) -> dict[str, float]:
-    """How the RPN or the RoI heads match and sample."""
+    """Options of matching and sampling in the RPN or the RoI heads."""
     matcher, sampler = part.proposal_matcher, part.fg_bg_sampler
     return {
         "fg_iou_thresh": matcher.high_threshold,
@@ -87,8 +87,8 @@ def _matching(part: Any) -> dict[str, float]:
 
 
 def painted(masks: Tensor) -> Tensor:
-    """Put full-size masks `(N, 1, H, W)`, best first, into an `(H, W)` `int32` label map."""
+    """Paint full-size masks `(N, 1, H, W)`, best first, into an `(H, W)` `int32` label map."""
     painting = torch.zeros(masks.shape[-2:], dtype=torch.int32, device=masks.device)
-    for i in range(len(masks) - 1, -1, -1):  # a better one paints over
+    for i in range(len(masks) - 1, -1, -1):  # better ones are painted over the others
         painting.masked_fill_(masks[i, 0] > 0.5, i + 1)
     return painting

@@ -1,4 +1,4 @@
-"""What the figures say: ratios, nucleist's PA and its baseline, cost per nucleus, targets."""
+"""Ratios of the measurements, overhead of PA, cost per nucleus, and whether goals are met."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -11,11 +11,11 @@ from scripts.bench.scores import DEFAULT, NUCLEIST
 Row = dict[str, Any]
 Result = Mapping[str, Sequence[Row]]
 SIZE, FEW, MANY = 1000, 100, 1000
-"""Pixels and numbers of nuclei that the targets speak of."""
+"""Pixels and numbers of nuclei of the goals."""
 
 
 def faster(row: Row, ours: str = BASELINE, theirs: str = STOCK) -> float | None:
-    """How many times the seconds of one are those of the other."""
+    """Seconds of `theirs` over seconds of `ours`; None if one was not measured."""
     a, b = row.get(theirs), row.get(ours)
     if not (isinstance(a, Timing) and isinstance(b, Timing)):
         return None
@@ -23,7 +23,7 @@ def faster(row: Row, ours: str = BASELINE, theirs: str = STOCK) -> float | None:
 
 
 def lighter(row: Row, ours: str = BASELINE, theirs: str = STOCK) -> float | None:
-    """How many times the peak memory of one is that of the other."""
+    """Peak memory of `theirs` over that of `ours`; None if one was not measured."""
     a, b = row.get(theirs), row.get(ours)
     if not (isinstance(a, Timing) and isinstance(b, Timing)):
         return None
@@ -31,7 +31,7 @@ def lighter(row: Row, ours: str = BASELINE, theirs: str = STOCK) -> float | None
 
 
 def overhead(result: Result) -> list[Row]:
-    """PA's share of time beyond the baseline's: a row for each size and number of nuclei."""
+    """Additional time of PA as a share of the baseline's, by size and number of nuclei."""
     rows: dict[tuple[float, float], Row] = {}
     for part in ("training", "inference"):
         for row in result.get(part, []):
@@ -43,10 +43,10 @@ def overhead(result: Result) -> list[Row]:
 
 
 def per_nucleus(result: Result) -> list[Row]:
-    """Milliseconds a nucleus of an image of the largest size.
+    """Milliseconds for each nucleus in images of the largest size.
 
-    `each` is the whole time by the number of nuclei, `added` what further nuclei cost above the
-    row before.
+    `each_ms` is the whole time over the number of nuclei, `added_ms` the time for each nucleus
+    more than in the row before.
     """
     rows = []
     for part in ("training", "inference"):
@@ -68,7 +68,7 @@ def per_nucleus(result: Result) -> list[Row]:
 
 
 def targets(result: Result) -> list[Row]:
-    """What was asked for, what came out, and whether that is enough."""
+    """Each goal, the measured value, and whether the goal is met."""
     book, train, test = (_dense(result, p) for p in ("bookkeeping", "training", "inference"))
     rows = [
         _at_least("bookkeeping of 1000 nuclei: faster", faster, book, 100),
@@ -131,7 +131,7 @@ def _metrics(rows: Sequence[Row]) -> Row:
 
 
 def _flat(result: Result, part: str) -> Row:
-    """Whether the cost per nucleus does not rise from 100 nuclei on; 5 % is noise."""
+    """Whether the cost per nucleus does not rise from 100 nuclei on; 5 % count as noise."""
     rows = [r for r in per_nucleus(result) if r["part"] == part and r["kind"] == BASELINE]
     each = {r["nuclei"]: r["each_ms"] for r in rows if r["nuclei"] >= FEW and r["size"] == SIZE}
     flat = all(after <= 1.05 * before for before, after in pairwise(each.values()))
