@@ -229,10 +229,10 @@ CASES = [((7, 7), (0.5, 0.5)), ((7, 8), (0.5, 0.5)), ((7, 7), (0.5, 0.6))]
 """Annotation seeds and fractions of both."""
 
 
-def meet(rank, file, folder):
-    """Runs in a process of its own and leaves what it was told in each case."""
+def meet(rank, folder):
+    """Leave what one of two processes hears in each case."""
     torch.distributed.init_process_group(
-        "gloo", f"file://{file}", timedelta(minutes=5), 2, rank=rank
+        "gloo", f"file://{folder / 'meeting'}", timedelta(minutes=5), 2, rank=rank
     )
     for number, (seeds, fractions) in enumerate(CASES):
         answer = folder / f"{number}-{rank}"
@@ -241,21 +241,19 @@ def meet(rank, file, folder):
             answer.write_text("the same")
         except UserError as error:
             answer.write_text(str(error).partition(";")[0])
-    os._exit(0)
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 
 
 def test_every_process_keeps_the_same_labels(tmp_path):
     """All of them refuse: none waits for another."""
-    context = torch.multiprocessing.get_context("spawn")
-    file = str(tmp_path / "meeting")
-    both = [context.Process(target=meet, args=(rank, file, tmp_path)) for rank in (0, 1)]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join(300)
+    other = torch.multiprocessing.get_context("spawn").Process(target=meet, args=(1, tmp_path))
+    other.start()
+    meet(0, tmp_path)
+    other.join(300)
     answers = [[(tmp_path / f"{n}-{rank}").read_text() for n in range(3)] for rank in (0, 1)]
-    other = "rank 1 (world size 2) keeps other labels than rank 0"
-    assert answers == [["the same", other, other]] * 2
+    refused = "rank 1 (world size 2) keeps other labels than rank 0"
+    assert answers == [["the same", refused, refused]] * 2
 
 
 TORCHRUN = {

@@ -34,7 +34,7 @@ NET += ["model.rpn.batch_size_per_image=32", "model.roi.batch_size_per_image=16"
 TINY = [*(part for part in SMALL if part != "trainer=debug"), *NET]
 DDP = ["trainer=ddp", "trainer.accelerator=cpu"]
 # Three validation images: one process has one more than the other.
-TRAIN = [*TINY, *DDP, "data.batch_size=4", "accumulate=2", "data.source.n_test=3", "steps=6"]
+TRAIN = [*TINY, *DDP, "data.batch_size=4", "accumulate=2", "data.source.n_test=3", "steps=8"]
 TRAIN += ["val_every=2", "checkpoint_every=100", "data.annotation_fraction=0.5", "resume=auto"]
 TRAIN += ["seed=3", "trainer.log_every_n_steps=1"]
 TRAIN += ["score_threshold=0.0", "model.roi.score_thresh=0.001"]  # what is found early, counts
@@ -68,101 +68,6 @@ def wait_for(process: subprocess.Popen[str], word: str) -> None:
 def step_of(folder: Path) -> int:
     (checkpoint,) = folder.rglob("last.ckpt")
     return int(torch.load(checkpoint, weights_only=True)["global_step"])
-
-
-@linux
-def test_a_run_of_two_processes_is_cut_twice_and_goes_on(tmp_path: Path) -> None:
-    options = [*TRAIN, "trainer.devices=2", f"runs={tmp_path / 'runs'}"]
-
-    # SIGTERM: all end between two steps, and a checkpoint is written, which is not due.
-    process = start(tmp_path, "train", *options)
-    wait_for(process, "step 2/6")
-    ranks = children(process.pid)
-    process.terminate()
-    _, rest = process.communicate(timeout=LONG)
-    assert process.returncode == 130 and len(ranks) == 2 and all(map(gone, ranks)), rest
-    (run,) = (tmp_path / "runs").glob("*/*")
-    assert rest.splitlines()[-2:] == [
-        f"{run}: cut short; resume=auto goes on from last.ckpt",
-        "nucleist: interrupted",
-    ]
-    saved = step_of(tmp_path)
-    assert 2 <= saved < 6
-
-    # The second process dies: the first ends too, and the command with an error of one line.
-    process = start(tmp_path, "train", *options)
-    wait_for(process, f"step {saved // 2 * 2 + 2}/6")
-    ranks = children(process.pid)
-    os.kill(max(ranks), signal.SIGKILL)
-    _, rest = process.communicate(timeout=120)
-    assert process.returncode == 1 and all(map(gone, ranks))
-    last = run / "checkpoints" / "last.ckpt"
-    assert [line for line in rest.splitlines() if not line.startswith("step ")] == [
-        "nucleist: rank 1 (world size 2) was killed by SIGKILL; "
-        f"{last} is kept, resume=auto goes on from it"
-    ]
-
-    # From Python the same goes on, in the same folder, to the end, and leaves no trace here.
-    lines, before = Lines(), state()
-    assert train(overrides=options, progress=lines) == run
-    assert state() == before
-    assert len(list(run.parent.iterdir())) == 1
-    text = "\n".join(lines.lines)
-    assert text.count("goes on from") == 1 and text.count("step 6/6") == 1 and "Warn" not in text
-    scores = json.loads((run / "summary.json").read_text())
-    assert scores["steps"] == 6
-
-    # No image was counted twice.
-    rows = (run / "per_image.csv").read_text().splitlines()
-    names = [row.split(",")[0] for row in rows[1:]]
-    thresholds = {scores["test"]["score_threshold"], scores["test_calibrated"]["score_threshold"]}
-    assert len(set(names)) == 3 and len(names) == 3 * len(thresholds)
-
-    # Validation, test, and one process or two on the same weights find the same.
-    logged = (run / "metrics.csv").read_text().splitlines()
-    table = [dict(zip(logged[0].split(","), row.split(","), strict=True)) for row in logged[1:]]
-    assert [row["step"] for row in table if row["train/loss"]] == [str(i) for i in range(6)]
-    best = [float(row["val/aji_pooled"]) for row in table if row["val/aji_pooled"]][-1]
-    assert best == pytest.approx(scores["test"]["aji"]["pooled"], abs=1e-6) and best > 0
-    alike = {"score_threshold": 0.0, "coco": True, "progress": Lines()}
-    one = evaluate(last, overrides=["trainer=cpu"], **alike)
-    before = state()
-    two = evaluate(last, overrides=[*DDP, "trainer.devices=2"], **alike)
-    assert state() == before
-    assert one.summary["test"] == scores["test"] and one.summary["coco"]["coco_max_detections"] > 0
-    assert one.summary == two.summary and list(one.images) == list(two.images)
-    # Not rounded: the order in which the processes' sums are added shows in the last digit.
-    curves = [
-        np.loadtxt(found.write(tmp_path / name) / "thresholds.csv", delimiter=",", skiprows=1)
-        for name, found in (("one", one), ("two", two))
-    ]
-    np.testing.assert_allclose(*curves, rtol=1e-12, atol=0)
-
-
-@linux
-def test_torchrun_ends_with_an_error_when_a_worker_dies(tmp_path: Path) -> None:
-    """Of the processes that torchrun started, the second is killed, and the checkpoint is whole."""
-    options = [*TRAIN, "steps=500", "checkpoint_every=1", "name=cut", f"runs={tmp_path}"]
-    process = subprocess.Popen(
-        ["sh", str(SCRIPTS / "torchrun.sh"), "train", *options],
-        env=environment(PROCESSES="2"),
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    wait_for(process, "step 2/500")
-    workers = sorted(children(process.pid))
-    os.kill(workers[-1], signal.SIGKILL)
-    _, said = process.communicate(timeout=LONG)
-    assert process.returncode != 0 and all(gone(worker) for worker in workers)
-    # torchrun itself ends with an exception; in none is a line of nucleist.
-    assert f'File "{Path(nucleist.__file__).parent}' not in said, said
-    assert said.count("Traceback (most recent call last)") <= 1, said
-    assert any(line.startswith("nucleist: ") for line in said.splitlines()), said
-    assert step_of(tmp_path) >= 1
-    (run,) = (tmp_path / "cut").iterdir()
-    assert not (run / "summary.json").exists()
 
 
 SRUN = """#!/bin/sh
@@ -205,8 +110,13 @@ def slurm(tmp_path: Path) -> dict[str, str]:
     )
 
 
-def test_a_slurm_job_saves_and_is_queued_again(slurm: dict[str, str], tmp_path: Path) -> None:
-    options = [*TRAIN, "steps=100", "name=job", f"runs={tmp_path}"]
+@linux
+def test_a_run_of_two_processes_is_cut_twice_and_goes_on(
+    slurm: dict[str, str], tmp_path: Path
+) -> None:
+    options = [*TRAIN, "trainer.devices=2", f"runs={tmp_path / 'runs'}"]
+
+    # SIGTERM in a SLURM job: all end between two steps, save what is not due, and are queued again.
     process = subprocess.Popen(
         ["sh", str(SCRIPTS / "slurm_ddp.sh"), *options],
         env=slurm,
@@ -215,14 +125,90 @@ def test_a_slurm_job_saves_and_is_queued_again(slurm: dict[str, str], tmp_path: 
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for(process, "step 2/100")
+    wait_for(process, "step 2/8")
     process.send_signal(signal.SIGTERM)  # to the shell alone, as sbatch --signal=B:TERM
-    _, said = process.communicate(timeout=LONG)
-    assert process.returncode == 0, said
+    _, rest = process.communicate(timeout=LONG)
+    assert process.returncode == 0, rest
     assert (tmp_path / "tasks.requeued").read_text().split() == ["requeue", slurm["SLURM_JOB_ID"]]
-    (run,) = (tmp_path / "job").iterdir()
-    assert step_of(run) >= 2 and "Traceback" not in said, said
-    assert "cut short; resume=auto" in said
+    (run,) = (tmp_path / "runs").glob("*/*")
+    assert f"{run}: cut short; resume=auto goes on from last.ckpt" in rest.splitlines(), rest
+    saved = step_of(tmp_path)
+    assert 2 <= saved < 8 and "Traceback" not in rest, rest
+
+    # Without SLURM it goes on. One process dies: the other ends, the command with one line.
+    process = start(tmp_path, "train", *options)
+    wait_for(process, f"step {saved // 2 * 2 + 2}/8")
+    ranks = children(process.pid)
+    os.kill(max(ranks), signal.SIGKILL)
+    _, rest = process.communicate(timeout=120)
+    assert process.returncode == 1 and all(map(gone, ranks))
+    last = run / "checkpoints" / "last.ckpt"
+    assert [line for line in rest.splitlines() if not line.startswith("step ")] == [
+        "nucleist: rank 1 (world size 2) was killed by SIGKILL; "
+        f"{last} is kept, resume=auto goes on from it"
+    ]
+
+    # From Python the same goes on, in the same folder, to the end, and leaves no trace here.
+    lines, before = Lines(), state()
+    assert train(overrides=options, progress=lines) == run
+    assert state() == before
+    assert len(list(run.parent.iterdir())) == 1
+    text = "\n".join(lines.lines)
+    assert text.count("goes on from") == 1 and text.count("step 6/8") == 1 and "Warn" not in text
+    scores = json.loads((run / "summary.json").read_text())
+    assert scores["steps"] == 8
+
+    # No image was counted twice.
+    rows = (run / "per_image.csv").read_text().splitlines()
+    names = [row.split(",")[0] for row in rows[1:]]
+    thresholds = {scores["test"]["score_threshold"], scores["test_calibrated"]["score_threshold"]}
+    assert len(set(names)) == 3 and len(names) == 3 * len(thresholds)
+
+    # Validation, test, and one process or two on the same weights find the same.
+    logged = (run / "metrics.csv").read_text().splitlines()
+    table = [dict(zip(logged[0].split(","), row.split(","), strict=True)) for row in logged[1:]]
+    assert [row["step"] for row in table if row["train/loss"]] == [str(i) for i in range(8)]
+    best = [float(row["val/aji_pooled"]) for row in table if row["val/aji_pooled"]][-1]
+    assert best == pytest.approx(scores["test"]["aji"]["pooled"], abs=1e-6) and best > 0
+    alike = {"score_threshold": 0.0, "coco": True, "progress": Lines()}
+    one = evaluate(last, overrides=["trainer=cpu"], **alike)
+    before = state()
+    two = evaluate(last, overrides=[*DDP, "trainer.devices=2"], **alike)
+    assert state() == before
+    assert one.summary["test"] == scores["test"] and one.summary["coco"]["coco_max_detections"] > 0
+    assert one.summary == two.summary and list(one.images) == list(two.images)
+    # Not rounded: the order in which the processes' sums are added shows in the last digit.
+    curves = [
+        np.loadtxt(found.write(tmp_path / name) / "thresholds.csv", delimiter=",", skiprows=1)
+        for name, found in (("one", one), ("two", two))
+    ]
+    np.testing.assert_allclose(*curves, rtol=1e-12, atol=0)
+
+
+@linux
+def test_torchrun_ends_with_an_error_when_a_worker_dies(tmp_path: Path) -> None:
+    """Of the processes that torchrun started, the second is killed, and the checkpoint is whole."""
+    options = [*TRAIN, "steps=500", "checkpoint_every=1", "name=cut", f"runs={tmp_path}"]
+    process = subprocess.Popen(
+        ["sh", str(SCRIPTS / "torchrun.sh"), "train", *options],
+        env=environment(PROCESSES="2"),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(process, "step 2/500")
+    workers = sorted(children(process.pid))
+    os.kill(workers[-1], signal.SIGKILL)
+    _, said = process.communicate(timeout=LONG)
+    assert process.returncode != 0 and all(gone(worker) for worker in workers)
+    # torchrun itself ends with an exception; in none is a line of nucleist.
+    assert f'File "{Path(nucleist.__file__).parent}' not in said, said
+    assert said.count("Traceback (most recent call last)") <= 1, said
+    assert any(line.startswith("nucleist: ") for line in said.splitlines()), said
+    assert step_of(tmp_path) >= 1
+    (run,) = (tmp_path / "cut").iterdir()
+    assert not (run / "summary.json").exists()
 
 
 @pytest.mark.parametrize("script", sorted(SCRIPTS.glob("*.sh")), ids=lambda path: path.name)
