@@ -89,8 +89,8 @@ def main(arguments: Sequence[str]) -> int:
         print(HELP_OF[verb], end="")
         return 0
     words = read(f"data {verb}", arguments[1:])
-    if words.output is not None and verb in ("list", "check"):
-        words.refuse("writes no files; leave -o out")
+    if verb in ("list", "check"):
+        words.no_place()
     verbs[verb](words)
     return 0
 

@@ -43,6 +43,8 @@ def main(arguments: Sequence[str]) -> int:
     runs, output = words.some("RUNS"), words.place()
     amount = {key: settings.pop(key) for key in AMOUNT if key in settings}
     measure = settings.pop("measure", False)
+    if amount and not measure:
+        words.refuse(f"uses {next(iter(amount))}= only with measure=true; add it, or leave it out")
     import nucleist
     from nucleist.progress import Console
     from nucleist.report.speed_table import Amount
