@@ -12,6 +12,7 @@ import pytest
 from support import runs
 from support.runs import said
 
+from nucleist.cli.evaluate import _beside
 from nucleist.cli.main import main
 from nucleist.data.formats.label_maps import write_label_map
 
@@ -38,6 +39,11 @@ def test_evaluate_scores_a_model(
     trained = json.loads((run / "summary.json").read_text())
     assert scores["test"] == trained["test"]
     assert json.loads((tmp_path / "scores" / "summary.json").read_text()) == scores
+
+
+def test_scores_are_written_beside_the_checkpoint(tmp_path: Path) -> None:
+    assert _beside(tmp_path / "run" / "checkpoints" / "last.ckpt") == tmp_path / "run/evaluation"
+    assert _beside(tmp_path / "downloads" / "a.ckpt") == tmp_path / "downloads/evaluation"
 
 
 def test_evaluate_scores_label_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

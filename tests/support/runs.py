@@ -1,10 +1,5 @@
 """Small runs, trained once for all tests that only look at them."""
 
-import json
-import os
-import signal
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -100,29 +95,3 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str, last: bool = False
     assert last or len(lines) == 1, lines
     assert [line for line in lines if line.startswith("nucleist: ")] == lines[-1:]
     return lines[-1]
-
-
-def interrupt_when(log: Path, word: str) -> threading.Thread:
-    """Ctrl-C for this process as soon as a log says something."""
-
-    def wait() -> None:
-        until = time.monotonic() + 200
-        while time.monotonic() < until:
-            if log.exists() and word in log.read_text():
-                break
-            time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    return thread
-
-
-def earlier_run(runs: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    """A finished run of the default configuration: 600 steps of 1.25 s, 12.5 minutes."""
-    folder = runs / "synthetic_mask_rcnn_pa" / "1"
-    folder.mkdir(parents=True)
-    assert main(["train", "--cfg"]) == 0
-    (folder / "config.yaml").write_text(capsys.readouterr().out)
-    (folder / "summary.json").write_text(json.dumps({"train_seconds": 750, "steps": 600}))
-    return folder

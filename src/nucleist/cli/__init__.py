@@ -1,1 +1,1 @@
-"""The command line: the only place that reads configuration files."""
+"""The command line: it reads words, calls a function of the library and prints the result."""

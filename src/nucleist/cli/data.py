@@ -20,7 +20,7 @@ HELP = """usage: nucleist data VERB [WHAT] [key=value ...] [-o PLACE]
 
 WHAT is the name of a data set, or a folder of your own images. Data sets are looked for in
 data_root=FOLDER, else in the folder that the environment variable NUCLEIST_DATA names, else in
-data/. nucleist data VERB --help tells more.
+data/. nucleist data VERB --help explains the verb.
 """
 
 HELP_OF = {

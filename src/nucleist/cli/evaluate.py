@@ -29,10 +29,11 @@ adds COCO's AP of boxes and masks ranked by score (needs pip install 'nucleist[c
 model.KEY=VALUE changes an option of the net that has no weights; trust=PACKAGE builds nets of this
 package of yours; trainer=cpu and data.KEY=VALUE are those of nucleist train.
 
-Folders are paired by name: a.tif, a_labels.png, a_masks.npy and a_cp_masks.png are all about a.
-What has no partner is named and not scored. A binary mask is refused; masks=components takes its
-8-connected pieces for nuclei. -o FOLDER also writes summary.json and per_image.csv; of a model they
-are written beside it without -o. nucleist metrics NAME explains a number.
+Folders are paired by name: a.tif, a_labels.png, a_masks.npy and a_cp_masks.png all belong to a.
+Files without a partner are named and not scored. A binary mask is refused; with masks=components
+its 8-connected components are the nuclei. -o FOLDER also writes summary.json and per_image.csv; for
+a model without -o they are written to evaluation/ in its run folder, or beside the checkpoint.
+nucleist metrics NAME explains a number.
 """
 
 
@@ -59,12 +60,18 @@ def _model(words: Words) -> int:
 
     given: dict[str, Any] = {"options": options, "overrides": words.settings, **settings}
     found: Any = nucleist.evaluate(words.what[0], progress=Console(), **given)
-    if not found.is_first:  # every process has the same results
+    if not found.is_first:  # all processes have the same results
         return 0
-    output = found.write(words.output or found.checkpoint.parent.parent / "evaluation")
+    output = found.write(words.output or _beside(found.checkpoint))
     print(json.dumps(found.summary, indent=1))
     print(output, file=sys.stderr)
     return 0
+
+
+def _beside(checkpoint: Path) -> Path:
+    """`evaluation/` in the run folder of a checkpoint, or beside one that lies elsewhere."""
+    folder = checkpoint.parent
+    return (folder.parent if folder.name == "checkpoints" else folder) / "evaluation"
 
 
 def _folders(words: Words) -> int:

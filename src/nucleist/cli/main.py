@@ -1,4 +1,4 @@
-"""`nucleist VERB ...`: find the verb, run it, and turn what a user did wrong into one line."""
+"""`nucleist VERB ...`: run the verb, and print one line for an error of the user."""
 
 import importlib
 import os
@@ -24,8 +24,8 @@ USAGE = """usage: nucleist VERB [WHAT ...] [key=value ...] [-o PLACE]
 
 {verbs}
 
-What you point at comes first, settings are key=value, -o says where the results go.
-MODEL is a run folder or a checkpoint file. nucleist VERB --help tells more.
+What you point at comes first, settings are key=value, -o PLACE is where the results go.
+MODEL is a run folder or a checkpoint file. nucleist VERB --help explains the verb.
 """
 
 
@@ -52,10 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"nucleist: {error}", file=sys.stderr)
         return error.status
-    except BrokenPipeError:  # nobody reads on, as after `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where what is left goes at the end
+    except BrokenPipeError:  # the reader has ended, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered is written there
         return 1
-    except OSError as error:  # that no part of nucleist expected
+    except OSError as error:  # from the system, not handled anywhere else
         if os.environ.get("NUCLEIST_TRACEBACK"):
             raise
         where = f"{error.filename}: " if error.filename else ""

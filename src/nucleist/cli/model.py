@@ -1,4 +1,4 @@
-"""What every verb takes that loads a model, and the two that send images through it."""
+"""Settings of all verbs that load a model, and the work of the two that take images."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -19,7 +19,7 @@ WHAT is a folder of images and labels, or the name of an experiment or of a data
   nucleist train -m --help                         many runs: lists of values, sweeps
   nucleist train search=pa --help                  a search for good settings with Optuna
 
--o RUNS (or runs=RUNS) is the folder that holds all runs; the run folder is printed at the end.
+-o RUNS (or runs=RUNS) is the folder for all runs; the run folder is printed at the end.
 A net (nucleist.Net) or reader (nucleist.Source) of your own package, with its arguments:
   nucleist train my_images 'model={_target_: mypackage.net, width: 8}' trust=mypackage
 groups: data, model, preset, optim, augment, normalize, trainer, callbacks, logger, experiment
@@ -111,7 +111,7 @@ def _train(words: Words) -> int:
 
 
 def _is_first() -> bool:
-    """Whether this is the only process, or the first of those that were started together."""
+    """Whether this process has rank 0, or is the only one."""
     from nucleist.distributed.place import place
 
     return place().rank == 0
@@ -151,4 +151,4 @@ def _search(words: Words, command: str) -> int:
 
 def _refuse_cfg(words: Words) -> None:
     if "--cfg" in words.flags:
-        words.refuse("has no --cfg for many runs; --plan shows them")
+        words.refuse("has no --cfg for many runs; use --plan, which lists them")

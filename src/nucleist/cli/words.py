@@ -1,8 +1,8 @@
-"""The one grammar of all verbs: what you point at, `key=value` settings, `-o` for the results.
+"""The grammar that all verbs share: what you point at, `key=value` settings, `-o` for results.
 
     nucleist VERB [WHAT ...] [key=value ...] [-o PLACE]
 
-A word with `=` is a setting unless a file of that name exists; flags take no value and are few.
+A word with `=` is a setting unless a file of that name exists. The few flags take no value.
 """
 
 import difflib
@@ -20,7 +20,7 @@ _DELETION = re.compile(r"~[A-Za-z_][\w.@-]*")
 
 @dataclass
 class Words:
-    """The words of a command, sorted.
+    """The words of a command by their meaning.
 
     Attributes:
         verb: The verb, for messages.
@@ -47,7 +47,7 @@ class Words:
         return self.what[0]
 
     def some(self, *names: str) -> list[str]:
-        """What is pointed at: one word for each name, more for the last.
+        """What is pointed at: one word for each name, of the last name one or more.
 
         Raises:
             UserError: If a name has no word.
@@ -67,10 +67,10 @@ class Words:
         return str(self.output)
 
     def take(self, **kinds: Callable[[str], Any]) -> dict[str, Any]:
-        """The settings of the verb itself, removed from `settings`.
+        """Remove the settings of the verb itself from `settings` and convert them.
 
         Args:
-            **kinds: For each key what makes a value of its text; it raises ValueError.
+            **kinds: For each key the function that converts its text; it raises ValueError.
 
         Returns:
             Values of the keys that were given; of a repeated key the last.

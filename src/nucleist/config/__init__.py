@@ -1,1 +1,1 @@
-"""From words and YAML to objects: the one room that knows Hydra."""
+"""From words and YAML to objects. Hydra is imported in this folder alone."""

@@ -1,4 +1,4 @@
-"""Objects from configuration nodes, with one line about an argument that does not fit."""
+"""Objects from configuration nodes; an argument that does not fit is reported in one line."""
 
 import re
 from typing import Any

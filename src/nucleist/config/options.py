@@ -17,7 +17,7 @@ def parsed(words: Sequence[str]) -> dict[str, Any]:
     """Values by key from words of the form `key=value`, each a single value.
 
     Raises:
-        UserError: If a value cannot be read, or is a list of values to be tried.
+        UserError: If a value cannot be read, or is a list of several values.
     """
     values: dict[str, Any] = {}
     for word in words:
@@ -36,8 +36,8 @@ def with_options(model: Mapping[str, Any], options: Mapping[str, Any]) -> dict[s
 
     Args:
         model: The configuration of a model, as stored with its weights.
-        options: Values by dotted key. A key is one that was stored or a parameter of the
-            constructor, whose default acted when the net was trained.
+        options: Values by dotted key. A key is one of the stored configuration, or a parameter
+            of the constructor that had its default value in the training.
 
     Raises:
         UserError: For any other key, with the nearest that exists.
@@ -59,7 +59,7 @@ def with_options(model: Mapping[str, Any], options: Mapping[str, Any]) -> dict[s
 
 
 def _keys(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Dotted keys of what is stored, and of the named parameters of what is called."""
+    """Dotted keys of the stored configuration and of the parameters of its constructors."""
     if target := node.get("_target_"):
         for name, parameter in inspect.signature(get_object(target)).parameters.items():
             if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):

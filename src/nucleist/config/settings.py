@@ -1,4 +1,4 @@
-"""Settings in the words of the command line: from Python values, and what a first word means."""
+"""Settings as overrides: from Python values, and for the thing that a training is pointed at."""
 
 import difflib
 import os
@@ -30,7 +30,7 @@ def overrides_of(settings: Mapping[str, Any]) -> list[str]:
             `_target_`: then it is a whole part, which takes the place of the default one.
 
     Raises:
-        UserError: If a value is neither a number, a text, a path, a list nor a dict.
+        UserError: If a value is not a number, a text, a path, a list or a dict.
     """
     return [f"{key}={_value(key, value)}" for key, value in _flat(settings)]
 
@@ -65,12 +65,12 @@ def _value(key: str, value: Any) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text as one value for Hydra, whatever it contains."""
+    """A text quoted for Hydra, so that it is one value whatever characters it contains."""
     return QuotedString(text, Quote.single).with_quotes()
 
 
 def choices(group: str) -> list[str]:
-    """Names that a group has: the files in `conf/<group>`, without `base`."""
+    """Names of the choices of a group: the files in `conf/<group>` except `base`."""
     found = files("nucleist.conf").joinpath(group)
     names = [Path(file.name) for file in found.iterdir()] if found.is_dir() else []
     return sorted(n.stem for n in names if n.suffix == ".yaml" and n.stem != "base")
@@ -119,7 +119,7 @@ def data_overrides(data: str | Path) -> list[str]:
 
 
 def _exists(path: str | Path) -> bool:
-    """Whether there is such a file or folder; what cannot be a path is none."""
+    """Whether there is such a file or folder; False for texts that cannot be a path."""
     return os.path.exists(os.path.expanduser(path))
 
 

@@ -1,7 +1,7 @@
 """What a stored configuration may call: nucleist's own constructors, and packages you trust.
 
-A configuration from a checkpoint or a run folder is data that somebody may have sent. Its
-`_target_` keys name what is called when it is built, so only known names are built.
+A configuration from a checkpoint or a run folder may come from somebody else. Its `_target_` keys
+name the functions that are called when it is built, so only known names are allowed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,12 +21,12 @@ Trust = str | Sequence[str]
 def check_targets(config: Any, where: str | Path, trust: Trust = ()) -> None:
     """Refuse a configuration that would call anything unknown.
 
-    Known is what the configuration files of nucleist call in the same part: a model may be any
-    net of theirs, but not a data set or an optimiser.
+    A target is known if the configuration files of nucleist call it in the same part: a model may
+    be any net of theirs, but not a data set or an optimiser.
 
     Args:
         config: Plain dicts and lists; the keys of its first level name the parts.
-        where: File that it comes from, for the message.
+        where: File that the configuration comes from, for the message.
         trust: Packages whose constructors may be called too.
 
     Raises:
@@ -63,12 +63,12 @@ def targets_in(node: Any) -> Iterator[str]:
 
 @lru_cache
 def known_targets(part: str) -> frozenset[str]:
-    """What nucleist's configuration files call in a part: `model`, `data`, `optim`, ..."""
+    """Targets that nucleist's configuration files have in a part: `model`, `data`, `optim`, ..."""
     found: set[str] = set()
     for part_of_file, node in _parts():
         if part_of_file == part:
             found.update(targets_in(node))
-    for inner in ("augment", "normalize"):  # a stored data set holds both
+    for inner in ("augment", "normalize"):  # a stored data set contains both
         if part == "data":
             found |= known_targets(inner)
     return frozenset(found)
@@ -76,7 +76,7 @@ def known_targets(part: str) -> frozenset[str]:
 
 @lru_cache
 def _parts() -> tuple[tuple[str, Any], ...]:
-    """Every part that a configuration file fills, with its content."""
+    """Every part of every configuration file, with its content."""
     top = Path(str(files("nucleist.conf")))
     parts: list[tuple[str, Any]] = []
     for path in sorted(top.rglob("*.yaml")):
