@@ -1,4 +1,4 @@
-"""`nucleist evaluate` on label images, and what it adds for checkpoints; `nucleist metrics`."""
+"""Scores of label images that any tool wrote, and which files are paired."""
 
 import csv
 import json
@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from support import runs
-from support.runs import SMALL
+from support.runs import Lines, said
 
+import nucleist
 from nucleist.cli.main import main
 from nucleist.data.formats.label_maps import write_label_map
+from nucleist.evaluation.scores import Evaluation
 from nucleist.metrics.cards import card_of
-from nucleist.training.limits import caps_reached, forget_caps, warn_of_caps
+from nucleist.types import UserError
 
 
 def squares(*corners: tuple[int, int], ids: tuple[int, ...] | None = None) -> np.ndarray:
@@ -48,17 +48,14 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "pred", tmp_path / "gt"
 
 
-def score(pred: Path, gt: Path, out: Path, *more: str) -> tuple[dict, list[dict[str, str]]]:
-    assert main(["evaluate", f"pred={pred}", f"gt={gt}", "-o", str(out), *more]) == 0
-    with (out / "per_image.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return json.loads((out / "summary.json").read_text()), rows
-
-
 def test_table_json_and_csv_hold_every_measure(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    summary, rows = score(*folders, tmp_path / "out")
+    out = tmp_path / "out"
+    assert main(["evaluate", *map(str, folders), "-o", str(out)]) == 0
+    with (out / "per_image.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    summary = json.loads((out / "summary.json").read_text())
     # a: TP 1, FP 1, FN 1; b: TP 3 at IoU 80 / 120. Pooled 4 of 5, per image mean of 1/2 and 1.
     assert summary["recall"] == {"pooled": 0.8, "per_image": 0.75}
     assert summary["f1"] == {"pooled": 0.8, "per_image": 0.75}
@@ -83,6 +80,7 @@ def test_table_json_and_csv_hold_every_measure(
     for name in list(rows[0])[1:]:
         assert card_of(name), name
     assert "2 pairs, 0 without a partner" in told
+    assert not list(tmp_path.rglob("thresholds.csv"))  # label images have no scores
 
 
 @pytest.mark.parametrize(
@@ -98,14 +96,12 @@ def test_table_json_and_csv_hold_every_measure(
 def test_names_and_formats_that_go_together(pred: str, gt: str, tmp_path: Path) -> None:
     write(tmp_path / "p" / pred, PRED["a"])
     write(tmp_path / "g" / gt, TRUE["a"])
-    summary, rows = score(tmp_path / "p", tmp_path / "g", tmp_path / "out")
-    assert summary["recall"]["pooled"] == 0.5
-    assert len(rows) == 1
+    found = nucleist.evaluate(tmp_path / "p", tmp_path / "g")
+    assert found.summary["recall"]["pooled"] == 0.5
+    assert len(found.images) == 1
 
 
-def test_images_and_pictures_beside_labels_are_passed_over(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_images_and_pictures_beside_labels_are_passed_over(tmp_path: Path) -> None:
     # what Cellpose leaves: images, masks, flows, its own file; and what nucleist predict leaves
     photo = np.random.default_rng(0).integers(0, 255, (32, 64, 3), np.uint8)
     for name in ("c/a.png", "c/a_cp_output.png", "k/a_overlay.png"):
@@ -114,19 +110,18 @@ def test_images_and_pictures_beside_labels_are_passed_over(
     np.save(tmp_path / "c" / "a_seg.npy", {"masks": 1}, allow_pickle=True)
     write(tmp_path / "c" / "a_cp_masks.png", PRED["a"])
     write(tmp_path / "k" / "a_labels.tif", TRUE["a"])
-    summary, _ = score(tmp_path / "c", tmp_path / "k", tmp_path / "out")
+    lines = Lines()
+    summary = nucleist.evaluate(tmp_path / "c", tmp_path / "k", progress=lines).summary
     assert summary["images"] == 1 and summary["recall"]["pooled"] == 0.5
-    told = capsys.readouterr().err.splitlines()
-    assert f"pred={tmp_path / 'c'}: 3 other files passed over" in told
-    assert f"gt={tmp_path / 'k'}: 1 other files passed over" in told
+    assert f"{tmp_path / 'c'}: 3 other files passed over" in lines.notes
+    assert f"{tmp_path / 'k'}: 1 other files passed over" in lines.notes
 
 
 def test_a_zip_is_read_in_place(folders: tuple[Path, Path], tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "truth.zip", "w") as archive:
         for path in folders[1].iterdir():
             archive.write(path, f"truth/{path.name}")
-    summary, _ = score(folders[0], tmp_path / "truth.zip", tmp_path / "out")
-    assert summary["images"] == 2
+    assert nucleist.evaluate(folders[0], tmp_path / "truth.zip").summary["images"] == 2
 
 
 def test_what_has_no_partner_is_named_and_not_scored(
@@ -135,12 +130,13 @@ def test_what_has_no_partner_is_named_and_not_scored(
     pred, gt = folders
     write(pred / "only_predicted.png", TRUE["a"])
     write(gt / "only_true.tif", TRUE["a"])
-    summary, rows = score(pred, gt, tmp_path / "out")
-    said = capsys.readouterr()
+    assert main(["evaluate", str(pred), str(gt)]) == 0
+    told = capsys.readouterr()
+    found = nucleist.evaluate(pred, gt)
     for path in (pred / "only_predicted.png", gt / "only_true.tif"):
-        assert f"{path}: no partner, not scored" in said.err
-        assert str(path) in summary["without_partner"]
-    assert len(rows) == 2 and "2 pairs, 2 without a partner" in said.out
+        assert f"{path}: no partner, not scored" in told.err
+        assert str(path) in found.summary["without_partner"]
+    assert len(found.images) == 2 and "2 pairs, 2 without a partner" in told.out
 
 
 def test_components_of_binary_masks_are_nuclei_if_asked_for(tmp_path: Path) -> None:
@@ -149,33 +145,26 @@ def test_components_of_binary_masks_are_nuclei_if_asked_for(tmp_path: Path) -> N
     touching = squares((0, 0), (0, 10), (15, 40))  # a label map stays as it is
     write(tmp_path / "g" / "a.png", TRUE["b"])
     write(tmp_path / "g" / "b.png", touching)
-    summary, rows = score(tmp_path / "p", tmp_path / "g", tmp_path / "out", "masks=components")
-    assert [row["detections"] for row in rows] == ["3", "3"]
-    assert [row["nuclei"] for row in rows] == ["3", "3"]
-    assert [float(row["recall"]) for row in rows] == pytest.approx([1, 1 / 3])  # 70 / 130
-    assert summary["masks"] == "components"
-
-
-def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    return runs.said(capsys, "evaluate", *map(str, arguments))
+    found = nucleist.evaluate(tmp_path / "p", tmp_path / "g", masks="components")
+    assert [row["detections"] for row in found.images] == [3, 3]
+    assert [row["nuclei"] for row in found.images] == [3, 3]
+    assert [row["recall"] for row in found.images] == pytest.approx([1, 1 / 3])  # 70 / 130
+    assert found.summary["masks"] == "components"
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["pred={pred}"], ["gt=FOLDER"]),
-        (["gt={gt}"], ["pred=FOLDER"]),
-        (["pred={pred}", "gt="], ["gt=FOLDER"]),
-        (["pred={pred}", "gt=/nowhere"], ["gt=/nowhere", "no such folder"]),
-        (["pred={empty}", "gt={gt}"], ["empty", "no label images"]),
-        (["pred={pred}", "gt={gt}", "mask=components"], ["mask=components", "masks=..."]),
-        (["pred={pred}", "gt={gt}", "masks=pieces"], ["masks=pieces", "labels, components"]),
-        (["pred={pred}", "gt={gt}", "checkpoint=x.ckpt"], ["checkpoint=x.ckpt"]),
-        (["pred={pred}", "gt={gt}", "coco=true"], ["no scores", "checkpoint=FILE"]),
-        (["pred={pred}", "gt={gt}", "-o"], ["-o FOLDER"]),
-        (["pred={pred}", "gt={gt}", "output=/dev/null/x"], ["/dev/null", "writable"]),
-        (["pred={pred}", "gt={other}"], ["no pair", "a_labels.png"]),
-        (["pred={pred}", "gt={pred}/a.png"], ["a.png", ".zip"]),
+        (["{pred}", "{gt}", "{gt}"], ["3 things", "LABELS TRUTH"]),
+        (["{pred}", "/nowhere"], ["/nowhere", "no such folder"]),
+        (["{empty}", "{gt}"], ["empty", "no label images"]),
+        (["{pred}", "{gt}", "mask=components"], ["'mask'", "did you mean 'masks'?"]),
+        (["{pred}", "{gt}", "masks=pieces"], ["masks=pieces", "labels, components"]),
+        (["{pred}", "{gt}", "coco=true"], ["'coco'", "masks"]),
+        (["{pred}", "{gt}", "-o"], ["-o", "FOLDER"]),
+        (["{pred}", "{gt}", "-o", "/dev/null/x"], ["/dev/null"]),
+        (["{pred}", "{other}"], ["no pair", "a_labels.png"]),
+        (["{pred}", "{pred}/a.png"], ["a.png", ".zip"]),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else None,
 )
@@ -189,9 +178,17 @@ def test_one_line_and_status_2(
     (tmp_path / "empty").mkdir()
     write(tmp_path / "other" / "c.tif", TRUE["a"])
     places = {name: tmp_path / name for name in ("pred", "gt", "empty", "other")}
-    line = said(capsys, *(argument.format(**places) for argument in arguments))
+    line = said(capsys, "evaluate", *(argument.format(**places) for argument in arguments))
     for word in words:
         assert word in line, line
+
+
+def refused(tmp_path: Path) -> str:
+    """The one line about `pred` and `gt`."""
+    with pytest.raises(UserError) as error:
+        nucleist.evaluate(tmp_path / "pred", tmp_path / "gt")
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 def spoil_binary(path: Path) -> None:
@@ -232,12 +229,10 @@ def spoil_many(path: Path) -> None:
         (spoil_many, ["one of 2 masks", "one label image"]),
     ],
 )
-def test_a_bad_label_image_is_named(
-    spoil, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_bad_label_image_is_named(spoil, words: list[str], tmp_path: Path) -> None:
     write(tmp_path / "pred" / "a.tif", PRED["a"])
     spoil(write(tmp_path / "gt" / "a.png", TRUE["a"]))
-    line = said(capsys, f"pred={tmp_path / 'pred'}", f"gt={tmp_path / 'gt'}")
+    line = refused(tmp_path)
     for word in words:
         assert word in line, line
 
@@ -255,140 +250,46 @@ def test_a_bad_label_image_is_named(
     ids=["object", "float", "negative", "huge", "stack", "complex"],
 )
 def test_an_npy_that_is_no_label_map_is_named(
-    array: np.ndarray, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    array: np.ndarray, words: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "pred").mkdir()
     np.save(tmp_path / "pred" / "a.npy", array, allow_pickle=True)
     write(tmp_path / "gt" / "a.png", TRUE["a"])
-    line = said(capsys, f"pred={tmp_path / 'pred'}", f"gt={tmp_path / 'gt'}")
+    line = refused(tmp_path)
     for word in ("a.npy", *words):
         assert word in line, line
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", b"\x93NUMPY\x01\x00v\x00{'descr"])
-def test_a_broken_npy_is_named(
-    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_broken_npy_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "pred").mkdir()
     (tmp_path / "pred" / "a.npy").write_bytes(content)
     write(tmp_path / "gt" / "a.png", TRUE["a"])
-    assert "a.npy" in said(capsys, f"pred={tmp_path / 'pred'}", f"gt={tmp_path / 'gt'}")
+    assert "a.npy" in refused(tmp_path)
 
 
-def test_an_npy_that_claims_a_trillion_pixels_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_npy_that_claims_a_trillion_pixels_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pred").mkdir()
     with (tmp_path / "pred" / "a.npy").open("wb") as file:
         np.lib.format.write_array_header_1_0(
             file, {"descr": "<i4", "fortran_order": False, "shape": (10**6, 10**6)}
         )
     write(tmp_path / "gt" / "a.png", TRUE["a"])
-    assert "a.npy" in said(capsys, f"pred={tmp_path / 'pred'}", f"gt={tmp_path / 'gt'}")
+    assert "a.npy" in refused(tmp_path)
 
 
-def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "--help"]) == 0
-    told = capsys.readouterr().out
-    assert "nucleist evaluate checkpoint=" in told and "nucleist evaluate pred=" in told
+def test_label_images_of_a_model_are_not_compared(folders: tuple[Path, Path]) -> None:
+    found = nucleist.evaluate(*folders)
+    assert isinstance(found, Evaluation) and found.is_first
+    assert found.curve is None and found.checkpoint is None
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
-    assert main(["train", f"runs={folder}", *SMALL]) == 0
-    return next(folder.rglob("summary.json")).parent
-
-
-def test_every_metric_that_a_run_logs_has_a_card(run: Path) -> None:
-    columns = (run / "metrics.csv").read_text().splitlines()[0].split(",")
-    names = [name for name in columns if name.startswith("val/")]
-    names += (run / "per_image.csv").read_text().splitlines()[0].split(",")[2:]
-    names += (run / "thresholds.csv").read_text().splitlines()[0].split(",")[1:]
-    names += json.loads((run / "summary.json").read_text())["test"]
-    assert len(names) > 40
-    assert [n for n in names if card_of(n) is None and n != "score_threshold"] == []
-
-
-def test_coco_of_a_checkpoint(run: Path, tmp_path: Path) -> None:
-    pytest.importorskip("faster_coco_eval", reason="needs nucleist[coco]")
-    command = ["evaluate", f"checkpoint={run / 'checkpoints' / 'last.ckpt'}", "trainer=cpu"]
-    command.append("+trainer.limit_test_batches=1")  # as the run's trainer=debug
-    assert main([*command, "-o", str(tmp_path), "coco=true"]) == 0
-    summary = json.loads((tmp_path / "summary.json").read_text())
-    trained = json.loads((run / "summary.json").read_text())
-    for part in ("test", "test_best_threshold"):
-        assert summary[part] == trained[part]
-    assert trained["test_best_threshold"]["aji"]["pooled"] > 0
-    assert set(summary["coco"]) == {
-        "coco_max_detections",
-        *(f"coco_{kind}_{name}" for kind in ("segm", "bbox") for name in ("ap", "ap50", "ap75")),
-    }
-    assert 0 < summary["coco"]["coco_max_detections"] <= 20  # detections_per_img of the run
-    assert all(card_of(name) and 0 <= value for name, value in summary["coco"].items())
-
-
-def test_coco_without_its_extra_names_it(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_progress_is_shown_where_it_is_asked_for(
+    folders: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "faster_coco_eval", None)  # as if not installed
-    checkpoint = f"checkpoint={run / 'checkpoints' / 'last.ckpt'}"
-    assert "nucleist[coco]" in said(capsys, checkpoint, "trainer=cpu", "coco=true")
-
-
-def test_a_limit_that_was_reached_in_the_test_is_told(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    last = run / "checkpoints" / "last.ckpt"
-    content = torch.load(last, weights_only=True)
-    content["nucleist"]["config"]["model"]["roi"]["detections_per_img"] = 1
-    torch.save(content, tmp_path / "cut.ckpt")
-    command = ["evaluate", f"checkpoint={tmp_path / 'cut.ckpt'}", "trainer=cpu"]
-    assert main([*command, "-o", str(tmp_path / "out")]) == 0
-    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert summary["capped"]["detections_per_img=1"] == 2
-    warning = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
-    assert len(warning) == 1 and "detections_per_img=1 in 2 of 2 images" in warning[0]
-
-
-def test_a_net_without_limits_reaches_none(capsys: pytest.CaptureFixture[str]) -> None:
-    net = torch.nn.Identity()
-    forget_caps(net)
-    assert caps_reached(net) == {}
-    net.capped = {"a": 0, "b": 2}  # type: ignore[assignment]
-    assert caps_reached(net) == {"b": 2}
-    forget_caps(net)
-    assert caps_reached(net) == {}
-    warn_of_caps({}, 3)
-    assert capsys.readouterr().err == ""
-
-
-def test_metrics_prints_cards(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["metrics"]) == 0
-    overview = capsys.readouterr().out
-    assert "aji" in overview and "touching_separated" in overview
-    assert main(["metrics", "val/map_pooled", "aji"]) == 0
-    told = capsys.readouterr().out
-    for word in ("IoU > t, strict", "pooled", "both maps 1", "Caicedo", "Kumar", "sum_j"):
-        assert word in told
-    assert main(["metrics", "all"]) == 0
-    assert capsys.readouterr().out.count("formula") >= 9
-    assert main(["metrics", "--help"]) == 0
-    assert main(["metrics", "mapp"]) == 2
-    assert "'map'" in capsys.readouterr().err
-
-
-def test_predict_tells_a_limit_that_was_reached(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    image = tmp_path / "image.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)).save(image)
-    command = [
-        "predict",
-        str(run / "checkpoints" / "last.ckpt"),
-        str(image),
-        "-o",
-        str(tmp_path / "o"),
-    ]
-    assert main([*command, "--score-threshold", "0.05", "model.roi.detections_per_img=1"]) == 0
-    assert "detections_per_img=1 in 1 of 1 images" in capsys.readouterr().err
+    write(folders[0] / "only.png", TRUE["a"])
+    nucleist.evaluate(*folders)
+    assert capfd.readouterr() == ("", "")
+    nucleist.evaluate(*folders, progress=True)
+    told = capfd.readouterr()
+    assert told.out == "" and "only.png: no partner, not scored" in told.err
