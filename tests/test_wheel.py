@@ -35,9 +35,10 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
     expected = {
         path.relative_to(package).as_posix()
         for path in (package / "nucleist").rglob("*")
-        if path.suffix in (".py", ".yaml", ".csv", ".css", ".js")
+        if path.is_file() and path.suffix != ".pyc"
     }
-    assert {"nucleist/conf/__init__.py", "nucleist/conf/train.yaml"} <= expected
+    needed = ("conf/__init__.py", "conf/train.yaml", "report/templates/report.html.jinja")
+    assert {"nucleist/py.typed", *(f"nucleist/{name}" for name in needed)} <= expected
     assert {name for name in names if not name.split("/")[0].endswith(".dist-info")} == expected
 
 
