@@ -132,7 +132,7 @@ def test_the_fixed_and_the_chosen_thresholds_are_marked(tmp_path):
     save_threshold_curves(tmp_path / "a.png", runs, chosen={"PA": 0.3})
     save_threshold_curves(tmp_path / "b.png", runs, fixed=None)
     with_line, without = (share_of(tmp_path / name, "0.55") for name in ("a.png", "b.png"))
-    assert with_line > without + 1e-4
+    assert with_line > 1.25 * without
 
 
 def test_bad_calls_are_refused_and_leave_nothing(tmp_path):
