@@ -22,6 +22,7 @@ EXPECTED_WARNINGS = (
     ".*isinstance.treespec.*",
     ".*Experiment logs directory.*",
     ".*LeafSpec.*",
+    ".*smaller than the logging interval.*",
     ".*dataloader is not resumable.*",  # the trainer cannot know that `Draws` is
 )
 
