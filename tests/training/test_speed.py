@@ -100,7 +100,8 @@ def test_memory_is_the_peak_of_this_process() -> None:
     """A block of 200 MB more than was ever held counts, given back or not, and just once."""
     code = (
         "import torch; from nucleist.training.speed import MB, peak_memory;"
-        "cpu = torch.device('cpu'); before = peak_memory(cpu); block = torch.ones(before // 4 + 50 * MB); del block;"
+        "cpu = torch.device('cpu'); before = peak_memory(cpu);"
+        "block = torch.ones(before // 4 + 50 * MB); del block;"
         "print(before / MB, peak_memory(cpu) / MB)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

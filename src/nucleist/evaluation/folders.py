@@ -51,7 +51,7 @@ def evaluate_folders(
         pred: Folder or zip of the label images to be scored.
         truth: Folder or zip of the true ones.
         masks: `labels`, or `components` to take the pieces of binary masks for nuclei.
-        progress: Takes a line on every file without a partner.
+        progress: Gets a line on every file without a partner.
 
     Raises:
         UserError: If a folder or a file is not what it should be.
@@ -96,8 +96,8 @@ def find_maps(folder: str | Path, role: str) -> Maps:
         folder: Folder or zip.
         role: `pred` or `gt`, the folder that pairing takes their names for.
 
-    Where the names of some say that they are labels (`_labels`, `_masks`, `_cp_masks`, ...), the
-    others are images or pictures and are passed over.
+    If some names mark labels (`_labels`, `_masks`, `_cp_masks`, ...), the other files are images
+    or pictures and are passed over.
 
     Raises:
         UserError: If the folder is missing or holds none, or two have one name.
@@ -108,7 +108,7 @@ def find_maps(folder: str | Path, role: str) -> Maps:
     names = tree.names(SUFFIXES)
     if not names:
         raise UserError(f"{folder}: no label images (.tif, .png, .npy) in there")
-    # Cellpose's own file, which is no array, lies beside its masks.
+    # Cellpose stores a file that is no array beside its masks.
     kept = [name for name in names if not name.endswith("_seg.npy")] or names
     kept = [name for name in kept if _stem(name) != PurePosixPath(name).stem] or kept
     files: dict[str, str] = {}
@@ -121,7 +121,7 @@ def find_maps(folder: str | Path, role: str) -> Maps:
 
 
 def _stem(name: str) -> str:
-    """Name of the image that a label file is about: `a` for `x/a_labels.tif`."""
+    """Name of the image that a label file belongs to: `a` for `x/a_labels.tif`."""
     stem = PurePosixPath(name).stem
     return pairing.LABEL_END.sub("", stem) or stem
 

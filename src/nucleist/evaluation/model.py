@@ -103,7 +103,7 @@ def test(
 def build_data(
     config: DictConfig, model: Model, source: Source | None, trust: Trust = ()
 ) -> NucleiData:
-    """The images, normalised as the model was trained, whatever the data set's own file says.
+    """The images, normalised as in the training, whichever data set they are from.
 
     Args:
         config: The composed `conf/evaluate.yaml`.
@@ -126,7 +126,7 @@ def build_data(
 
 
 class _Ranked(pl.Callback):
-    """COCO's AP in a test, from the predictions: the task keeps counts at thresholds only."""
+    """COCO's AP in a test, from the predictions: the task only keeps counts at thresholds."""
 
     def __init__(self, net: Net):
         self.ap = CocoAveragePrecision()
@@ -143,5 +143,5 @@ class _Ranked(pl.Callback):
         self.ap.update(self._predictions, batch[1])
 
     def leave(self) -> None:
-        """Leave the net as it was."""
+        """Take the hook off the net."""
         self._hook.remove()

@@ -1,4 +1,4 @@
-"""What an evaluation found, whoever made the label images."""
+"""Scores of a model or of label images, and the files they are written to."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

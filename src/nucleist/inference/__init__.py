@@ -1,1 +1,1 @@
-"""A trained net at work: load it, outline nuclei, measure and draw them."""
+"""Use a trained net: load it, outline nuclei, measure and draw them."""

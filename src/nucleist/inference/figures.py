@@ -1,4 +1,4 @@
-"""A net at work on one image, as the figures of the partial-annotation paper show it.
+"""What a net finds in one image, drawn as in the figures of the partial-annotation paper.
 
 Feng et al., IEEE Access 2019: where labelled nuclei attend to (Fig. 1), the centre target, centre
 scores and found boxes (Fig. 2), kept labels, ground truth and prediction (Figs. 3, 5 and 6).
@@ -55,7 +55,7 @@ def draw_subject(
     folder: Path,
     kinds: Sequence[str] = KINDS,
 ) -> list[str]:
-    """Write the pictures that a net in eval mode can give of an image.
+    """Write the pictures of an image that the net is able to give.
 
     Args:
         net: Fig. 1 needs `can.attention`, Fig. 2 `can.centers`.
@@ -93,7 +93,7 @@ def save_overlay(net: Net, subject: Subject, threshold: float, folder: Path) -> 
 
 
 def center_panels(net: Net, subject: Subject) -> list[Panel] | str:
-    """Fig. 2: centre target (with labels), centre scores, found boxes; else what is missing."""
+    """Fig. 2: centre target (with labels), centre scores, found boxes; or why there is none."""
     if not net.can.centers:
         return "this net has no centre head (model=mask_rcnn_pa has one)"
     tensor = _tensor(net, subject.image)
@@ -119,7 +119,7 @@ def target_picture(net: Net, image: np.ndarray, labels: np.ndarray) -> np.ndarra
 
 
 def attention_panels(net: Net, subject: Subject) -> list[Panel] | str:
-    """Fig. 1: the labelled nuclei, and where they attend to; else what is missing."""
+    """Fig. 1: the labelled nuclei, and where they attend to; or why there is none."""
     if not net.can.attention:
         return "no attention on the net's first level (model=mask_rcnn_pa attention=[p2] puts it)"
     if subject.query is None or not subject.query.any():

@@ -1,4 +1,4 @@
-"""A trained model back from its run folder or checkpoint; no code that the file names is run."""
+"""Load a trained model from its run folder or checkpoint, calling only code that is trusted."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ from nucleist.types import UserError
 HINT = "give a run folder, or the .ckpt of its checkpoints folder"
 NEEDED = ("model", "data", "normalize")
 BUILT = ("model", "normalize")
-"""What is built here; `data` is checked where it is built, for predictions need none."""
-
+"""The parts that are built here; `data`, which predictions do not need, is checked elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Model:
         threshold: Its calibrated score threshold, in [0, 1]; 0.5 if the training was cut before
             it was calibrated.
         config: `model`, `data`, `normalize`, `name` and `seed` of its training, with the options
-            of the model that were asked for.
+            of the model that were changed.
         path: The checkpoint.
     """
 
@@ -83,7 +82,7 @@ class Model:
         return to_result(prediction, threshold, self.net.can.shape_parameters)
 
     def score_threshold(self, asked: float | None) -> float:
-        """The score threshold that was asked for, else the calibrated one.
+        """The score threshold to use: the given one, else the calibrated one.
 
         Raises:
             UserError: If it is not in [0, 1].
@@ -137,7 +136,7 @@ def load(
 
 
 def checkpoint_of(model: str | Path) -> Path:
-    """The checkpoint that a path stands for.
+    """The checkpoint file of a run folder, or the file itself.
 
     Args:
         model: A run folder or a checkpoint file.
@@ -192,10 +191,10 @@ def _built(model: Any, path: Path, has_options: bool) -> Net:
 
 
 def check_net(net: Any) -> Net:
-    """Refuse what is not a net.
+    """Refuse an object that is not a net.
 
     Raises:
-        UserError: If it does not obey the contract of `nucleist.models.net`.
+        UserError: If it is not a `nucleist.Net`.
     """
     if not isinstance(net, Net):
         raise UserError(

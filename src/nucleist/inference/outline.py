@@ -1,4 +1,4 @@
-"""One image through a net, whatever mode the net is in."""
+"""One image through a net, which may be in any mode."""
 
 import numpy as np
 import torch

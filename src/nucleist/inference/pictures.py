@@ -1,4 +1,4 @@
-"""Pictures of a net at work on the images of its training: for the run folder and for loggers."""
+"""Pictures of what a net finds in images of its training, for the run folder and for loggers."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def center_pictures(net: Net, data: NucleiData) -> dict[str, np.ndarray]:
     Source: Figs. 1 and 2 of Feng et al., IEEE Access 2019.
 
     Returns:
-        `(H, W, 3)` `uint8` by name; without those that the net cannot give.
+        `(H, W, 3)` `uint8` by name; only those that the net is able to give.
     """
     if not net.can.centers:
         return {}
@@ -74,9 +74,9 @@ def shape_pictures(net: Net) -> dict[str, np.ndarray]:
 
 
 def write_figures(folder: Path, net: Net, data: NucleiData, threshold: float) -> None:
-    """Write `overlays.png`, and what else the net can give.
+    """Write `overlays.png` and further pictures that depend on the net.
 
-    `center_map.png`, `attention_map.png`, `canonical_shape.png`.
+    These are `center_map.png`, `attention_map.png` and `canonical_shape.png`.
     """
     save_overlays(folder / "overlays.png", overlay_rows(net, data, threshold))
     for name, picture in (center_pictures(net, data) | shape_pictures(net)).items():

@@ -87,7 +87,7 @@ def warn_of_limits(reached: Mapping[str, int], images: int, progress: Progress) 
     Args:
         reached: Number of images by limit, as `Net.limits_reached`.
         images: Number of all images.
-        progress: Takes the warning.
+        progress: Gets the warning.
     """
     if reached:
         words = ", ".join(f"{name} in {n} of {images} images" for name, n in reached.items())
@@ -97,12 +97,12 @@ def warn_of_limits(reached: Mapping[str, int], images: int, progress: Progress) 
 def find_images(given: Iterable[str | Path], progress: Progress) -> list[Path]:
     """Image files among files and folders, sorted inside each folder.
 
-    Of a folder without images, those in its `images/` are meant; labels and pictures beside the
-    image that they are about (`a_masks.png`, `a_overlay.png` beside `a.tif`) are left out.
+    Of a folder without images those in its `images/` are taken. Labels and pictures beside the
+    image that they belong to (`a_masks.png`, `a_overlay.png` beside `a.tif`) are left out.
 
     Args:
         given: Files and folders.
-        progress: Takes a line on what is left out.
+        progress: Gets a line on files that are left out.
 
     Raises:
         UserError: If a path is missing, or a folder holds no image.

@@ -1,4 +1,4 @@
-"""What a prediction is in plain arrays: label map, boxes, scores and a table of measurements."""
+"""A prediction as plain arrays: label map, boxes, scores and a table of measurements."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ class Result:
 
     Attributes:
         labels: `(H, W)` `int32` label map, 0 background, 1..N nuclei, best score first.
-        boxes: `(N, 4)` `float32`, xyxy in pixels; row `i` is about the label `i + 1`.
+        boxes: `(N, 4)` `float32`, xyxy in pixels; row `i` belongs to label `i + 1`.
         scores: `(N,)` `float32` in [0, 1], likewise.
         table: Measurements of each nucleus that has a pixel, by the names of `COLUMNS` and, for a
             net with shape parameters, theirs. `pandas.DataFrame(result.table)` makes a data frame.
@@ -46,7 +46,7 @@ class Result:
 
 
 def as_image(image: str | Path | np.ndarray) -> np.ndarray:
-    """An image as the net's normalisation takes it.
+    """An image in the form that the normalisation needs.
 
     Args:
         image: A file, or an array `(H, W)` or `(H, W, 3)` of integers or floats.
@@ -103,7 +103,7 @@ def measured(
     """Measure each nucleus of a label map.
 
     Args:
-        prediction: Where the nuclei come from.
+        prediction: The prediction that the label map is from.
         labels: `(H, W)` `int32`, the prediction's label map or a part of it.
         shape_parameters: Names of the columns of `prediction["parameters"]`.
 

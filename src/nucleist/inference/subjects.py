@@ -1,4 +1,4 @@
-"""The paper's figures for images: files of anybody, or images of the run that a model came from."""
+"""The paper's figures, for image files or for images of the run that a model came from."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -89,7 +89,7 @@ def find_subjects(
     Args:
         images: Files, folders of files and ids.
         model: The model, with the data of its training.
-        progress: Takes a line on what is left out of a folder.
+        progress: Gets a line on files of a folder that are left out.
         trust: Packages whose readers may be built.
 
     Raises:

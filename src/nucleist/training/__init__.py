@@ -1,1 +1,1 @@
-"""One training: its task, its callbacks, its folder, and how it goes on."""
+"""One training: its task, callbacks and run folder, and how it is resumed."""

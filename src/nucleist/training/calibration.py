@@ -1,16 +1,16 @@
 """A score threshold without a look at test labels, from the labelled and the found nuclei.
 
-Labels that were left out teach a classifier to call some nuclei background. If the labelled
+Missing labels train a classifier to take some nuclei for background. If the labelled
 nuclei are a random sample, what it learns is `g(x) = c p(x)`: `p(x)` the probability that `x` is
 a nucleus and `c` the probability that a nucleus counts as labelled (Elkan and Noto, KDD 2008).
 Its ranking is right and its scale is not. `c` is the mean score of nuclei, and `p(x) > 1/2` is
 `g(x) > c/2`.
 
 Labelled nuclei were positives in training and score higher than others, so nuclei that nobody
-labelled have to be in the sample too: those that a net finds by another part than its classifier
-(the centre head of partial-annotation Mask R-CNN, which left them out of the negatives).
+labelled must be in the sample too: those found without the classifier, by the centre head of
+partial-annotation Mask R-CNN, which excluded them from the negatives.
 
-A net whose loss models missing labels learns `p` itself: there is nothing to scale.
+A net whose loss models missing labels learns `p` itself, which needs no scaling.
 """
 
 from collections.abc import Iterable

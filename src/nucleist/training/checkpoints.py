@@ -1,4 +1,4 @@
-"""Nothing lost: a run that is cut at any moment goes on as if it had not been.
+"""Checkpoints from which an interrupted run continues as if it had not been interrupted.
 
 A checkpoint holds the weights, the optimiser, the trainer's counters and the state of the random
 generators. It is taken between two steps, after validation and logging of the first and before
@@ -25,10 +25,10 @@ from nucleist.types import UserError
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Write a checkpoint beside the old one, and put it in its place once it is complete.
+    """Write a checkpoint beside the old one, and replace that once the new one is complete.
 
     Lightning's own writes to the system's temporary folder and moves the file; between file
-    systems that is a copy, which can be cut.
+    systems that is a copy, which can be interrupted.
     """
 
     def save_checkpoint(
@@ -50,7 +50,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 class Checkpoints(Checkpoint):
     """`last.ckpt` every few steps and on SIGTERM, `best.ckpt` after the best validation.
 
-    With several processes all take the random state of the first when a run goes on.
+    When a run is resumed with several processes, all take the random state of rank 0.
 
     Args:
         folder: Where they are written.
@@ -58,7 +58,7 @@ class Checkpoints(Checkpoint):
         monitor: Name of the score whose highest value makes a checkpoint the best.
 
     Attributes:
-        before: Seconds of training before the checkpoint that the run goes on from.
+        before: Seconds of training before the checkpoint that the run was resumed from.
     """
 
     def __init__(self, folder: str, every: int = 50, monitor: str = "val/map_pooled"):
@@ -71,17 +71,17 @@ class Checkpoints(Checkpoint):
         self.before, self._started = 0.0, time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run takes up again, in plain types and tensors."""
+        """What a resumed run needs, in plain types and tensors."""
         seconds = self.before + time.monotonic() - self._started
         return {"best": self.best, "seconds": seconds, "random": random_state()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it back; the random state just before the first step."""
+        """Restore it; the random state just before the first step."""
         self.best, self.before = state_dict["best"], state_dict["seconds"]
         self._random = state_dict["random"]
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Have every checkpoint of this trainer written whole."""
+        """Let this trainer write every checkpoint with `AtomicCheckpoints`."""
         trainer.strategy.checkpoint_io = AtomicCheckpoints()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -89,7 +89,7 @@ class Checkpoints(Checkpoint):
         self._started = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget what was logged after the checkpoint: those steps are done again."""
+        """Drop what was logged after the checkpoint: those steps are repeated."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
                 logger.rewind(trainer.global_step)
@@ -111,7 +111,7 @@ class Checkpoints(Checkpoint):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """The batch that is about to begin does not count yet."""
+        """Take back the count of the batch that is about to begin."""
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         for part in ("total", "current"):
             progress[part]["ready"] -= self._between
@@ -128,9 +128,9 @@ class Checkpoints(Checkpoint):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """SIGTERM, say of a scheduler, ends the training between two steps: nothing is lost.
+        """After SIGTERM between two steps, for instance from a scheduler, save: no step is lost.
 
-        Within a validation it ends that; then the last regular checkpoint has to do.
+        After SIGTERM in a validation the last regular checkpoint is all there is.
         """
         if isinstance(exception, SIGTERMException) and trainer.training:
             self._save(trainer, "last")
@@ -161,7 +161,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Put the generators back; those of other GPUs than the checkpoint knew stay as they are."""
+    """Restore the generators; those of GPUs that are not in the checkpoint stay as they are."""
     random.setstate(state["python"])
     name, keys, *numbers = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *numbers))

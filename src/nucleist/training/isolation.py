@@ -23,17 +23,17 @@ EXPECTED_WARNINGS = (
     ".*Experiment logs directory.*",
     ".*LeafSpec.*",
     ".*smaller than the logging interval.*",
-    ".*dataloader is not resumable.*",  # the trainer cannot know that `Draws` is
+    ".*dataloader is not resumable.*",  # `Draws` is, but does not declare it
 )
 
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Put back whatever of the process a training changes.
+    """Restore everything of this process that a training changes.
 
-    Environment variables, warning filters, signal handlers, the exception hook, levels of loggers
-    and the state of the random generators are afterwards what they were. Inside, libraries do not
-    warn of choices that were made on purpose.
+    These are environment variables, warning filters, signal handlers, the exception hook, levels
+    of loggers and the states of the random generators. Inside, warnings of libraries about choices
+    made on purpose are hidden.
     """
     environment, hook = dict(os.environ), sys.excepthook
     levels = {name: logging.getLogger(name).level for name in LOGGERS}
@@ -61,7 +61,7 @@ def isolated() -> Iterator[None]:
 
 
 def _signal_handlers() -> dict[signal.Signals, Any]:
-    """The handlers that Python knows; none outside the main thread, where they cannot be set."""
+    """The handlers set from Python; none outside the main thread, where they cannot be set."""
     if threading.current_thread() is not threading.main_thread():
         return {}
     found = {number: signal.getsignal(number) for number in signal.valid_signals()}
@@ -73,7 +73,7 @@ def _signal_handlers() -> dict[signal.Signals, Any]:
 
 
 def quiet() -> None:
-    """Silence what libraries report about choices that were made on purpose."""
+    """Hide warnings of libraries about choices made on purpose."""
     os.environ.setdefault("PYTORCH_LIGHTNING_SUPPRESS_TIPS", "1")
     for text in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", text)

@@ -19,7 +19,7 @@ from nucleist.types import UserError
 
 
 class MetricsFile(Logger):
-    """Every logged value in `metrics.csv`, whole at any moment; a resumed run goes on in it.
+    """Every logged value in `metrics.csv`, complete at any moment; a resumed run continues it.
 
     Lightning's CSV logger deletes the file of an earlier start.
 
@@ -41,11 +41,11 @@ class MetricsFile(Logger):
 
     @property
     def version(self) -> str:
-        """Without meaning here: the folder says which run it is."""
+        """Empty: the folder identifies the run."""
         return ""
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: `config.yaml` has them."""
+        """Does nothing: `config.yaml` holds them."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
@@ -64,7 +64,7 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the file anew."""
+        """Write the whole file again."""
         if not self._unsaved:
             return
         columns = sorted({key for row in self.rows for key in row})
@@ -76,7 +76,7 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write what is left."""
+        """Write the rows that are still in memory."""
         self.save()
 
 
@@ -113,15 +113,15 @@ def wandb_logger(
 
     Args:
         project: The W&B project.
-        save_dir: The run folder; its name is the id of the W&B run, so that a run that goes on
-            stays one run.
+        save_dir: The run folder; its name is the id of the W&B run, so that a resumed run
+            stays one W&B run.
         runs: The folder that holds all runs; that of a sweep has `sweep.json`.
         experiment: Name of the run.
         group: Runs that belong together; None for the sweep's folder name, without a sweep for
             the experiment.
-        about: `net` and `images` (dotted names, of which the last word counts), `seed`, and what
-            is labelled: `annotation_fraction`, `exemplars`, `crop_fraction`. They become tags
-            and settings of the W&B run.
+        about: `net` and `images` (dotted names, of which only the last word is used), `seed`,
+            and how much is labelled: `annotation_fraction`, `exemplars`, `crop_fraction`. They
+            become tags and settings of the W&B run.
         options: For `wandb.init`.
 
     Raises:
@@ -158,7 +158,7 @@ def wandb_logger(
 
 
 def _known(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run is about in short words: `{"net": "mask_rcnn_pa", "labels": "25 %", ...}`."""
+    """The properties of a run in short words: `{"net": "mask_rcnn_pa", "labels": "25 %", ...}`."""
     found = {key: str(about[key]).rpartition(".")[2] for key in ("net", "images") if key in about}
     share = about.get("annotation_fraction")
     labels = None if share is None else f"{100 * share:g} %"
@@ -192,7 +192,7 @@ def log_summary(loggers: Iterable[Any], summary: Mapping[str, Any]) -> None:
 
 
 def _has_key() -> bool:
-    """Whether wandb would find a key: in the environment, or where `wandb login` puts it."""
+    """Whether there is an API key in the environment or where `wandb login` stores it."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname

@@ -38,7 +38,7 @@ class Reproduction:
         run: The new run folder.
         differences: A line for each kept label or score that differs; empty if all are equal.
         remarks: Lines about versions and images that have changed, which may explain differences.
-        weights: How far the last weights are apart, in words.
+        weights: The largest difference between the last weights, in words.
         same_images: Whether the training images are those of the run, as far as is known.
     """
 
@@ -64,8 +64,8 @@ def reproduce(
 ) -> Reproduction:
     """Train again what a run folder describes, in a new folder, and compare what came out.
 
-    The kept labels are those of the run's `manifest.json`, whatever would be drawn now, and on
-    the CPU there are as many threads as then, so that with the same versions everything repeats
+    The kept labels are those of the run's `manifest.json`, even if others would be drawn now, and
+    on the CPU there are as many threads as then, so that with the same versions everything repeats
     exactly. Data are looked for in `NUCLEIST_DATA`, else where they were.
 
     Args:
@@ -107,7 +107,7 @@ def reproduce(
 def same_data(
     config: DictConfig, run: Path, before: Mapping[str, Any], labels: Mapping[str, Any]
 ) -> tuple[bool, list[str]]:
-    """Have the stored labels kept, and compare the images and labels of then and now.
+    """Set the stored labels to be kept, and compare images and labels with those of the run.
 
     Where the same labels would be drawn again, the configuration stays as it is.
 
@@ -115,7 +115,7 @@ def same_data(
         Whether the images are the same, and a line on each difference.
     """
     stored = {"manifest": str(run / "manifest.json")}
-    if config.data.get("manifest") is not None:  # that file may be gone, this one says the same
+    if config.data.get("manifest") is not None:  # that file may be gone, the stored one is equal
         config.data.update(stored)
     data = build_data(config)
     drawn = list(draw_changes(labels, data))
@@ -132,7 +132,7 @@ def same_data(
 
 @contextmanager
 def _readable(run: Path) -> Iterator[None]:
-    """One line for what the configuration of another version lacks, or has too much."""
+    """One line about keys that the configuration of another version lacks, or has in excess."""
     try:
         yield
     except UserError as error:
@@ -150,7 +150,7 @@ def _readable(run: Path) -> Iterator[None]:
 
 @contextmanager
 def as_many_threads(config: DictConfig, before: Mapping[str, Any]) -> Iterator[None]:
-    """On the CPU, have as many threads meanwhile as the run had: sums of floats depend on it."""
+    """Meanwhile use as many CPU threads as the run did: sums of floats depend on the number."""
     now, threads = torch.get_num_threads(), str(before.get("threads", ""))
     on_gpu = torch.cuda.is_available() and config.trainer.get("accelerator") != "cpu"
     if threads.isdecimal() and int(threads) > 0 and not on_gpu:
@@ -163,12 +163,15 @@ def as_many_threads(config: DictConfig, before: Mapping[str, Any]) -> Iterator[N
 
 @contextmanager
 def where_they_were(config: DictConfig, before: Mapping[str, Any]) -> Iterator[None]:
-    """Look for the data where the run found them, unless `NUCLEIST_DATA` says where they are.
+    """Read the data from where the run read them, unless `NUCLEIST_DATA` is set.
 
-    A record of an older version does not say where that was; nothing is changed then.
+    Records of older versions lack that folder; then nothing is changed.
     """
     folder, root = before.get("folder"), before.get("data_root")
-    for node in (config, config.data.source):  # what was given relative to the folder of then
+    for node in (
+        config,
+        config.data.source,
+    ):  # paths relative to where it was started
         key = "data_root" if node is config else "root"
         own = node._get_node(key) if key in node else None
         if folder and own is not None and not own._is_interpolation() and not own._is_missing():
@@ -185,7 +188,7 @@ def where_they_were(config: DictConfig, before: Mapping[str, Any]) -> Iterator[N
 
 
 def draw_changes(old: Mapping[str, Any], data: NucleiData) -> Iterator[str]:
-    """A line if other labels would be kept now; those of the manifest are used then."""
+    """A line if other labels would be drawn now; those of the manifest are used in their place."""
     drawn = {record.id: list(data.annotation.choose(record)) for record in data.training_records()}
     stored = {name: next(iter(entry.values())) for name, entry in old.get("images", {}).items()}
     names = [name for name in stored | drawn if stored.get(name) != drawn.get(name)]
@@ -215,14 +218,14 @@ def stored_config(run: Path, trust: Trust = ()) -> DictConfig:
 
 
 def version_changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
-    """A line for each version that has changed; they explain differences, and are none."""
+    """A line for each version that has changed: it may explain differences in the results."""
     for name in old | new:
         if name not in NOT_VERSIONS and old.get(name) != new.get(name):
             yield f"{name}: {old.get(name)} then, {new.get(name)} now"
 
 
 def label_changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
-    """A line if other labels were kept: the data have changed, or the way they are chosen."""
+    """A line if other labels were kept: the data or the drawing of labels have changed."""
     first, second = old.get("images", {}), new.get("images", {})
     changed = [name for name in first | second if first.get(name) != second.get(name)]
     if changed:
@@ -250,7 +253,7 @@ def _short(value: Any) -> str:
 
 
 def _weights(old: Path, new: Path) -> str:
-    """How far the last weights are apart, in words."""
+    """The largest difference between the last weights of two runs, in words."""
     parts = []
     for run in (old, new):
         path = run / "checkpoints" / "last.ckpt"

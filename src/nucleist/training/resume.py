@@ -16,13 +16,13 @@ from nucleist.types import DivergedError, Progress, UserError
 
 
 def prepare(config: DictConfig) -> str | None:
-    """Name the run; what is left says what is trained, without `resume=auto`.
+    """Check a configuration, give the run its name, and take `resume=auto` out.
 
     Returns:
-        What was asked for as `resume`.
+        The value of `resume` before.
 
     Raises:
-        UserError: If a part is missing, or the number of steps is none.
+        UserError: If a part is missing, or steps or seed are not valid.
     """
     for key in ("data.source._target_", "model._target_", "optim", "trainer", "runs"):
         if OmegaConf.select(config, key) is None:
@@ -42,22 +42,22 @@ def prepare(config: DictConfig) -> str | None:
 
 
 ELSEWHERE = ("runs", "run_dir", "trust")
-"""Keys that decide where a run lies and whom it trusts, not what is trained."""
+"""Keys that decide where a run is stored and which packages are trusted, not what is trained."""
 
 
 def mark_of(config: DictConfig) -> str:
-    """Hash of a prepared configuration, wherever its run folder lies."""
+    """Hash of a prepared configuration, independent of the place of its run folder."""
     keys = [str(key) for key in config if key not in ELSEWHERE]
     return text_hash(OmegaConf.to_yaml(OmegaConf.masked_copy(config, keys)))
 
 
 def run_folder(config: DictConfig, mark: str, earlier: Path | None) -> Path:
-    """The folder to work in; all processes of a distributed run work in that of the first.
+    """The run folder; all processes of a distributed run use that of rank 0.
 
     Args:
         config: The configuration.
         mark: Its hash.
-        earlier: The run to go on with, if there is one.
+        earlier: The run to resume, if there is one.
     """
     own = (earlier or new_run_folder(config.runs, config.name, mark)) if is_main() else None
     return Path(agree(str(own)))
@@ -65,7 +65,7 @@ def run_folder(config: DictConfig, mark: str, earlier: Path | None) -> Path:
 
 @contextmanager
 def cut_short(run: Path, progress: Progress) -> Iterator[None]:
-    """One line about a training that ended early, and what is left of it."""
+    """One line about a training that ended early, and the checkpoint that is left."""
     last = run / "checkpoints" / "last.ckpt"
     try:
         yield
@@ -84,13 +84,13 @@ def cut_short(run: Path, progress: Progress) -> Iterator[None]:
 def unless_refused(
     run: Path, new: bool, task: SegmentationTask, top: Path | None
 ) -> Iterator[None]:
-    """Leave no new run folder behind if what was asked for is refused before a step is done.
+    """Remove a new run folder if the training is refused before its first step is done.
 
     Args:
         run: The run folder.
         new: Whether it was made for this training.
         task: What is trained.
-        top: The folder of all runs if it was made too.
+        top: The folder of all runs if it was made for this training too.
     """
     try:
         yield
@@ -109,13 +109,13 @@ def unless_refused(
 def resumable(
     resume: str | None, run: Path, task: SegmentationTask, progress: Progress
 ) -> str | None:
-    """The checkpoint to go on from, after a look into it; None to start from step 0.
+    """The checkpoint to resume from, checked; None to start from step 0.
 
     Args:
         resume: `auto` for the run's own last one, if there is any, or a file.
         run: The run folder.
         task: What the checkpoint has to fit.
-        progress: Takes a line on where the training goes on.
+        progress: Gets a line on where the training is resumed.
 
     Raises:
         UserError: If it is missing, damaged or of another net.
@@ -132,7 +132,7 @@ def resumable(
 
 
 def check_resumed(resume: str, task: SegmentationTask) -> int:
-    """Look into a checkpoint to go on from; returns the steps done.
+    """Check a checkpoint that a training is to be resumed from; returns its step.
 
     Raises:
         UserError: If it is missing, damaged or of another net.
@@ -149,5 +149,5 @@ def check_resumed(resume: str, task: SegmentationTask) -> int:
 
 
 def is_main() -> bool:
-    """Whether this is the only process, or the first of a distributed run."""
+    """Whether this is the only process, or rank 0 of a distributed run."""
     return place().rank == 0

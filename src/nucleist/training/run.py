@@ -1,4 +1,4 @@
-"""The folder of a run: a name that cannot collide, and what is written into it."""
+"""The folder of a run: its unique name, and the record of versions and images in it."""
 
 import os
 import platform

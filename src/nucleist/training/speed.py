@@ -29,7 +29,7 @@ class Speed(Callback):
     """Times training steps and, in a test, the net alone; changes nothing of what is computed.
 
     A step is what lies between two optimiser steps: loading, augmentation, forward and backward,
-    without validation. A run that goes on measures its own steps, not those before.
+    without validation. A resumed run measures only the steps after it was resumed.
 
     Args:
         warm: So many steps and images at the beginning do not count, if there are more.
@@ -89,7 +89,7 @@ class Speed(Callback):
         _wait()
         self._begun = time.perf_counter()
 
-    def _end(self, net: nn.Module, given: tuple[Any, ...], said: Any) -> None:
+    def _end(self, net: nn.Module, given: tuple[Any, ...], found: Any) -> None:
         _wait()
         count = len(given[0])
         self.images += [(time.perf_counter() - self._begun) / count] * count
@@ -103,7 +103,7 @@ class Speed(Callback):
         Returns:
             `seconds_per_step` and `seconds_per_image` as far as there were any,
             `peak_memory_mb` (MB of 2**20 bytes; what the GPU has allocated, or the resident set
-            of this process) where the system tells, `device` and `measured_by`.
+            of this process) where the system reports it, `device` and `measured_by`.
         """
         found: dict[str, Any] = {}
         for name, seconds in (("step", self.steps), ("image", self.images)):
@@ -122,7 +122,7 @@ def _wait() -> None:
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """The most memory held so far, in bytes; None where the system does not say.
+    """The most memory held so far, in bytes; None where the system does not report it.
 
     Args:
         device: A `cuda` device for what its allocator gave out, any other for the resident set

@@ -29,7 +29,7 @@ from nucleist.types import Progress
 
 @dataclass(frozen=True)
 class Tested:
-    """What the test of some weights found.
+    """Result of testing one set of weights.
 
     Attributes:
         scores: At every threshold, and of each image.
@@ -95,7 +95,7 @@ def finish(
 
 
 def facts(net: Net) -> dict[str, float | None]:
-    """The net's own numbers, rounded; None for what it has not."""
+    """The net's own numbers, rounded; None for those that are not defined."""
     return {key: round(v, 6) if math.isfinite(v) else None for key, v in net.facts().items()}
 
 
@@ -109,8 +109,8 @@ def measured_speed(trainer: pl.Trainer) -> dict[str, Any]:
 def calibrate_on_kept(task: SegmentationTask, data: NucleiData, trainer: pl.Trainer) -> None:
     """Set the calibrated threshold from the training images and their kept labels.
 
-    A net under binary supervision may not know the single nuclei that this would compare it
-    with: its calibrated threshold is the fixed one.
+    A net under binary supervision was not trained to separate nuclei, so that a comparison with
+    single nuclei means nothing: its calibrated threshold is the fixed one.
     """
     if data.train_set.supervision == "binary":
         task.calibrated_threshold = task.fixed_threshold
@@ -143,7 +143,7 @@ def score_best(
     """Test `best.ckpt` too, with a calibration of its own.
 
     If validation and test images are the same, the validation has given the scores already, so
-    then it is done only if `test_best` asks for it. The task has its weights back afterwards.
+    then it is done only if `test_best` asks for it. Afterwards the task has its own weights again.
 
     Returns:
         The step it was saved at and its scores, as in the summary; None if it was not tested.

@@ -83,7 +83,7 @@ def train(
     if source is not None:
         if config.resume == "auto":
             raise UserError(
-                "resume=auto: a run whose images an object reads cannot be told from another's; "
+                "resume=auto: a run on images that an object reads has no hash to find it by; "
                 "write resume=FILE with the last.ckpt of that run"
             )
         kind = type(source)
@@ -117,7 +117,7 @@ def train_config(
 def _train(config: DictConfig, source: Source | None, progress: Progress, command: str) -> Path:
     resume = prepare(config)
     parts = ("model", "data", "normalize")
-    trusted = source is None  # an object was built by whoever passes it
+    trusted = source is None  # an object is built already
     check_targets(
         {part: plain_targets(config[part]) for part in parts if trusted or part != "data"},
         "configuration",
@@ -163,9 +163,9 @@ def plain_targets(node: Any) -> Any:
 
 
 def build_data(config: DictConfig, source: Source | None = None) -> NucleiData:
-    """The data module; what the model has to know of the data becomes numbers.
+    """The data module; references from the model to the data are resolved.
 
-    `median_box` of the configuration is measured if the model refers to it.
+    `median_box` is measured on the kept labels if the model refers to it.
     """
     given = {} if source is None else {"source": source}
     data = build(config.data, **given)
