@@ -17,6 +17,7 @@ import nucleist.conf
 from nucleist.cli.main import main
 from nucleist.config.compose import compose
 from nucleist.data import read_manifest
+from nucleist.distributed.trainer import _precision
 from nucleist.training.schedules import one_cycle
 from nucleist.types import UserError
 
@@ -288,8 +289,6 @@ def test_every_option_trains(overrides: list[str], tmp_path: Path) -> None:
 
 def test_gpus_compute_in_bfloat16_where_they_have_it(monkeypatch):
     """`auto` is resolved by the trainer, on the machine that trains."""
-    from nucleist.distributed.trainer import _precision
-
     for has, wanted in ((True, "bf16-mixed"), (False, "32-true")):
         monkeypatch.setattr("torch.cuda.is_available", lambda: True)
         monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda has=has, **_: has)
