@@ -1,0 +1,28 @@
+"""The notebook of docs/ runs from its first cell to its last, in a kernel of its own."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOK = Path(__file__).parents[1] / "docs" / "folder_to_table.ipynb"
+
+
+def test_it_was_executed_as_it_stands():
+    cells = [c for c in nbformat.read(NOTEBOOK, 4).cells if c.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [out for cell in cells for out in cell.outputs if out.output_type == "error"]
+
+
+@pytest.mark.slow
+def test_it_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("NOTEBOOK_FOLDER", str(tmp_path / "notebook"))
+    monkeypatch.setenv("NOTEBOOK_STEPS", "10")
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")  # of the kernel's own packages
+    notebook = nbformat.read(NOTEBOOK, 4)
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    written = sorted(path.name for path in (tmp_path / "notebook" / "out").iterdir())
+    assert "synthetic-test-0000_labels.tif" in written and len(written) == 9
+    scores = notebook.cells[-1].outputs[-1]["data"]["text/plain"]
+    assert scores.startswith("{'map': ")
