@@ -17,8 +17,8 @@ import torch
 
 import nucleist
 from nucleist.cli.main import main
-from nucleist.config.compose import compose
 from nucleist.config.build import build
+from nucleist.config.compose import compose
 from nucleist.data.formats.images import write_image
 from nucleist.training.speed import device_name
 

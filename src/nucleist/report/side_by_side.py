@@ -18,7 +18,7 @@ from nucleist.files import read_json_if_there, write_json
 from nucleist.inference.load import choose_device
 from nucleist.report.grouping import RunGroup
 from nucleist.report.speed_table import Amount, measured_of, place_of
-from nucleist.sweeps.launchers import INHERITED
+from nucleist.sweeps.queued import environment_of_a_run
 from nucleist.training.finished import Run
 from nucleist.types import Progress, UserError
 
@@ -96,7 +96,7 @@ def _in_process(run: Run, amount: Amount) -> dict[str, Any]:
         options = ["--steps", str(amount.steps), "--images", str(amount.images)]
         options += ["--device", amount.device, "-o", str(output)]
         command = [sys.executable, "-m", "nucleist.report.measure", str(run.folder), *options]
-        variables = {key: value for key, value in os.environ.items() if key not in INHERITED}
+        variables = environment_of_a_run()
         done = subprocess.run(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=variables,
             check=False, errors="replace",

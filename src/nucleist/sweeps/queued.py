@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-INHERITED = ("NUCLEIST_RUN_DIR", "LOCAL_RANK", "NODE_RANK", "PL_GLOBAL_SEED")
+INHERITED = ("LOCAL_RANK", "NODE_RANK", "PL_GLOBAL_SEED")
 """Variables that a training sets for its own processes, not for those of another."""
 
 
