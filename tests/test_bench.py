@@ -23,6 +23,8 @@ from scripts.bench.steps import difference, pixels_differing
 from scripts.bench.stock import painted
 from scripts.bench.verdicts import overhead, per_nucleus, targets
 
+pytestmark = pytest.mark.slow
+
 NUCLEI = 6
 
 

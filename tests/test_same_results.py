@@ -22,6 +22,8 @@ from nucleist.config.compose import compose
 from nucleist.data.formats.images import write_image
 from nucleist.training.speed import device_name
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parent / "golden"
 SETTINGS = [
     *("data=synthetic", "data.source.n_train=6", "data.source.n_test=3"),

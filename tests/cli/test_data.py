@@ -16,6 +16,8 @@ from nucleist.data import BBBC038, DH100, TNBC, Folder, Kumar, Synthetic
 from nucleist.data.catalog import data_set_names
 from nucleist.data.formats.label_maps import write_label_map
 
+pytestmark = pytest.mark.slow
+
 SYNTHETIC = [f"data.source.{key}" for key in ("n_train=3", "n_test=2", "size=[32,32]")]
 
 

@@ -10,6 +10,8 @@ from support.runs import said
 import nucleist.cli.metrics
 from nucleist.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def refused(monkeypatch: pytest.MonkeyPatch) -> OSError:

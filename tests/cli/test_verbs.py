@@ -16,6 +16,8 @@ from nucleist.cli.evaluate import _beside
 from nucleist.cli.main import main
 from nucleist.data.formats.label_maps import write_label_map
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:

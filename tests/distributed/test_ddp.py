@@ -26,6 +26,7 @@ from nucleist.training.loggers import MetricsFile
 from nucleist.types import UserError
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning"),
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable"),

@@ -12,6 +12,8 @@ from nucleist.models.attention import DecomposedAttention
 from nucleist.training.checkpoints import Checkpoints
 from nucleist.training.task import SegmentationTask
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")

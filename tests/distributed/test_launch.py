@@ -15,6 +15,8 @@ from nucleist.distributed.launch import processes_wanted, run_on_devices
 from nucleist.distributed.watch import ProcessLostError
 from nucleist.types import UserError
 
+pytestmark = pytest.mark.slow
+
 TESTS = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
 
 

@@ -26,6 +26,8 @@ from nucleist.inference.predict import share_of
 from nucleist.training.train import train
 from nucleist.types import UserError
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 NET = ["model.box_head=32", "model.mask_head=[16,16]", "+model.backbone.channels=16"]
 NET += ["+model.backbone.stem=8", "+model.backbone.widths=[16,24,32]"]

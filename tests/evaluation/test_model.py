@@ -15,6 +15,8 @@ from nucleist.inference.load import Model
 from nucleist.metrics.cards import card_of
 from nucleist.types import Progress, UserError
 
+pytestmark = pytest.mark.slow
+
 CPU = ["trainer=cpu"]
 FEW = {"roi.detections_per_img": 20}  # as in the training
 

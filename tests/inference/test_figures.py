@@ -23,6 +23,8 @@ from nucleist.report.grouping import RunGroup
 from nucleist.report.pictures import examples
 from nucleist.training.finished import read_run
 
+pytestmark = pytest.mark.slow
+
 BLACK = np.zeros((64, 64, 3), np.float32)
 
 

@@ -13,6 +13,8 @@ import nucleist
 from nucleist.inference.load import Model
 from nucleist.types import UserError
 
+pytestmark = pytest.mark.slow
+
 PIXELS = np.random.default_rng(0).integers(0, 200, (50, 70, 3), np.uint8)
 
 

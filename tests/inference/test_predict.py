@@ -16,6 +16,8 @@ from nucleist.inference.predict import find_images, share_of
 from nucleist.inference.result import COLUMNS
 from nucleist.types import UserError
 
+pytestmark = pytest.mark.slow
+
 PIXELS = np.random.default_rng(0).integers(0, 200, (50, 70, 3), np.uint8)
 
 

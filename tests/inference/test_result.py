@@ -21,6 +21,7 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain", "canonical"])
 def test_row_i_is_about_label_i_plus_1(name: str, request: pytest.FixtureRequest) -> None:
     model = nucleist.load(request.getfixturevalue(name), device="cpu")

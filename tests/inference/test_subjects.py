@@ -15,6 +15,8 @@ from nucleist.inference.load import Model
 from nucleist.inference.subjects import from_run, labels_beside, run_data
 from nucleist.types import UserError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model(pa: Path) -> Model:

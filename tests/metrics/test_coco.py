@@ -1,7 +1,6 @@
 """COCO's AP: equal to its reference implementation, and never cut at a number of detections."""
 
 import builtins
-import doctest
 import warnings
 
 import numpy as np
@@ -167,8 +166,3 @@ def test_a_missing_backend_names_the_extra(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UserError, match=r"nucleist\[coco\]"):
         CocoAveragePrecision()
-
-
-def test_docstring_examples():
-    result = doctest.testmod(coco)
-    assert result.attempted > 0 and result.failed == 0

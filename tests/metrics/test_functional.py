@@ -1,6 +1,5 @@
 """Scores of two label maps: worked-out geometry, brute force, and what must not matter."""
 
-import doctest
 import importlib
 from fractions import Fraction
 
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support import oracles
 
-from nucleist.metrics import functional
 from nucleist.metrics.counts import TENTHS, count
 from nucleist.metrics.functional import (
     aggregated_jaccard_index,
@@ -339,9 +337,3 @@ def test_bad_maps_are_refused_with_what_was_given():
         aggregated_jaccard_index(ok, ok, "optimal")
     with pytest.raises(ValueError, match="bool of shape"):
         contingency(ok, ok).keep_predictions(np.ones(3, bool))
-
-
-@pytest.mark.parametrize("module", [functional, table_module])
-def test_docstring_examples(module):
-    result = doctest.testmod(module)
-    assert result.attempted > 0 and result.failed == 0

@@ -1,6 +1,5 @@
 """Scores over a data set: sums, averages, score thresholds, two processes."""
 
-import doctest
 from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -287,11 +286,6 @@ def test_bad_input_is_refused_with_what_was_given():
     for thresholds in ((), (0.5, 1.5)):
         with pytest.raises(ValueError, match="score_thresholds"):
             MeanAveragePrecision(thresholds)
-
-
-def test_docstring_examples():
-    result = doctest.testmod(instance)
-    assert result.attempted > 0 and result.failed == 0
 
 
 def one_of_two(index, rank, folder):

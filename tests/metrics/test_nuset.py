@@ -1,6 +1,5 @@
 """Kinds of errors: worked-out geometry, and the definitions spelled out pixel by pixel."""
 
-import doctest
 from fractions import Fraction
 
 import numpy as np
@@ -16,9 +15,6 @@ from nucleist.metrics import (
     PairScores,
     detection_errors,
     missed_and_spurious,
-    nuset,
-    nuset_counts,
-    pairs,
     pixel_classes,
     touching_separated,
 )
@@ -230,8 +226,3 @@ def test_pooled_counts_are_those_of_all_images_side_by_side():
     assert scores.numbers() == wide.numbers()
     with pytest.raises(ValueError, match="at least one image"):
         PairScores().means()
-
-
-@pytest.mark.parametrize("module", [nuset, nuset_counts, pairs])
-def test_docstring_examples(module):
-    assert doctest.testmod(module).failed == 0

@@ -1,6 +1,5 @@
 """Curves: the numbers that are drawn, and the words beside them."""
 
-import doctest
 import os
 
 import matplotlib.colors
@@ -142,11 +141,6 @@ def test_bad_calls_are_refused_and_leave_nothing(tmp_path):
     with pytest.raises(UserError, match="cannot write"):
         save_curves(tmp_path / "file" / "a.png", RUNS)
     assert os.listdir(tmp_path) == ["file"]
-
-
-def test_docstring_examples():
-    result = doctest.testmod(curves)
-    assert result.attempted > 0 and result.failed == 0
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from nucleist.report.grouping import Benchmark, group_runs
 from nucleist.report.speed_table import not_measured, table2
 from nucleist.report.table import to_csv, to_markdown
 
+pytestmark = pytest.mark.slow
+
 THIN = ["model.box_head=32", "model.mask_head=[16,16]"]
 
 

@@ -1,13 +1,11 @@
 """Reports: figures worked out by hand, what is left out, and a page that needs nothing else."""
 
 import csv
-import doctest
 import io
 import itertools
 import json
 from html.parser import HTMLParser
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,7 +16,7 @@ from support.reports import BASELINE, PA, make_run, scores
 from nucleist.cli.main import main
 from nucleist.data.readers.kumar import TEST
 from nucleist.plots.label_curves import label_figure
-from nucleist.report import grouping, organ_tables, table, write_report
+from nucleist.report import organ_tables, write_report
 from nucleist.report.charts import families
 from nucleist.report.find import find_runs
 from nucleist.report.grouping import Benchmark, RunGroup, group_runs
@@ -27,7 +25,6 @@ from nucleist.report.published import published, row_of
 from nucleist.report.score_tables import table1
 from nucleist.report.speed_table import table2
 from nucleist.report.table import Column, OverSeeds, Row, Table, to_csv, to_markdown
-from nucleist.training import finished
 from nucleist.training.finished import METRICS
 from nucleist.types import Progress, UserError
 
@@ -70,12 +67,6 @@ def runs(tmp_path: Path) -> Path:
     make_run(top, "quarter", 0, PA, test=0.5, calibrated=0.44, fraction=0.25, anchor=[46.0, 46.0])
     make_run(top, "quarter", 1, PA, test=0.3, calibrated=0.46, fraction=0.25, anchor=[45.0, 46.0])
     return top
-
-
-@pytest.mark.parametrize("module", [finished, table, grouping, organ_tables])
-def test_examples_in_docstrings(module: ModuleType) -> None:
-    assert doctest.testmod(module).failed == 0
-    assert doctest.testmod(module).attempted > 0
 
 
 def test_means_and_spreads_over_seeds(runs: Path) -> None:

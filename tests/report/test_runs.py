@@ -16,6 +16,8 @@ from nucleist.report.grouping import Benchmark, group_runs
 from nucleist.report.score_tables import table1, table1b
 from nucleist.report.table import Table, to_csv, to_markdown
 
+pytestmark = pytest.mark.slow
+
 REACHED = {"limits_reached": {"pre_nms_top_n=2000": 2}}
 
 

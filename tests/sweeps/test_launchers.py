@@ -32,6 +32,8 @@ from nucleist.sweeps.sweep import (
 )
 from nucleist.types import UserError
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_command_of_a_run_repeats_its_configuration(tmp_path: Path) -> None:
     sweep = small_sweep(tmp_path / "it's", 1)
@@ -43,13 +45,13 @@ def test_the_command_of_a_run_repeats_its_configuration(tmp_path: Path) -> None:
 
 def test_each_run_sees_one_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setenv("NUCLEIST_RUN_DIR", "of another run")
+    monkeypatch.setenv("PL_GLOBAL_SEED", "of another run")
     sweep = small_sweep(tmp_path, 4)
     gpus = Local(sweep, jobs=4)
     gpus.devices = ["0", "3"]
     seen = [gpus.environment(place) for place in range(4)]
     assert [variables["CUDA_VISIBLE_DEVICES"] for variables in seen] == ["0", "3", "0", "3"]
-    assert all("NUCLEIST_RUN_DIR" not in variables for variables in seen)
+    assert all("PL_GLOBAL_SEED" not in variables for variables in seen)
     cpus = Local(sweep, jobs=1000)
     cpus.devices = []
     assert cpus.environment(0)["OMP_NUM_THREADS"] == "1"

@@ -16,6 +16,8 @@ from nucleist.sweeps.sweep import WAITING, work
 from nucleist.training.resume import mark_of, prepare
 from nucleist.types import UserError
 
+pytestmark = pytest.mark.slow
+
 
 def rows_of(plan: Plan) -> list[str]:
     """The lines of a plan that describe runs."""

@@ -17,6 +17,8 @@ from nucleist.sweeps.run import warn_of_limits_in
 from nucleist.sweeps.sweep import DONE, FAILED, tail
 from nucleist.types import UserError
 
+pytestmark = pytest.mark.slow
+
 
 def test_an_interrupted_sweep_goes_on_and_reports_what_failed(tmp_path: Path) -> None:
     """One run that is cut with 16 of 20 steps to go, and one whose data cannot be."""

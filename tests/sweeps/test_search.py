@@ -19,6 +19,8 @@ from nucleist.sweeps.sweep import Sweep, SweepRun
 from nucleist.training.resume import mark_of, prepare
 from nucleist.types import UserError
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("optuna", reason="needs the search extra")
 
 

@@ -9,6 +9,8 @@ import nucleist
 from nucleist.data import BBBC038
 from nucleist.types import UserError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("words", "messages"),

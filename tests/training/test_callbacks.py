@@ -22,6 +22,8 @@ from nucleist.training.isolation import isolated
 from nucleist.training.train import build_data, build_task
 from nucleist.types import Progress, UserError
 
+pytestmark = pytest.mark.slow
+
 HEAD = "roi_heads.box_head.fc6.weight"
 CENTER = "rpn.center_head.logits.weight"
 TRUNK = "rpn.head.conv.0.0.weight"

@@ -19,6 +19,8 @@ from nucleist.training.checkpoints import (
 )
 from nucleist.types import UserError
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"

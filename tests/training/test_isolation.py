@@ -23,7 +23,7 @@ from nucleist.training.isolation import isolated
 from nucleist.training.task import SegmentationTask
 from nucleist.types import UserError
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
 
 
 def whole_state() -> dict[str, Any]:

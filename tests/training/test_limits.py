@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from support.runs import Lines
 
 from nucleist.inference.predict import warn_of_limits
 from nucleist.models import Net
 from nucleist.training.limits import limits_in, limits_reached
+
+pytestmark = pytest.mark.slow
 
 
 class Still(Net):

@@ -11,6 +11,8 @@ from support.runs import THIN, train
 from nucleist.training.loggers import MetricsFile, log_summary, wandb_logger
 from nucleist.types import UserError
 
+pytestmark = pytest.mark.slow
+
 ABOUT = {
     "net": "nucleist.models.mask_rcnn_pa",
     "images": "nucleist.data.BBBC038",

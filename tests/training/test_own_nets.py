@@ -14,7 +14,7 @@ from nucleist.config.compose import compose
 from nucleist.config.settings import overrides_of
 from nucleist.types import UserError
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
 
 CODE = '''
 import numpy as np

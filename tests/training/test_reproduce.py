@@ -27,7 +27,7 @@ from nucleist.training.run import images_checksum
 from nucleist.training.train import build_data
 from nucleist.types import UserError
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from nucleist.files import holding, is_held
 from nucleist.training.task import SegmentationTask
 from nucleist.types import DivergedError, UserError
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
 
 # Checkpoints after steps 3 and 6, validations after 2, 4 and 6: never both but at the end.
 TINY = [part for part in THIN if part != "trainer=debug"]

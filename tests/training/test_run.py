@@ -11,6 +11,8 @@ import torch
 from nucleist.training.run import environment, find_run, images_checksum, new_run_folder
 from nucleist.types import Record
 
+pytestmark = pytest.mark.slow
+
 
 def test_runs_of_the_same_second_do_not_collide(tmp_path: Path) -> None:
     folders = {new_run_folder(tmp_path, "same", "config") for _ in range(5)}

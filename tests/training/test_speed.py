@@ -64,7 +64,7 @@ def trainer(tmp_path: Path) -> pl.Trainer:
     return make
 
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 def test_a_step_is_timed_without_validation(trainer) -> None:

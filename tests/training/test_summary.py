@@ -12,7 +12,7 @@ import nucleist
 from nucleist.models import Net
 from nucleist.training.summary import facts
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
 
 
 class Plain(Net):

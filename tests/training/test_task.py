@@ -9,6 +9,8 @@ from nucleist.models import Net
 from nucleist.training.task import ScoresAt, SegmentationTask, TestScores
 from nucleist.types import UserError
 
+pytestmark = pytest.mark.slow
+
 
 class Linear(Net):
     """A weight and a bias."""

@@ -21,6 +21,8 @@ from nucleist.distributed.trainer import _precision
 from nucleist.training.schedules import one_cycle
 from nucleist.types import UserError
 
+pytestmark = pytest.mark.slow
+
 CONF = Path(next(iter(nucleist.conf.__path__)))
 EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
 MASK_RCNNS = sorted(p.stem for p in (CONF / "preset").glob("*.yaml") if p.stem != "none")

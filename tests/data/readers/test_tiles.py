@@ -1,6 +1,5 @@
 """Tiles of images: the grid, mirrored edges, splits by image, and what is read how often."""
 
-import doctest
 from collections import Counter
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 from support.sources import InMemory, grid, make_data
 
 from nucleist.data import Prepared, Tiles
-from nucleist.data.readers import tiles
 from nucleist.data.transforms import light
 from nucleist.ops.normalize import FullRange
 from nucleist.types import Record, Source, UserError
@@ -208,8 +206,3 @@ def test_unknown_ids_and_splits_are_refused():
             found.read(name)
     with pytest.raises(UserError, match=r"tiles.valid: no such split; there is train, test"):
         Tiles(Counting(a=(64, 64)), tiles={"valid": 3}).splits()
-
-
-def test_docstring_examples():
-    result = doctest.testmod(tiles)
-    assert result.attempted > 0 and result.failed == 0
