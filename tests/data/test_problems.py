@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nucleist.data.problems import ALIKE, examine, fingerprint
+from nucleist.data.problems import ALIKE, block_means, examine
 from nucleist.data.readers.synthetic import Synthetic
 from nucleist.types import Record, Source
 
@@ -27,16 +27,16 @@ def nuclei(number, size=(96, 80)):
     return Synthetic(size=size).read(f"synthetic-train-{number:04d}").image
 
 
-def test_fingerprint_is_a_mean_of_blocks():
+def test_block_means_of_an_image():
     # 64 x 64 in 2 x 2 blocks; the left half is brighter: +1 and -1 over sqrt(1024) = 32.
     image = np.zeros((64, 64, 3), np.uint8)
     image[:, :32] = 200
     expected = np.repeat(np.where(np.arange(32) < 16, 1 / 32, -1 / 32)[None], 32, 0).ravel()
-    np.testing.assert_allclose(fingerprint(image), expected, atol=1e-6)
+    np.testing.assert_allclose(block_means(image), expected, atol=1e-6)
     # Brightness, offset, size and number type change nothing.
     other = np.repeat(np.repeat(image, 3, 0), 2, 1).astype(np.float32) * 0.1 + 7
-    np.testing.assert_allclose(fingerprint(other), expected, atol=1e-6)
-    assert not fingerprint(np.full((50, 40, 3), 65_535, np.uint16)).any()
+    np.testing.assert_allclose(block_means(other), expected, atol=1e-6)
+    assert not block_means(np.full((50, 40, 3), 65_535, np.uint16)).any()
 
 
 @pytest.mark.parametrize("change", ["same", "dim", "noise"])
@@ -59,7 +59,7 @@ def test_other_images_one_split_and_blank_images_are_not_told():
     drawn = [nuclei(i) for i in range(8)]
     source = Given(train=[*drawn[:5], drawn[0], blank], test=[*drawn[5:], blank])
     assert examine(source).warnings == []
-    prints = np.stack([fingerprint(image) for image in drawn])
+    prints = np.stack([block_means(image) for image in drawn])
     assert np.abs(prints @ prints.T - np.eye(8)).max() < ALIKE - 0.2
 
 

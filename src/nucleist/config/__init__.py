@@ -1,1 +1,1 @@
-"""From words and YAML to objects. Hydra is imported in this folder alone."""
+"""From settings and YAML to objects. Nothing outside this folder imports Hydra."""

@@ -13,7 +13,7 @@ from PIL import Image
 from nucleist.types import Progress, Record, Source, UserError
 
 SIDE = 32
-"""Blocks a side of a fingerprint."""
+"""Blocks a side in which images are compared."""
 
 ALIKE = 0.95
 """Correlation from which two images count as the same. Between the splits of BBBC038 it is at
@@ -64,7 +64,7 @@ def examine(source: Source, progress: Progress | None = None) -> Report:
             count, oddities = _look_at(record, labelled=split != UNLABELLED)
             nuclei += count
             report.warnings += [f"{split}/{image_id}: {text}" for text in oddities]
-            seen[split][image_id] = fingerprint(record.image)
+            seen[split][image_id] = block_means(record.image)
         report.counts[split] = len(ids), nuclei
     report.warnings += [*_shared_names(source), *_alike(seen), *source.problems()]
     return report
@@ -83,8 +83,8 @@ def _look_at(record: Record, labelled: bool) -> tuple[int, list[str]]:
     return len(areas), oddities
 
 
-def fingerprint(image: np.ndarray) -> np.ndarray:
-    """The image in 32 x 32 blocks, as a vector whose dot product is the correlation.
+def block_means(image: np.ndarray) -> np.ndarray:
+    """Normalised means of 32 x 32 blocks: the dot product of two such vectors is a correlation.
 
     Args:
         image: `(H, W, 3)`, any number type.
