@@ -48,6 +48,8 @@ def test_words_that_fit_are_taken(word: str) -> None:
         (["seed=0,1"], ["'seed=0,1' is a list of values", "-m"]),
         (["model=null"], ["'model=null': null is not a choice", "mask_rcnn_pa"]),
         (["launcher=submitit"], ["launcher=... does not go with this command", "-m"]),
+        (["search=pa"], ["search=... does not go with this command", "nucleist.plan_search"]),
+        (["sweep=seeds"], ["sweep=... does not go with this command", "nucleist.plan_sweep"]),
         (["recipe=paper"], ["recipe=... does not go with this command"]),
         (["hydra.run.dir=x"], ["'hydra.run.dir=x'", "runs="]),
         (["+hydra/launcher=x"], ["its own run folders"]),

@@ -21,6 +21,16 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nucleist.types import UserError
 
+OF_MANY_RUNS = {
+    "search": "use nucleist.plan_search and run_search",
+    "sweep": "use nucleist.plan_sweep and run_sweep",
+    "launcher": "it is for many runs: nucleist train -m, or nucleist.plan_sweep",
+}
+"""Groups of `conf/multirun.yaml`, and what to use for them in place of a single training.
+
+The command line sorts out `search=` and `sweep=` itself.
+"""
+
 _COMPOSITION = (
     *(ConfigCompositionException, OmegaConfBaseException, HydraException),
     *(ValueError, AttributeError, AssertionError),  # of Hydra, for instance for model=null
@@ -88,7 +98,7 @@ def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
     unused = re.search(r"Could not override '([\w./-]+)'", text)
     if unused and _choices(unused.group(1)):  # a group, but not of this command
         group = unused.group(1)
-        hint = "; it needs -m" if group in ("launcher", "sweep", "search") else ""
+        hint = f"; {OF_MANY_RUNS[group]}" if name == "train" and group in OF_MANY_RUNS else ""
         return f"{group}=... does not go with this command{hint}"
     for override in sorted(overrides, key=len, reverse=True):  # the longest is the nearest
         key = override.lstrip("+~").split("=")[0].split("@")[0]
