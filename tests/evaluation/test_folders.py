@@ -152,6 +152,26 @@ def test_components_of_binary_masks_are_nuclei_if_asked_for(tmp_path: Path) -> N
     assert found.summary["masks"] == "components"
 
 
+def test_images_beside_the_truth_are_passed_over(tmp_path: Path) -> None:
+    """The folder that a net was trained on has `images/` and `labels/`."""
+    write(tmp_path / "p" / "b_labels.tif", TRUE["b"])
+    for folder in ("images", "labels"):
+        write(tmp_path / "g" / folder / "b.png", TRUE["b"])
+    lines = Lines()
+    found = nucleist.evaluate(tmp_path / "p", tmp_path / "g", progress=lines)
+    assert found.summary["images"] == 1 and found.summary["aji"]["pooled"] == 1
+    assert f"{tmp_path / 'g'}: 1 other files passed over" in lines.notes
+
+
+@pytest.mark.parametrize(
+    "settings", [{"mask": "components"}, {"coco": True}, {"data": "kumar"}, {"overrides": ["a=1"]}]
+)
+def test_settings_of_a_model_are_refused(settings: dict[str, object], tmp_path: Path) -> None:
+    name = next(iter(settings))
+    with pytest.raises(UserError, match=f"{name} is for a model, not for label images"):
+        nucleist.evaluate(tmp_path / "p", tmp_path / "g", **settings)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -280,7 +300,7 @@ def test_an_npy_that_claims_a_trillion_pixels_is_refused(tmp_path: Path) -> None
 
 def test_label_images_of_a_model_are_not_compared(folders: tuple[Path, Path]) -> None:
     found = nucleist.evaluate(*folders)
-    assert isinstance(found, Evaluation) and found.is_first
+    assert isinstance(found, Evaluation)
     assert found.curve is None and found.checkpoint is None
 
 

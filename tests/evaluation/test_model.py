@@ -33,7 +33,7 @@ def evaluate(model, **settings) -> nucleist.Evaluation:
 def test_the_test_of_the_run_is_repeated(plain: Path, model: Model, tmp_path: Path) -> None:
     summary = json.loads((plain / "summary.json").read_text())
     found = evaluate(model, output=tmp_path / "out")
-    assert found.checkpoint == plain / "checkpoints" / "last.ckpt" and found.is_first
+    assert found.checkpoint == plain / "checkpoints" / "last.ckpt"
     assert found.summary == {key: summary[key] for key in found.summary}
     for name in ("per_image.csv", "thresholds.csv"):
         assert (tmp_path / "out" / name).read_text() == (plain / name).read_text()
@@ -113,6 +113,22 @@ def test_a_score_threshold_is_from_0_to_1(model: Model) -> None:
             evaluate(model, score_threshold=wrong)
 
 
+def test_a_score_threshold_among_the_overrides_counts(model: Model) -> None:
+    found = evaluate(model, overrides=[*CPU, "score_threshold=0.3"])
+    assert found.summary["test"]["score_threshold"] == 0.3
+
+
+def test_options_of_a_loaded_model_are_refused(model: Model) -> None:
+    """They would be in the record without an effect."""
+    with pytest.raises(UserError, match="options"):
+        evaluate(model, options=FEW)
+
+
+def test_masks_are_for_label_images(model: Model) -> None:
+    with pytest.raises(UserError, match="masks=components is for label images"):
+        evaluate(model, masks="components")
+
+
 @pytest.mark.parametrize("name", ["per_image.csv", "thresholds.csv", "summary.json"])
 def test_a_folder_in_the_place_of_a_result_is_one_line(
     name: str, model: Model, tmp_path: Path
@@ -140,8 +156,9 @@ def test_other_data_are_normalised_as_in_the_training(model: Model, tmp_path: Pa
 
 
 def test_a_model_is_not_scored_against_a_folder(model: Model, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="scored on data="):
-        nucleist.evaluate(model, tmp_path)
+    for given in (model, model.path, model.path.parents[1]):
+        with pytest.raises(UserError, match=f"scored on a data set; write data={tmp_path}"):
+            nucleist.evaluate(given, tmp_path)
 
 
 def test_coco_s_ap_of_a_model(plain: Path, model: Model) -> None:

@@ -56,11 +56,12 @@ def _model(words: Words) -> int:
         score_threshold=share, coco=switch, data=text, trust=MODEL_SETTINGS["trust"]
     )
     import nucleist
+    from nucleist.distributed.place import is_first
     from nucleist.progress import Console
 
     given: dict[str, Any] = {"options": options, "overrides": words.settings, **settings}
     found: Any = nucleist.evaluate(words.what[0], progress=Console(), **given)
-    if not found.is_first:  # all processes have the same results
+    if not is_first():  # all processes have the same results
         return 0
     output = found.write(words.output or _beside(found.checkpoint))
     print(json.dumps(found.summary, indent=1))

@@ -102,19 +102,13 @@ def _train(words: Words) -> int:
         print(written_out("train", [*what_to_train(_what(words)), *words.settings]), end="")
         return 0
     import nucleist
+    from nucleist.distributed.place import is_first
     from nucleist.progress import Console
 
     run = nucleist.train(_what(words), overrides=words.settings, progress=Console())
-    if _is_first():
+    if is_first():
         print(run)
     return 0
-
-
-def _is_first() -> bool:
-    """Whether this process has rank 0, or is the only one."""
-    from nucleist.distributed.place import place
-
-    return place().rank == 0
 
 
 def _sweep(words: Words, command: str) -> int:

@@ -113,7 +113,7 @@ def data_overrides(data: str | Path) -> list[str]:
         return [f"data={data}"]
     if _exists(data):
         return folder_of_images(data)
-    near = difflib.get_close_matches(text, data_sets, 1, 0.5)
+    near = difflib.get_close_matches(text, data_sets, 1, 0.6)
     hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(data_sets)}"
     raise UserError(f"{text}: neither a folder nor a data set; {hint}")
 

@@ -32,7 +32,7 @@ def check_targets(config: Any, where: str | Path, trust: Trust = ()) -> None:
     Raises:
         UserError: For the first target that is not known.
     """
-    packages = tuple([trust] if isinstance(trust, str) else trust)
+    packages = trusted(trust)
     for part, node in config.items():
         for target in targets_in(node):
             if target in known_targets(part) or is_trusted(target, packages):
@@ -42,6 +42,11 @@ def check_targets(config: Any, where: str | Path, trust: Trust = ()) -> None:
                 f"{where}: calls {target!r} as {part}, which is not nucleist's own; "
                 f"if you trust that code, add trust={package}"
             )
+
+
+def trusted(trust: Trust) -> list[str]:
+    """The packages that `trust` names."""
+    return [trust] if isinstance(trust, str) else list(trust)
 
 
 def is_trusted(target: str, packages: Sequence[str]) -> bool:

@@ -53,6 +53,11 @@ def place() -> Place:
     return Place()
 
 
+def is_first() -> bool:
+    """Whether this is the only process, or rank 0 of several."""
+    return place().rank == 0
+
+
 def agree(text: str | None) -> str:
     """The `text` of rank 0, in every process.
 
@@ -78,7 +83,7 @@ def publish(text: str) -> None:
     Args:
         text: In processes of another rank it is ignored.
     """
-    if place().rank == 0:
+    if is_first():
         _store().set(key(), text)
 
 

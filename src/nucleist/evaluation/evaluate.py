@@ -6,10 +6,11 @@ from typing import Any
 
 from nucleist.config.settings import overrides_of
 from nucleist.config.targets import Trust
+from nucleist.distributed.place import is_first
 from nucleist.evaluation.folders import evaluate_folders
 from nucleist.evaluation.model import evaluate_model
 from nucleist.evaluation.scores import Evaluation
-from nucleist.inference.load import Model
+from nucleist.inference.load import Model, is_model_path
 from nucleist.progress import shown
 from nucleist.types import Progress, Source, UserError
 
@@ -62,12 +63,21 @@ def evaluate(
     """
     watcher = shown(progress)
     if truth is None:
-        words = [*overrides, *overrides_of({**settings, "score_threshold": score_threshold})]
+        if masks != "labels":
+            raise UserError(f"masks={masks} is for label images, not for a model; leave it out")
+        fixed = overrides_of({"score_threshold": score_threshold})
+        words = [*fixed, *overrides, *overrides_of(settings)]
         found = evaluate_model(what, data, words, coco, options, trust, watcher)
-    elif isinstance(what, Model):
-        raise UserError("a model is scored on data=..., not against a folder of label images")
+    elif isinstance(what, Model) or is_model_path(what):
+        name = what.path if isinstance(what, Model) else what
+        raise UserError(f"{name}: a model is scored on a data set; write data={truth}")
     else:
+        for_models = {"data": data, "coco": coco, "options": options, "trust": trust}
+        for_models |= {"overrides": overrides}
+        unused = [*settings, *(name for name, given in for_models.items() if given)]
+        if unused:
+            raise UserError(f"{unused[0]} is for a model, not for label images; leave it out")
         found = evaluate_folders(what, truth, masks, watcher)
-    if output is not None:
+    if output is not None and is_first():  # all processes have the same scores
         found.write(output)
     return found

@@ -97,7 +97,7 @@ def find_maps(folder: str | Path, role: str) -> Maps:
         role: `pred` or `gt`, the folder that pairing takes their names for.
 
     If some names mark labels (`_labels`, `_masks`, `_cp_masks`, ...), the other files are images
-    or pictures and are passed over.
+    or pictures and are passed over; so are those in `images/` beside another folder.
 
     Raises:
         UserError: If the folder is missing or holds none, or two have one name.
@@ -111,6 +111,7 @@ def find_maps(folder: str | Path, role: str) -> Maps:
     # Cellpose stores a file that is no array beside its masks.
     kept = [name for name in names if not name.endswith("_seg.npy")] or names
     kept = [name for name in kept if _stem(name) != PurePosixPath(name).stem] or kept
+    kept = [name for name in kept if not pairing.is_among_images(name)] or kept
     files: dict[str, str] = {}
     for name in kept:
         alias = f"{role}/{PurePosixPath(name).with_name(_stem(name) + '.png')}"

@@ -10,8 +10,9 @@ from omegaconf import DictConfig, open_dict
 from nucleist.config.build import build
 from nucleist.config.compose import compose
 from nucleist.config.settings import data_overrides
-from nucleist.config.targets import Trust, check_targets
+from nucleist.config.targets import Trust, check_targets, trusted
 from nucleist.data.module import NucleiData
+from nucleist.distributed.place import is_first
 from nucleist.evaluation.scores import Evaluation
 from nucleist.evaluation.worker import evaluate_on_devices
 from nucleist.inference.load import Model, load
@@ -21,7 +22,6 @@ from nucleist.models.net import Net
 from nucleist.training.callbacks import progress_bar, without_bars
 from nucleist.training.isolation import isolated
 from nucleist.training.limits import limits_reached
-from nucleist.training.resume import is_main
 from nucleist.training.summary import summary_of
 from nucleist.training.task import SegmentationTask
 from nucleist.training.worker import cannot_be_sent, is_to_be_started
@@ -52,12 +52,12 @@ def evaluate_model(
                 "overrides": list(overrides),
                 "coco": coco,
                 "options": dict(options or {}),
-                "trust": [trust] if isinstance(trust, str) else list(trust),
+                "trust": trusted(trust),
             }
             return evaluate_on_devices(config, job, progress)
         loaded = load(model, options=options, device="cpu", trust=trust)
         images = build_data(config, loaded, source, trust)
-        return test(config, loaded, images, coco, options, progress if is_main() else Progress())
+        return test(config, loaded, images, coco, options, progress if is_first() else Progress())
 
 
 def test(
@@ -97,7 +97,7 @@ def test(
     if reached:
         summary["limits_reached"] = reached
     warn_of_limits(reached, len({row["image"] for row in scores.images}), progress)
-    return Evaluation(summary, scores.images, scores, model.path, is_main())
+    return Evaluation(summary, scores.images, scores, model.path)
 
 
 def build_data(

@@ -21,14 +21,12 @@ class Evaluation:
         images: Scores of each image.
         curve: Scores at every score threshold; None for label images, which have no scores.
         checkpoint: The checkpoint that was scored; None for label images.
-        is_first: Whether this is the only process, or the first of several with equal results.
     """
 
     summary: Mapping[str, Any]
     images: Sequence[dict[str, Any]]
     curve: TestScores | None = None
     checkpoint: Path | None = None
-    is_first: bool = True
 
     def write(self, folder: str | Path) -> Path:
         """Write `summary.json`, `per_image.csv` and, of a model, `thresholds.csv`.

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from nucleist.distributed.launch import run_on_devices
+from nucleist.distributed.place import is_first
 from nucleist.distributed.worker import work
 from nucleist.evaluation.scores import Evaluation
 from nucleist.files import read_json, write_json
@@ -43,7 +44,7 @@ def evaluate_on_devices(config: DictConfig, job: dict[str, Any], progress: Progr
     )
     scores = TestScores(fixed, calibrated, tuple(points), curve["images"])
     found["checkpoint"] = Path(found["checkpoint"])
-    return Evaluation(**{**found, "curve": scores, "is_first": True})
+    return Evaluation(**{**found, "curve": scores})
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
 
     def evaluate() -> str:
         found = evaluate_model(**read_json(file, ""), progress=Console())
-        if found.is_first:
+        if is_first():
             write_json(result, {**asdict(found), "checkpoint": str(found.checkpoint)})
         return ""
 

@@ -104,19 +104,27 @@ def load(
     Args:
         model: A run folder, of which `best.ckpt` is taken where it was chosen on other images
             than the test images, else `last.ckpt`; or a checkpoint file; or a loaded model, which
-            is passed through.
+            is returned as it is, on its device.
         options: Options of the model that are to differ from the training, such as
             `{"roi.score_thresh": 0.3}`; they must not change which weights there are.
         device: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, `mps`.
         trust: Package or packages of yours whose nets may be built; without it only nucleist's
             own are.
 
+    Returns:
+        The model, its net in eval mode.
+
     Raises:
         UserError: If the file is missing, damaged, holds code, was not written by nucleist, or
             asks for code that is not trusted; if the model has no such option, or the weights do
-            not fit it any more.
+            not fit it any more; if options are given for a model that is loaded already.
     """
     if isinstance(model, Model):
+        if options:
+            raise UserError(
+                f"options={dict(options)}: the model is loaded already; give them to "
+                "nucleist.load, with its path"
+            )
         return model
     path = checkpoint_of(model)
     stored = _stored(path)
@@ -156,6 +164,12 @@ def checkpoint_of(model: str | Path) -> Path:
         hint = f"did you mean {inside[-1].parent}?" if inside else HINT
         raise UserError(f"{path}: no checkpoint in this folder; {hint}")
     return there[0]
+
+
+def is_model_path(path: str | Path) -> bool:
+    """Whether a path looks like a run folder or a checkpoint: what `load` takes."""
+    place = Path(path).expanduser()
+    return place.suffix == ".ckpt" or (place / "checkpoints").is_dir()
 
 
 def _preferred(run: Path) -> Sequence[str]:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from nucleist.config.targets import Trust, check_targets
+from nucleist.config.targets import Trust, check_targets, trusted
 from nucleist.data import NucleiData
 from nucleist.files import read_json
 from nucleist.models.weights.load import read_file
@@ -75,6 +75,9 @@ def reproduce(
         trust: Package or packages of yours that its configuration may call.
         progress: True prints lines and a bar to stderr; or an object that shows them otherwise.
 
+    Returns:
+        The new run folder, and what differs.
+
     Raises:
         UserError: If the run cannot be read, is not finished, or calls what is not trusted.
     """
@@ -90,7 +93,7 @@ def reproduce(
         where_they_were(config, before),
     ):
         config.runs = str(runs or folder.parents[len(Path(config.name).parts)])
-        config.trust = [trust] if isinstance(trust, str) else list(trust)
+        config.trust = trusted(trust)
         config.run_dir = "???"
         remarks = list(version_changes(before, dict(environment())))
         same, lines = same_data(config, folder, before, labels)
@@ -168,14 +171,10 @@ def where_they_were(config: DictConfig, before: Mapping[str, Any]) -> Iterator[N
     Records of older versions lack that folder; then nothing is changed.
     """
     folder, root = before.get("folder"), before.get("data_root")
-    for node in (
-        config,
-        config.data.source,
-    ):  # paths relative to where it was started
-        key = "data_root" if node is config else "root"
+    for node, key in ((config, "data_root"), (config.data.source, "root")):
         own = node._get_node(key) if key in node else None
         if folder and own is not None and not own._is_interpolation() and not own._is_missing():
-            there = Path(folder, str(node[key]))
+            there = Path(folder, str(node[key]))  # it may be relative to where the run was started
             node[key] = str(there) if there.exists() else node[key]
     if root is None or "NUCLEIST_DATA" in os.environ or not Path(root).is_dir():
         yield

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from nucleist.distributed.place import agree, place
+from nucleist.distributed.place import agree, is_first
 from nucleist.files import text_hash
 from nucleist.models.weights.load import read_file
 from nucleist.training.run import new_run_folder
@@ -59,7 +59,7 @@ def run_folder(config: DictConfig, mark: str, earlier: Path | None) -> Path:
         mark: Its hash.
         earlier: The run to resume, if there is one.
     """
-    own = (earlier or new_run_folder(config.runs, config.name, mark)) if is_main() else None
+    own = (earlier or new_run_folder(config.runs, config.name, mark)) if is_first() else None
     return Path(agree(str(own)))
 
 
@@ -97,7 +97,7 @@ def unless_refused(
     except DivergedError:
         raise
     except UserError:
-        if new and is_main() and task.global_step == 0:
+        if new and is_first() and task.global_step == 0:
             shutil.rmtree(run, ignore_errors=True)
             with suppress(OSError):  # there are other runs
                 run.parent.rmdir()
@@ -126,7 +126,7 @@ def resumable(
     if resume is None:
         return None
     step = check_resumed(resume, task)
-    if is_main():
+    if is_first():
         progress.note(f"{run}: goes on from {resume}, step {step}")
     return resume
 
@@ -146,8 +146,3 @@ def check_resumed(resume: str, task: SegmentationTask) -> int:
     if own != {key: value.shape for key, value in content["state_dict"].items()}:
         raise UserError(f"resume={resume}: of another net; give the options it was trained with")
     return int(content["global_step"])
-
-
-def is_main() -> bool:
-    """Whether this is the only process, or rank 0 of a distributed run."""
-    return place().rank == 0

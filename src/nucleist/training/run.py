@@ -23,6 +23,9 @@ def new_run_folder(runs: str | Path, name: str, mark: str) -> Path:
         runs: Folder of all runs.
         name: Name of the run.
         mark: Hash of its configuration.
+
+    Raises:
+        UserError: If it cannot be made.
     """
     time = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     stem = f"{time}-{mark}-{os.getpid()}"
@@ -41,7 +44,11 @@ def new_run_folder(runs: str | Path, name: str, mark: str) -> Path:
 
 
 def find_run(runs: str | Path, name: str, mark: str) -> Path | None:
-    """The run of a configuration: a finished one if there is any, else the last one begun."""
+    """The run of a configuration: a finished one if there is any, else the last one begun.
+
+    Raises:
+        UserError: If the folder of all runs cannot be read.
+    """
     try:
         found = sorted(path for path in (Path(runs) / name).glob(f"*-{mark}-*") if path.is_dir())
     except OSError as error:

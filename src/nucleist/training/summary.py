@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from nucleist.data.module import NucleiData
+from nucleist.distributed.place import is_first
 from nucleist.files import replacing, write_json
 from nucleist.inference.figures import write_test_overlays
 from nucleist.inference.pictures import write_figures
@@ -21,7 +22,6 @@ from nucleist.training.calibration import calibrate
 from nucleist.training.checkpoints import AtomicCheckpoints
 from nucleist.training.limits import limits_in, limits_reached
 from nucleist.training.loggers import log_summary
-from nucleist.training.resume import is_main
 from nucleist.training.speed import Speed
 from nucleist.training.task import ScoresAt, SegmentationTask, TestScores
 from nucleist.types import Progress
@@ -70,7 +70,7 @@ def finish(
     last = score(task, data, trainer, config.score_threshold)
     measured = measured_speed(trainer)
     best = score_best(config, run, data, task, trainer, last)
-    if not is_main():
+    if not is_first():
         return
     summary = {
         "experiment": config.name,
@@ -172,7 +172,7 @@ def score_best(
 
 def keep_threshold(path: Path, checkpoint: dict[str, Any], threshold: float | None) -> None:
     """Store a calibrated threshold in a checkpoint that was written before the calibration."""
-    if is_main():
+    if is_first():
         checkpoint["nucleist"]["calibrated_threshold"] = threshold
         AtomicCheckpoints().save_checkpoint(checkpoint, path)
 

@@ -14,7 +14,7 @@ from nucleist.config.compose import compose
 from nucleist.config.settings import overrides_of, what_to_train
 from nucleist.config.targets import check_targets
 from nucleist.data.module import NucleiData
-from nucleist.distributed.place import place
+from nucleist.distributed.place import is_first, place
 from nucleist.distributed.watch import watching_others
 from nucleist.files import holding, write_json, write_text
 from nucleist.inference.load import check_net
@@ -27,7 +27,6 @@ from nucleist.training.isolation import isolated
 from nucleist.training.resume import (
     check_resumed,
     cut_short,
-    is_main,
     mark_of,
     prepare,
     resumable,
@@ -111,18 +110,15 @@ def train_config(
     with isolated(), watching_others():
         if is_to_be_started(config):
             return train_on_devices(config, source, shown(progress), command)
-        return _train(config, source, shown(progress) if is_main() else Progress(), command)
+        return _train(config, source, shown(progress) if is_first() else Progress(), command)
 
 
 def _train(config: DictConfig, source: Source | None, progress: Progress, command: str) -> Path:
     resume = prepare(config)
-    parts = ("model", "data", "normalize")
-    trusted = source is None  # an object is built already
-    check_targets(
-        {part: plain_targets(config[part]) for part in parts if trusted or part != "data"},
-        "configuration",
-        config.trust or (),
-    )
+    built = [] if source is None else ["data"]  # an object is there already
+    parts = [part for part in ("model", "data", "normalize") if part not in built]
+    targets = {part: plain_targets(config[part]) for part in parts}
+    check_targets(targets, "configuration", config.trust or ())
     mark = mark_of(config)
     earlier = find_run(config.runs, config.name, mark) if resume == "auto" else None
     if earlier is not None and is_finished(earlier):
@@ -130,29 +126,21 @@ def _train(config: DictConfig, source: Source | None, progress: Progress, comman
         return earlier
     data = build_data(config, source)
     pl.seed_everything(config.seed, verbose=False)
-    net = check_net(build(config.model))
-    check_fit(config, net)
-    report = load_weights(
-        net,
-        config.weights,
-        config.model.get("backbone", {}).get("name", "compact"),
-        rescale_rpn=config.rescale_rpn,
-    )
-    task = build_task(config, net)
+    task, weights = initial_task(config)
     if resume not in (None, "auto"):
         check_resumed(resume, task)
     data.labelled_nuclei()
     here = place()  # the first process reads all images: a folder is made only after that
-    data.preload() if is_main() else data.preload(here.rank, here.world)
+    data.preload() if is_first() else data.preload(here.rank, here.world)
     top = None if Path(config.runs).exists() else Path(config.runs)
     run = run_folder(config, mark, earlier)
     with (
         unless_refused(run, earlier is None, task, top),
-        holding(run, is_main()),
+        holding(run, is_first()),
         cut_short(run, progress),
     ):
-        if is_main():
-            write_record(config, run, data, report.summary(), command, progress)
+        if is_first():
+            write_record(config, run, data, weights, command, progress)
         fit(config, run, data, task, resume, progress)
     return run
 
@@ -178,18 +166,27 @@ def build_data(config: DictConfig, source: Source | None = None) -> NucleiData:
     return data
 
 
+def initial_task(config: DictConfig) -> tuple[SegmentationTask, str]:
+    """The task with the net's initial weights, and where these are from, in words."""
+    net = check_net(build(config.model))
+    check_fit(config, net)
+    backbone = config.model.get("backbone", {}).get("name", "compact")
+    report = load_weights(net, config.weights, backbone, rescale_rpn=config.rescale_rpn)
+    return build_task(config, net), report.summary()
+
+
 def check_fit(config: DictConfig, net: Net) -> None:
     """Refuse data that are not for a net, before anything is downloaded or written.
 
     Raises:
         UserError: If the net cannot learn from such targets.
     """
-    name, shown = config.model._target_.rpartition(".")[2], config.data.supervision
+    name, supervision = config.model._target_.rpartition(".")[2], config.data.supervision
     takes = net.can.learns_from
-    if shown not in takes:
+    if supervision not in takes:
         raise UserError(
-            f"data.supervision={shown}: model {name} learns from {' or '.join(takes)} targets; "
-            f"set data.supervision={takes[0]}"
+            f"data.supervision={supervision}: model {name} learns from {' or '.join(takes)} "
+            f"targets; set data.supervision={takes[0]}"
         )
 
 

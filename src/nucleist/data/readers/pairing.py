@@ -110,6 +110,11 @@ def split_of(name: str) -> str | None:
     return next((_SPLITS[word.lower()] for word in words if word.lower() in _SPLITS), None)
 
 
+def is_among_images(name: str) -> bool:
+    """Whether a path has a folder that marks images: `test/images/a.png`."""
+    return any(folder.lower() in _IMAGE_FOLDERS for folder in PurePosixPath(name).parts[:-1])
+
+
 def _classify(name: str, images: str | None, labels: str | None) -> _File | None:
     path = PurePosixPath(name)
     suffix, stem, folders = path.suffix.lower(), path.stem, list(path.parts[:-1])
