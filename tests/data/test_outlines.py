@@ -55,3 +55,51 @@ def test_circles_hold_the_pixels_a_loop_over_centres_finds(center: tuple[float, 
     labels, _ = compose((64, 64), [inside])
     y, x = np.mgrid[:64, :64] + 0.5
     np.testing.assert_array_equal(labels > 0, np.hypot(x - center[0], y - center[1]) < 12.3)
+
+
+def on_grid(*corners: tuple[float, float]) -> np.ndarray:
+    return np.array(corners, float)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "area"),
+    [
+        # Two 10 x 10 squares side by side, all edges through pixel centres.
+        (
+            on_grid((5.5, 5.5), (15.5, 5.5), (15.5, 15.5), (5.5, 15.5)),
+            on_grid((15.5, 5.5), (25.5, 5.5), (25.5, 15.5), (15.5, 15.5)),
+            200,
+        ),
+        # One above the other.
+        (
+            on_grid((5.5, 5.5), (15.5, 5.5), (15.5, 15.5), (5.5, 15.5)),
+            on_grid((5.5, 15.5), (15.5, 15.5), (15.5, 25.5), (5.5, 25.5)),
+            200,
+        ),
+        # A 20 x 20 square cut along its diagonal, which runs through 20 centres.
+        (on_grid((10, 10), (30, 10), (10, 30)), on_grid((30, 10), (30, 30), (10, 30)), 400),
+    ],
+)
+def test_an_edge_through_pixel_centres_belongs_to_one_neighbour(one, other, area) -> None:
+    for first, second in ((one, other), (one[::-1], other), (other, one[::-1])):
+        shapes = [fill(first, (40, 40), 1), fill(second, (40, 40), 2)]
+        labels, notes = compose((40, 40), [shape for shape in shapes if shape])
+        assert notes == () and np.count_nonzero(labels) == area
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_triangles_of_a_square_share_no_pixel_and_leave_none(seed: int) -> None:
+    # A square of 24 x 24 px cut into a fan around an inner point; on half the seeds all corners
+    # are on pixel centres, where ties are frequent, else anywhere.
+    rng = np.random.default_rng(seed)
+    step = 0.5 if seed % 2 else 1e-3
+    inner = 4 + np.round(rng.uniform(4, 20, 2) / step) * step
+    sides = [np.array([4.0, 4.0]), np.array([28.0, 4.0]), np.array([28.0, 28.0]), np.array([4, 28])]
+    held = np.zeros((32, 32), int)
+    for i in range(4):
+        triangle = np.stack([sides[i], sides[(i + 1) % 4], inner])
+        if part := fill(np.roll(triangle, seed, 0)[:: 1 if i % 2 else -1], (32, 32), 1):
+            height, width = part.mask.shape
+            held[part.top : part.top + height, part.left : part.left + width] += part.mask
+    assert (held[4:28, 4:28] == 1).all() and held.sum() == 24 * 24
+    assert seed != 3 or fill(inner[None], (32, 32), 1) is None  # a point holds nothing
