@@ -115,7 +115,7 @@ def test_train_plans_many_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["metrics", "mapp"], ["mapp"]),
         (["metrics", "-o", "x"], ["writes no files"]),
         (["metrics", "map=1"], ["no setting 'map'; it has none"]),
-        (["demo", "my_images"], ["points at nothing, but 'my_images' is given"]),
+        (["demo", "my_images"], ["takes no folder or data set, but 'my_images' is given"]),
         (["demo", "model=mask_rcnn"], ["model"]),
         (["data", "frob"], ["no 'frob'; use one of list, show"]),
     ],

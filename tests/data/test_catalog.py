@@ -113,7 +113,7 @@ def test_listings(tmp_path):
     assert every["synthetic"] == Listing(
         "synthetic", None, (("train", 60, None), ("test", 30, None))
     )
-    assert every["folder"].place is None and "data.source.root" in every["folder"].problem
+    assert every["folder"].place is None and "data check FOLDER" in str(every["folder"].problem)
     # A damaged image stops the counting of its split, not the list.
     image = tmp_path / "data" / "bbbc038" / "a0" / "images" / "a0.png"
     image.write_bytes(image.read_bytes()[:60])

@@ -11,6 +11,7 @@ from pytorch_lightning.accelerators import CUDAAccelerator
 from support.processes import Lines, gone, linux, state
 
 from nucleist.distributed import launch
+from nucleist.distributed import trainer as trainer_module
 from nucleist.distributed.launch import processes_wanted, run_on_devices
 from nucleist.distributed.watch import ProcessLostError
 from nucleist.types import UserError
@@ -111,6 +112,12 @@ def test_if_this_process_is_killed_the_others_end(tmp_path):
         "nucleist: the process that started the training is gone; its ranks end too; "
         f"{last} is kept, resume=auto goes on from it"
     ]
+
+
+def test_a_gpu_that_is_not_there_is_one_line(monkeypatch):
+    monkeypatch.setattr(trainer_module, "has_gpu", lambda: False)
+    with pytest.raises(UserError, match="accelerator=gpu: no GPU here; use trainer=auto"):
+        trainer_module.trainer(accelerator="gpu")
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_after_the_phase_every_loss_acts(tmp_path: Path) -> None:
 
 
 def test_an_unknown_mode_is_refused() -> None:
-    with pytest.raises(UserError, match="zero or skip"):
+    with pytest.raises(UserError, match="use one of zero, skip"):
         WarmupPhase(1, mode="freeze")
 
 

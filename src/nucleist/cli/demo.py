@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     words = read("demo", arguments)
     if words.what:
-        words.refuse(f"points at nothing, but {words.what[0]!r} is given")
+        words.refuse(f"takes no folder or data set, but {words.what[0]!r} is given")
     import nucleist
     from nucleist.config.settings import quoted
     from nucleist.progress import Console

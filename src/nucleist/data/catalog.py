@@ -21,6 +21,9 @@ from nucleist.data.problems import Report, examine
 from nucleist.progress import shown
 from nucleist.types import Progress, Record, Source, UserError
 
+OWN_IMAGES = "???"
+"""The root of `data=folder` before a folder is given: OmegaConf's sign of a missing value."""
+
 Overrides = Sequence[str] | Mapping[str, Any]
 """Settings as words, `["data.source.seed=1"]`, or by key, `{"data": {"source": {"seed": 1}}}`."""
 
@@ -177,7 +180,7 @@ def download_data_set(
     """
     settings = plain(_config(_known(name), overrides).data.source)
     root = settings.get("root")
-    if root == "???":
+    if root == OWN_IMAGES:
         raise UserError(f"{name}: stands for your own images; there is nothing to download")
     if root is None:
         raise UserError(f"{name}: needs no files; there is nothing to download")
@@ -214,6 +217,8 @@ def _config(data: str | Path | Source, overrides: Overrides) -> Any:
 
 def _listing(name: str, overrides: Overrides, quick: bool, progress: Progress) -> Listing:
     config = _config(_known(name), overrides)
+    if OWN_IMAGES == plain(config.data.source).get("root"):
+        return Listing(name, None, (), "your own images; nucleist data check FOLDER looks at them")
     splits: list[tuple[str, int, int | None]] = []
     problem = None
     try:
@@ -231,7 +236,7 @@ def _listing(name: str, overrides: Overrides, quick: bool, progress: Progress) -
 def _place(settings: Mapping[str, Any]) -> str | None:
     """Where the files of a data set are, or of the one whose images it shows as tiles."""
     root = settings.get("source", settings).get("root")
-    return None if root in (None, "???") else str(root)
+    return None if root is None else str(root)
 
 
 def _count(record: Record) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator
 from pytorch_lightning.callbacks import Callback, ProgressBar
 from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy
@@ -67,6 +68,10 @@ def trainer(
     if here.rank > 0:  # rank 0 shows the progress of all
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
         options["enable_progress_bar"] = False
+    if accelerator in ("gpu", "cuda") and not has_gpu():
+        raise UserError(
+            f"trainer.accelerator={accelerator}: no GPU here; use trainer=auto or trainer=cpu"
+        )
     parts = accumulate_grad_batches
     if isinstance(val_check_interval, int):
         val_check_interval *= parts
@@ -85,6 +90,11 @@ def trainer(
     )
     _check(made, here, sync_batchnorm)
     return made
+
+
+def has_gpu() -> bool:
+    """Whether torch finds a GPU."""
+    return CUDAAccelerator.is_available() or MPSAccelerator.is_available()
 
 
 def check_nodes(num_nodes: int) -> None:

@@ -84,7 +84,7 @@ def draw_subject(
 
 def save_overlay(net: Net, subject: Subject, threshold: float, folder: Path) -> Path:
     """Write the image, the labels there are and the prediction side by side."""
-    found = at_threshold(outline(net, subject.image), threshold).cpu().numpy()
+    found = at_threshold(outline(net, subject.image), threshold).numpy()
     panel = overlay_panel(subject.image, subject.kept, subject.truth, found, subject.title)
     path = folder / f"{subject.id}_overlay.png"
     with replacing(path) as part:

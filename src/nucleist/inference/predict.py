@@ -138,7 +138,8 @@ def share_of(images: Sequence[Path], share: str | None) -> list[Path]:
 
     Args:
         images: Those of all processes together.
-        share: `I/N`, this process being the I-th (from 1) of N; None asks the environment.
+        share: `I/N`, this process being the I-th (from 1) of N; None for its rank and the world
+            size that torchrun or srun gave.
 
     Raises:
         UserError: If the share is not of this form.

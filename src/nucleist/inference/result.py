@@ -41,7 +41,7 @@ class Result:
     table: Table
 
     def __len__(self) -> int:
-        """Number of nuclei."""
+        """Number of nuclei that have a pixel, the rows of `table`."""
         return len(self.table["label"])
 
 

@@ -47,6 +47,9 @@ def demo(*, overrides: Sequence[str] = (), progress: bool | Progress = False) ->
         overrides: Settings in the words of the command line, as for `nucleist.train`.
         progress: True prints lines and a bar to stderr; or an object that shows them otherwise.
 
+    Returns:
+        The folder with table, curves, pictures and label TIFFs, and the two run folders.
+
     Raises:
         UserError: If a setting is not what it should be.
     """

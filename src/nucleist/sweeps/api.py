@@ -38,6 +38,9 @@ def plan_sweep(
             `seeds`, `ablation`), `jobs` (runs at a time), `launcher` (`local`, `submitit`) and
             `folder`.
 
+    Returns:
+        The plan; `describe()` lists the runs, with estimated time and size.
+
     Raises:
         UserError: If one of the runs could not be composed, or would start processes itself.
     """
@@ -79,6 +82,9 @@ def plan_search(
             settings if it is empty.
         **settings: As of `nucleist.train`; besides `search` (`pa`, `optim`), `jobs`, `launcher`
             and `folder`.
+
+    Returns:
+        The plan; `describe()` lists what is searched, with estimated time and size.
 
     Raises:
         UserError: If the search is not declared as it should be, or Optuna is not installed.

@@ -3,13 +3,22 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from nucleist.config.build import build
 from nucleist.files import holding, make_folder
 from nucleist.sweeps.display import Display
 from nucleist.sweeps.plan import Plan
-from nucleist.sweeps.sweep import DONE, FAILED, RUNNING, WAITING, Sweep, SweepRun, tail, work
+from nucleist.sweeps.sweep import (
+    DONE,
+    FAILED,
+    RUNNING,
+    WAITING,
+    Launcher,
+    Sweep,
+    SweepRun,
+    tail,
+    work,
+)
 from nucleist.training.limits import limits_in
 from nucleist.types import Progress, UserError
 
@@ -34,7 +43,7 @@ def run_sweep(made: Plan, progress: Progress) -> Sweep:
     return sweep
 
 
-def launcher_of(made: Plan) -> Any:
+def launcher_of(made: Plan) -> Launcher:
     """The launcher that was chosen."""
     settings = made.request.settings
     return build(settings.launcher, _partial_=True)(made.sweep, settings.jobs)
@@ -51,7 +60,7 @@ def at_work_in(folder: Path) -> Iterator[None]:
         yield
 
 
-def refuse_running(sweep: Sweep, launcher: Any = None) -> None:
+def refuse_running(sweep: Sweep, launcher: Launcher | None = None) -> None:
     """Raise a `UserError` if another process is at work on a run.
 
     A run in the launcher's queue is taken over: it waits for its job.

@@ -16,7 +16,7 @@ from nucleist.sweeps.run import (
     warn_of_limits_in,
 )
 from nucleist.sweeps.study import Trials
-from nucleist.sweeps.sweep import DONE, FAILED, WAITING, Job, SweepRun, work
+from nucleist.sweeps.sweep import DONE, FAILED, WAITING, Job, Launcher, SweepRun, work
 from nucleist.sweeps.trials import SearchPlan
 from nucleist.training.finished import number, read_rows
 from nucleist.types import Progress, UserError
@@ -85,7 +85,7 @@ class Search:
         display: Shows every change.
     """
 
-    def __init__(self, made: SearchPlan, trials: Trials, launcher: Any, display: Display):
+    def __init__(self, made: SearchPlan, trials: Trials, launcher: Launcher, display: Display):
         self.made, self.trials = made, trials
         self.launcher, self.display = launcher, display
         self.failed_in_a_row = 0

@@ -144,6 +144,26 @@ class Job(Protocol):
         """End it."""
 
 
+class Launcher(Protocol):
+    """How runs are started.
+
+    Attributes:
+        jobs: Runs at a time.
+    """
+
+    jobs: int
+
+    def has(self, run: SweepRun) -> bool:
+        """Whether a run is in a queue, from which it can be taken over."""
+
+    def start(self, run: SweepRun, place: int) -> Job:
+        """Start a run in a place, 0 to jobs - 1; two runs are never in one place at a time.
+
+        Raises:
+            UserError: If it cannot be started.
+        """
+
+
 class HungUp(KeyboardInterrupt):
     """The terminal is closed."""
 

@@ -18,7 +18,7 @@ from nucleist.sweeps.study import COMPLETE, GIVEN_UP, OPEN, Trial, Trials, need_
 from nucleist.sweeps.sweep import DONE, FAILED, RUNNING, WAITING, Sweep, SweepRun
 from nucleist.training.resume import mark_of, prepare
 from nucleist.training.run import find_run
-from nucleist.types import UserError
+from nucleist.types import UserError, one_of
 
 STATUS = {COMPLETE: DONE, GIVEN_UP: FAILED, OPEN: WAITING}
 
@@ -186,9 +186,7 @@ def _check(settings: dict[str, Any]) -> None:
         value = settings[key]
         if not isinstance(value, int) or value < 1:
             raise UserError(f"search.{key}={value} is not a number of trials; give 1 or more")
-    direction = settings["direction"]
-    if direction not in ("maximize", "minimize"):
-        raise UserError(f"search.direction={direction} is unknown; use maximize or minimize")
+    one_of("search.direction", settings["direction"], ("maximize", "minimize"))
     if not str(settings["metric"]).startswith("val/"):
         raise UserError(
             f"search.metric={settings['metric']} is not a validation score; use val/map_pooled or "

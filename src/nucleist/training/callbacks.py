@@ -12,7 +12,7 @@ from nucleist.inference.pictures import center_pictures, overlay_rows, shape_pic
 from nucleist.plots import LabelledImage, overlay_panel
 from nucleist.progress import Console
 from nucleist.training.loggers import image_loggers
-from nucleist.types import Progress, UserError
+from nucleist.types import Progress, UserError, one_of
 
 CENTER_LOSSES = ("loss_centerness", "loss_center_box")
 
@@ -33,8 +33,7 @@ class WarmupPhase(Callback):
     """
 
     def __init__(self, steps: int, losses: tuple[str, ...] = CENTER_LOSSES, mode: str = "zero"):
-        if mode not in ("zero", "skip"):
-            raise UserError(f"callbacks.warmup.mode={mode} is unknown; use zero or skip")
+        one_of("callbacks.warmup.mode", mode, ("zero", "skip"))
         self.steps, self.losses, self.mode = steps, tuple(losses), mode
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

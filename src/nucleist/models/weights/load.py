@@ -63,6 +63,8 @@ class LoadReport:
     def summary(self) -> str:
         """One paragraph for the log, with the keys counted by module."""
         total = self.loaded + len(self.unfilled)
+        if self.source == "null":
+            return f"no pretrained weights (weights=null), all {total} tensors begin at random"
         text = f"Weights from {self.source}: {self.loaded} of {total} tensors filled."
         if self.unfilled:
             text += f" Initial values kept in {_by_module(self.unfilled)}."
