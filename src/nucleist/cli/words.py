@@ -108,6 +108,8 @@ class Words:
         """
         for word in self.settings:
             key = word.partition("=")[0]
+            if "/" in key:
+                raise UserError(f"{word}: no such file or folder; check the path")
             near = difflib.get_close_matches(key, list(known), 1, 0.5)
             names = f"it has {', '.join(known)}" if known else "it has none"
             hint = f"did you mean {near[0]!r}?" if near else names
@@ -144,9 +146,9 @@ def read(verb: str, arguments: Sequence[str], flags: Sequence[str] = ()) -> Word
         if word in ("-o", "--output"):
             if not rest:
                 words.refuse("needs a place after -o; write -o FOLDER")
-            words.output = rest.pop(0)
+            words.output = os.path.expanduser(rest.pop(0))
         elif word.startswith(("-o=", "--output=")):
-            words.output = word.partition("=")[2]
+            words.output = os.path.expanduser(word.partition("=")[2])
         elif word in flags:
             words.flags.add(word)
         elif word.startswith("-") and word != "-" and not os.path.exists(word):

@@ -19,6 +19,8 @@ from hydra.errors import (
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nucleist.config.paths import with_paths
+from nucleist.config.settings import quoted
 from nucleist.types import UserError
 
 OF_MANY_RUNS = {
@@ -52,6 +54,7 @@ def compose(name: str, overrides: Sequence[str]) -> DictConfig:
             raise UserError(
                 f"{word!r}: nucleist has its own run folders; use runs=, name=, folder=, launcher="
             )
+    overrides = with_paths(overrides)
     parts, others = _whole_parts(overrides)
     with hydra.initialize_config_module("nucleist.conf", version_base="1.3"):
         try:
@@ -60,10 +63,7 @@ def compose(name: str, overrides: Sequence[str]) -> DictConfig:
                 OmegaConf.update(config, key, part, merge=False)
             default = _default(name, *_of_groups(overrides))
         except OverrideParseException as error:
-            raise UserError(
-                f"{error.override!r} is not an override; write key=value or group=choice, "
-                "quoting what the shell would change"
-            ) from error
+            raise UserError(_unreadable(name, others, str(error.override))) from error
         except _COMPOSITION as error:
             raise UserError(_explain(name, overrides, error)) from error
     _check_types(config, default, overrides)
@@ -88,6 +88,21 @@ def _whole_parts(overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     return parts, others
 
 
+def _unreadable(name: str, overrides: Sequence[str], word: str) -> str:
+    """About a word that Hydra's grammar does not take."""
+    key, equals, value = word.partition("=")
+    keys = [*_known_keys(name, [other for other in overrides if other != word]), *_groups()]
+    if equals and key.lstrip("+~") in keys:
+        inside = f'"{key}={quoted(value)}"'
+        return f"{word!r} is not an override; a text with such characters needs quotes: {inside}"
+    if equals and re.fullmatch(r"[+~]*[\w./@-]+", key):
+        return f"{word!r}: there is no key {key!r}; {_nearest(key, keys)}"
+    return (
+        f"{word!r} is not an override; write key=value or group=choice, "
+        "quoting what the shell would change"
+    )
+
+
 def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
     text = str(error)
     missing = re.search(r"Could not find '([\w./-]+)'", text)
@@ -103,6 +118,8 @@ def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
     for override in sorted(overrides, key=len, reverse=True):  # the longest is the nearest
         key = override.lstrip("+~").split("=")[0].split("@")[0]
         if key and key in text:
+            if "/" in key and key.rpartition("/")[0] not in _groups():
+                return f"{override}: neither a file that is there nor a setting; check the path"
             if "Ambiguous value" in text:
                 return f"{override!r} is a list of values; nucleist train -m trains a run for each"
             keys = [*_known_keys(name, overrides), *_groups()]

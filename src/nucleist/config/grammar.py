@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException, OverrideParseException
 from hydra.utils import get_class
 
+from nucleist.config.paths import with_paths
 from nucleist.types import UserError
 
 __all__ = ["IntervalSweep", "Override", "RangeSweep", "class_of", "expand", "parse"]
@@ -52,7 +53,8 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     with hydra.initialize_config_module("nucleist.conf", version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()  # glob(...) asks it for the choices
         try:
-            return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+            words = with_paths(overrides, many=True)
+            return OverridesParser.create(config_loader=loader).parse_overrides(words)
         except OverrideParseException as error:
             raise UserError(
                 f"{error.override!r} is not an override; write key=value,value or "

@@ -53,15 +53,19 @@ def _value(key: str, value: Any) -> str:
     if isinstance(value, Real):
         return repr(float(value))
     if isinstance(value, str | Path):
-        text = str(value)
-        bare = _BARE.fullmatch(text) and text.lower() not in _WORDS
-        return text if bare else quoted(text)
+        return as_text(str(value))
     if isinstance(value, Sequence):
         return f"[{','.join(_value(key, part) for part in value)}]"
     if isinstance(value, Mapping):
         return f"{{{','.join(f'{name}:{_value(key, part)}' for name, part in value.items())}}}"
     kind = type(value).__name__
     raise UserError(f"{key} is a {kind}; give a number, a text, a path, a list or a dict")
+
+
+def as_text(text: str) -> str:
+    """A text for Hydra, quoted only where Hydra would take it for something else."""
+    is_bare = _BARE.fullmatch(text) and text.lower() not in _WORDS
+    return text if is_bare else quoted(text)
 
 
 def quoted(text: str) -> str:
