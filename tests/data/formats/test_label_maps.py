@@ -2,6 +2,8 @@
 
 import io
 import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -49,6 +51,31 @@ def test_every_kind_of_label_map_is_read_right(kind):
     assert labels.dtype == np.int32
     np.testing.assert_array_equal(labels, squares())
     np.testing.assert_array_equal(read_mask(LABELS[kind], "x"), squares() > 0)
+
+
+def gray_png(pixels, depth):
+    """A gray PNG of 2 or 4 bits, which Pillow does not write."""
+
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    height, width = pixels.shape
+    bits = (pixels[..., None] >> np.arange(depth)[::-1]) & 1
+    rows = np.packbits(bits.reshape(height, -1).astype(np.uint8), axis=1)
+    header = struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+@pytest.mark.parametrize("width", [23, 24])
+def test_ids_of_gray_pngs_of_few_bits_are_as_stored(depth, width):
+    labels = squares()[:, :width] * (2**depth - 1 >= squares()[:, :width])
+    np.testing.assert_array_equal(read_label_map(gray_png(labels, depth), "x"), labels)
 
 
 def test_a_palette_label_map_gives_its_indices():

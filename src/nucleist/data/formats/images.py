@@ -161,6 +161,9 @@ def _decode_pillow(image: Image.Image, data: bytes, colors: bool) -> np.ndarray:
         return np.asarray(image)[..., :1] if image.mode == "PA" else np.asarray(image)
     if image.mode not in ("1", "L", "LA", "RGB", "RGBA", "I", "F", "I;16"):
         image = image.convert("RGB")
+    if not colors and data.startswith(_PNG) and data[24] in (2, 4) and data[25] == 0:
+        # Pillow stretches gray of 2 and 4 bits to 255; label ids are the values as stored.
+        return np.asarray(image) // np.uint8(255 // (2 ** data[24] - 1))
     return np.asarray(image)
 
 
