@@ -117,6 +117,7 @@ def test_train_plans_many_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["metrics", "map=1"], ["no setting 'map'; it has none"]),
         (["demo", "my_images"], ["takes no folder or data set, but 'my_images' is given"]),
         (["demo", "model=mask_rcnn"], ["model"]),
+        (["demo", "steps=2"], ["val_every=30 of 2 steps", "use val_every=2"]),
         (["data", "frob"], ["no 'frob'; use one of list, show"]),
     ],
     ids=lambda value: " ".join(value),

@@ -56,6 +56,10 @@ def demo(*, overrides: Sequence[str] = (), progress: bool | Progress = False) ->
     watcher = shown(progress)
     if any(word.startswith(("model=", "experiment=", "name=")) for word in overrides):
         raise UserError("the demo chooses model, experiment and name itself; use nucleist train")
+    trainer = _config(overrides, "mask_rcnn_pa").trainer
+    every, steps = trainer.val_check_interval, trainer.max_steps
+    if isinstance(every, int) and every > steps:
+        raise UserError(f"val_every={every} of {steps} steps: no curve; use val_every={steps}")
     runs: dict[str, Path] = {}
     for title, model in MODELS.items():
         watcher.note(f"training {title} ...")
