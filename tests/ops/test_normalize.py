@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nucleist.ops.normalize import FullRange, Percentile
+from nucleist.ops.normalize import HIGHEST_FLOOR, FullRange, Percentile, floor_of, noise
 
 
 def ramp(dtype, top):
@@ -53,3 +53,49 @@ def test_the_image_of_the_caller_is_left_alone(normalize):
     before = image.copy()
     normalize(image)
     assert (image == before).all()
+
+
+def drawn(share, seed=0, sigma=4.0, size=256):
+    """Noise of a known spread around 25, a square of 160 over a share of the image."""
+    rng = np.random.default_rng(seed)
+    image = rng.normal(25, sigma, (size, size))
+    side = round(size * share**0.5)
+    image[8 : 8 + side, 8 : 8 + side] = rng.normal(
+        160, sigma, image[8 : 8 + side, 8 : 8 + side].shape
+    )
+    return np.repeat(image.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("sigma", [2.0, 4.0, 8.0])
+def test_the_noise_is_measured_whatever_the_foreground(share, sigma):
+    assert noise(drawn(share, sigma=sigma)) == pytest.approx(sigma, rel=0.2)
+    assert noise(np.zeros((5, 5, 3), np.uint8)) == 0
+    assert noise(np.zeros((5, 1, 3), np.uint8)) == 0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.0002, 0.001, 0.002, 0.01, 0.1, 0.3, 0.5])
+def test_noise_stays_noise_over_all_shares_of_foreground(share):
+    floor = floor_of([Percentile().range_in_noise(drawn(0.2, seed)) for seed in range(3)])
+    image = drawn(share)
+    out = Percentile(floor=floor)(image)
+    background = out[128:, 128:, 0] if share < 0.2 else out[-30:, -30:, 0]
+    assert background.std() < 0.1 and background.max() < 0.5
+    if share:
+        assert out[9:11, 9:11].min() > 0.85, "nuclei keep their brightness"
+    if share >= 0.01:  # where training images are, nothing changes
+        assert (out == Percentile()(image)).all()
+
+
+def test_without_a_floor_an_empty_image_is_all_contrast():
+    assert Percentile()(drawn(0.0))[..., 0].std() > 0.15
+
+
+def test_the_floor_changes_no_training_image():
+    images = [drawn(share, seed) for seed, share in enumerate((0.01, 0.05, 0.4))]
+    floor = floor_of([Percentile().range_in_noise(image) for image in images])
+    assert 0 < floor <= HIGHEST_FLOOR
+    for image in images:
+        assert (Percentile(floor=floor)(image) == Percentile()(image)).all()
+    assert floor_of([]) == 0 and floor_of([float("inf")]) == HIGHEST_FLOOR
+    assert Percentile().range_in_noise(np.zeros((4, 4, 3))) == float("inf")

@@ -161,6 +161,16 @@ class NucleiData(pl.LightningDataModule):
             self.labelled_nuclei()  # raises
         return [float(side) for side in every.median(0).values]
 
+    def labelled_records(self) -> Iterator[Record]:
+        """The training images with a labelled nucleus, with all their labels, one at a time."""
+        return (r for r in self.training_records() if self.annotation.visible(r).any())
+
+    def set_normalize(self, normalize: Normalize) -> None:
+        """Normalise by something else from now on."""
+        self.normalize = self.train_set.normalize = normalize
+        self._whole.clear()
+        self.train_set.forget()
+
     def labelled_nuclei(self) -> int:
         """Number of labelled nuclei in the training images.
 

@@ -67,6 +67,10 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
             self._cache[image_id] = self.annotation.apply(record)
         return self._cache[image_id]
 
+    def forget(self) -> None:
+        """Read the images anew, after the normalisation has changed."""
+        self._cache.clear()
+
     @cached_property
     def exemplars(self) -> list[Exemplar]:
         """All labelled nuclei of the training images."""

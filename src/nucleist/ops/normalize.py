@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+HIGHEST_FLOOR = 15.0
+"""Highest least range, in units of the noise: noise-free training images would ask for any."""
+
 
 @dataclass(frozen=True)
 class Percentile:
@@ -15,20 +18,37 @@ class Percentile:
     The percentiles are taken over all channels together, which keeps the hues of a stain, and
     over the whole image, so that a crop of it is normalised as the image is.
 
+    In a nearly empty image both percentiles lie in the noise, which would be stretched until it
+    looks like nuclei. The range is therefore at least `floor` times the noise of the image.
+
     Attributes:
         low: Percentile that becomes 0, in [0, 100].
         high: Percentile that becomes 1.
+        floor: Least range between the two, in standard deviations of the image's noise, as
+            `floor_of` measures it on training images; None and 0 for none.
     """
 
     low: float = 1.0
     high: float = 99.8
+    floor: float | None = None
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """`(H, W, 3)` of any type to `float32` in [0, 1]; a constant image becomes 0."""
         low, high = np.percentile(image, [self.low, self.high])
-        scale = 1.0 / (high - low) if high > low else 0.0
+        span = max(high - low, self.floor * noise(image)) if self.floor else high - low
+        scale = 1.0 / span if span > 0 else 0.0
         scaled = (image.astype(np.float32) - np.float32(low)) * np.float32(scale)
         return np.clip(scaled, 0.0, 1.0)
+
+    def range_in_noise(self, image: np.ndarray) -> float:
+        """Range between the percentiles in standard deviations of the noise; inf without noise.
+
+        Args:
+            image: `(H, W, 3)` of any type.
+        """
+        low, high = np.percentile(image, [self.low, self.high])
+        sigma = noise(image)
+        return float((high - low) / sigma) if sigma > 0 else float("inf")
 
 
 @dataclass(frozen=True)
@@ -43,3 +63,31 @@ class FullRange:
         if np.issubdtype(image.dtype, np.integer):
             return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
         return np.clip(image.astype(np.float32), 0.0, 1.0)
+
+
+def noise(image: np.ndarray) -> float:
+    """Standard deviation of an image's noise, from the differences of neighbouring pixels.
+
+    Their median is hardly changed by edges, of which there are few. 0 where more than half of the
+    neighbours are equal.
+
+    Args:
+        image: `(H, W, C)` of any type, in whose unit the result is.
+    """
+    differences = np.abs(np.diff(image.astype(np.float32), axis=1))
+    # |difference| of two normal values has the median 0.6745 sqrt(2) sigma
+    return float(np.median(differences) / 0.9539) if differences.size else 0.0
+
+
+def floor_of(ranges: list[float]) -> float:
+    """The least range in prediction: half of the smallest in training.
+
+    It changes no training image, and leaves room for fainter ones.
+
+    Args:
+        ranges: `Percentile.range_in_noise` of each training image with a labelled nucleus.
+
+    Returns:
+        Standard deviations of the noise, in [0, `HIGHEST_FLOOR`]; 0 without images.
+    """
+    return min(0.5 * min(ranges, default=0.0), HIGHEST_FLOOR)

@@ -12,6 +12,7 @@ Settings = dict[str, str]
 
 VOLATILE = (
     *("seed", "runs", "resume", "data_root", "name", "val_every", "attention", "logger"),
+    *("run_dir", "trust", "median_box", "normalize.floor"),  # the last two follow the kept labels
     *("checkpoint_every", "test_best", "callbacks.speed"),
     *("data.seed", "data.annotation_seed", "data.workers", "data.cache"),
     *("callbacks.progress", "callbacks.previews"),

@@ -20,6 +20,7 @@ from nucleist.files import holding, write_json, write_text
 from nucleist.inference.load import check_net
 from nucleist.models.net import Net
 from nucleist.models.weights.load import load_weights
+from nucleist.ops.normalize import floor_of
 from nucleist.progress import shown
 from nucleist.training.callbacks import without_bars
 from nucleist.training.checkpoints import seconds_before
@@ -158,6 +159,10 @@ def build_data(config: DictConfig, source: Source | None = None) -> NucleiData:
     given = {} if source is None else {"source": source}
     data = build(config.data, **given)
     with open_dict(config):
+        if "floor" in config.normalize and config.normalize.floor is None:
+            measure = build(config.normalize).range_in_noise
+            config.normalize.floor = floor_of([measure(r.image) for r in data.labelled_records()])
+            data.set_normalize(build(config.normalize))
         if "${median_box}" in OmegaConf.to_yaml(config.model):
             config.median_box = data.median_box_size(
                 OmegaConf.select(config, "model.transform.min_size")
