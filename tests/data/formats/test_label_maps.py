@@ -84,6 +84,42 @@ def test_a_palette_label_map_gives_its_indices():
     np.testing.assert_array_equal(read_label_map(pillow(image), "x"), squares())
 
 
+def soft(top, kind):
+    """A disc with a rim of half the value, and what is inside: at least more than half."""
+    y, x = np.mgrid[:24, :24]
+    distance = np.hypot(y - 12, x - 11)
+    return (
+        np.where(distance < 6, top, 0) + np.where((distance >= 6) & (distance < 7), top / 2, 0)
+    ).astype(kind), distance < 6
+
+
+@pytest.mark.parametrize(("top", "kind"), [(255, np.uint8), (65_535, np.uint16), (1, np.float32)])
+def test_a_mask_with_a_soft_edge_is_split_at_half(top, kind):
+    values, inside = soft(top, kind)
+    np.testing.assert_array_equal(read_mask(tiff(values), "x"), inside)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_labels_in_an_alpha_channel_are_refused(channels):
+    labels = squares().astype(np.uint8)
+    opaque = np.full_like(labels, 255)
+    colors = [labels] * (channels - 1)
+    good = pillow(np.stack([*colors, opaque], 2))
+    np.testing.assert_array_equal(read_label_map(good, "x"), labels)
+    cleared = pillow(np.stack([*colors, np.where(labels > 0, 255, 0).astype(np.uint8)], 2))
+    np.testing.assert_array_equal(read_label_map(cleared, "x"), labels)  # nothing is hidden
+    black = [labels * 0] * (channels - 1)
+    white = [opaque] * (channels - 1)
+    alpha = np.where(labels > 0, 255, 0).astype(np.uint8)
+    for hidden in ([*black, alpha], [*white, alpha], [*colors, np.where(labels == 1, 0, opaque)]):
+        with pytest.raises(UserError, match=r"x: the alpha channel .* flatten"):
+            read_label_map(pillow(np.stack(hidden, 2).astype(np.uint8)), "x")
+        kind = "rgb" if channels == 4 else "minisblack"
+        stored = tiff(np.stack(hidden, 2).astype(np.uint8), photometric=kind, extrasamples=[2])
+        with pytest.raises(UserError, match=r"x: the alpha channel .* flatten"):
+            read_label_map(stored, "x")
+
+
 def test_large_ids_survive():
     labels = squares() * 500_000_000  # the largest, 1.5e9, needs 31 bits
     np.testing.assert_array_equal(read_label_map(tiff(labels.astype(np.uint32)), "x"), labels)

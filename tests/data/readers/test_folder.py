@@ -201,6 +201,39 @@ def test_binary_mask_needs_components(tmp_path):
     assert same_partition(record.labels, squares()) and "3 pieces" in record.notes[0]
 
 
+@pytest.mark.parametrize("quality", [60, 80, 95])
+def test_jpeg_masks_are_split_at_half_of_their_range(tmp_path, quality):
+    png(tmp_path / "a.png", rgb(size=64))
+    y, x = np.mgrid[:64, :64]
+    drawn = [np.hypot(y - 20, x - 20) < 9, np.hypot(y - 45, x - 40) < 8]
+    for number, mask in enumerate(drawn):
+        path = tmp_path / "a_masks" / f"{number}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(mask.astype(np.uint8) * 255).save(path, quality=quality)
+    Image.fromarray((drawn[0] | drawn[1]).astype(np.uint8) * 255).save(
+        tmp_path / "all.jpg", quality=quality
+    )
+    labels = Folder(tmp_path / ".").read("a").labels
+    assert [np.count_nonzero((labels == i + 1) != mask) <= 2 for i, mask in enumerate(drawn)]
+    (tmp_path / "b" / "labels").mkdir(parents=True)
+    png(tmp_path / "b" / "images" / "b.png", rgb(size=64))
+    (tmp_path / "all.jpg").rename(tmp_path / "b" / "labels" / "b.jpg")
+    whole = Folder(tmp_path / "b", masks="components").read("b").labels
+    assert whole.max() == 2 and np.count_nonzero((whole > 0) != (drawn[0] | drawn[1])) <= 4
+    with pytest.raises(UserError, match=r"b\.jpg: a JPEG cannot hold label ids"):
+        Folder(tmp_path / "b").read("b")
+
+
+def test_a_class_mask_in_a_folder_is_refused_and_an_odd_map_told(tmp_path):
+    png(tmp_path / "a.png", rgb())
+    square = np.pad(np.ones((4, 4)), 1)
+    label_png(tmp_path / "a_labels.png", np.kron(np.arange(16).reshape(4, 4) % 2 + 1, square))
+    with pytest.raises(UserError, match=r"a_labels\.png: .*masks=components"):
+        Folder(tmp_path).read("a")
+    label_png(tmp_path / "a_labels.png", np.where(squares() == 3, 1, squares()))  # far from 1
+    assert "far from each other, first label 1" in Folder(tmp_path).read("a").notes[0]
+
+
 def test_what_has_no_partner_is_listed(tmp_path):
     png(tmp_path / "images" / "a.png", rgb())
     png(tmp_path / "images" / "alone.png", rgb())

@@ -88,19 +88,39 @@ def read_label_map(data: bytes, where: str) -> np.ndarray:
     if labels.dtype.kind == "f" and not (labels == np.round(labels)).all():  # NaN fails too
         raise UserError(f"{where}: label ids that are not whole numbers; save integer ids")
     if labels.size and labels.min() < 0:
-        raise UserError(f"{where}: label id {labels.min()}; ids must be 0 (background) or more")
+        raise UserError(
+            f"{where}: label id {labels.min()}; ids must be 0 (background) or more, also where a "
+            "negative one means 'ignore'"
+        )
     if labels.size and labels.max() > LARGEST_ID:
         raise UserError(f"{where}: label id {labels.max()} is beyond 32 bits; renumber the ids")
     return np.array(labels, np.int32, order="C")
 
 
-def read_mask(data: bytes, where: str) -> np.ndarray:
-    """Decode a binary mask: `(H, W)` `bool`, true where the file is not zero.
+def read_mask_values(data: bytes, where: str) -> np.ndarray:
+    """Decode a mask, `(H, W)`, 0 outside nuclei; of a JPEG true above half of its largest value.
 
     Raises:
         UserError: As `read_label_map`, but any values are taken if the channels agree.
     """
-    return np.ascontiguousarray(_single_channel(data, where) != 0)
+    values = _single_channel(data, where)
+    return values > values.max(initial=0) / 2 if is_jpeg(data) else values
+
+
+def read_mask(data: bytes, where: str) -> np.ndarray:
+    """Decode the mask of one nucleus.
+
+    Returns:
+        `(H, W)` `bool`, true where the file is not 0. Of one with a soft edge, whose largest value
+        is 1, 255 or 65,535 and not the only one, true above half of that.
+
+    Raises:
+        UserError: As `read_mask_values`.
+    """
+    values = read_mask_values(data, where)
+    top = float(values.max(initial=0))
+    soft = top in (1.0, 255.0, LARGEST_PNG_ID) and np.any((values != 0) & (values != top))
+    return np.ascontiguousarray(values > top / 2 if soft else values != 0)
 
 
 def components(mask: np.ndarray) -> tuple[np.ndarray, int]:

@@ -11,12 +11,12 @@ import numpy as np
 
 from nucleist.data.formats.coco import CocoImage, label_map, load_coco
 from nucleist.data.formats.imagej import read_rois
+from nucleist.data.formats.label_checks import check_label_map, pieces_of_mask
 from nucleist.data.formats.label_maps import (
     check_instances,
     check_shape,
-    components,
     read_label_map,
-    read_mask,
+    read_mask_values,
 )
 from nucleist.data.formats.nucleus_masks import read_nucleus_masks
 from nucleist.data.readers.base import FileSource
@@ -202,9 +202,8 @@ class Folder(FileSource[Pair]):
         data = self._tree.read(one.labels)
         if PurePosixPath(one.labels).suffix.lower() in ROI_SUFFIXES:
             return read_rois(data, where, shape)
-        if self._masks == "labels":
-            labels = read_label_map(data, where)
-            check_instances(labels, where)
-            return labels, ()
-        labels, count = components(read_mask(data, where))
-        return labels, (f"binary mask: its {count} pieces are the nuclei",)
+        if self._masks == "components":
+            return pieces_of_mask(read_mask_values(data, where), where)
+        labels = read_label_map(data, where)
+        check_instances(labels, where)
+        return labels, check_label_map(labels, where)
