@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nucleist.data.formats.images import MAX_PIXELS
+from nucleist.data.formats.limits import MAX_PIXELS
 from nucleist.data.outlines import Shape, compose, crop, fill, union
 from nucleist.types import UserError
 

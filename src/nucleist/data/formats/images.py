@@ -5,13 +5,12 @@ the size is read from the header and checked before a pixel is decoded, so a sma
 claims a billion pixels costs nothing.
 
 PNG, JPEG and BMP go through Pillow, except PNGs of 16 bits, which Pillow cuts to 8 where they
-have colour: those go through imagecodecs. TIFF goes through tifffile. A TIFF must hold one
-image: gray, RGB, either with alpha, or 3 channels. Stacks and images of 2, 4 or more channels are
-refused, because it cannot be guessed which plane shows the nuclei.
+have colour: those go through imagecodecs. TIFF goes through tifffile, see
+`nucleist.data.formats.tiff`. Of stacks and of several channels one has to be chosen, see
+`nucleist.data.formats.channels`.
 """
 
 import io
-import logging
 import struct
 import zlib
 from pathlib import Path
@@ -21,16 +20,23 @@ import numpy as np
 import tifffile
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin
 
+from nucleist.data.formats.alpha import check_alpha
+from nucleist.data.formats.channels import CLEAR, Choice, Planes, one_channel, one_plane
+from nucleist.data.formats.limits import check_size
+from nucleist.data.formats.tiff import decode_tiff, shows_intensities
 from nucleist.files import replacing
 from nucleist.types import UserError
 
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it finds wrong is raised as well
-
-MAX_PIXELS = 400_000_000
-"""Images that claim more pixels (height times width) are refused before decoding."""
-
 _PNG, _JPEG, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Decoders by the first bytes, and how many pixels a byte can hold: in PNG deflate unpacks 1032
+# times, of 1 bit each; a block of 64 pixels of a JPEG takes a bit or, with runs, a little less; the
+# runs of a BMP may skip rows.
+_PILLOW = {
+    _PNG: (PngImagePlugin.PngImageFile, 8 * 1032),
+    _JPEG: (JpegImagePlugin.JpegImageFile, 1024),
+    _BMP: (BmpImagePlugin.BmpImageFile, 30_000),
+}
 # What decoders are known to raise on damaged files.
 _DAMAGE = (
     OSError,
@@ -41,6 +47,7 @@ _DAMAGE = (
     TypeError,
     RuntimeError,
     AttributeError,
+    AssertionError,
     ArithmeticError,
     EOFError,
     struct.error,
@@ -48,21 +55,27 @@ _DAMAGE = (
 )
 
 
-def read_image(data: bytes, where: str) -> np.ndarray:
+def read_image(data: bytes, where: str, choice: Choice = CLEAR) -> np.ndarray:
     """Decode an image of any supported kind.
 
     Args:
         data: Content of the file.
         where: The file, for messages.
+        choice: Which channel and plane, where there are several.
 
     Returns:
         `(H, W, 3)`: `uint8` or `uint16` as stored, anything else as `float32`. Gray is repeated,
-        alpha dropped, palettes are looked up, 1 bit becomes 0 and 255.
+        alpha dropped, palettes are looked up, 1 bit becomes 0 and 255. A picture in one hue on
+        black, as of a fluorescence channel, becomes gray.
 
     Raises:
-        UserError: If the file is damaged, too large, no image, or holds several planes.
+        UserError: If the file is damaged, too large, no image, or holds several planes or
+            channels, and it is not clear which one shows the nuclei.
     """
-    pixels = without_alpha(decoded(data, where, colors=True), where)
+    planes = _planes(data, where, True, choice)
+    if planes.pixels.dtype.kind not in "buif":
+        raise UserError(f"{where}: {planes.pixels.dtype} pixels; save it as 8 or 16 bits or float")
+    pixels = one_channel(planes, choice.channel, where)
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
     elif pixels.dtype not in (np.uint8, np.uint16):
@@ -92,7 +105,7 @@ def write_image(stem: Path, image: np.ndarray) -> Path:
             tifffile.imwrite(temporary, image, photometric="rgb", compression="zlib")
         return path
     gray = bool((image == image[..., :1]).all())
-    pixels = np.ascontiguousarray(image[..., 0] if gray else image)
+    pixels = np.ascontiguousarray(image[..., :1] if gray else image)  # 2 axes look like samples
     path = stem.with_name(stem.name + ".png")
     with replacing(path) as temporary:
         temporary.write_bytes(imagecodecs.png_encode(pixels, level=3))
@@ -108,7 +121,7 @@ def image_size(data: bytes, where: str) -> tuple[int, int]:
     if len(data) < 26 or not data.startswith(_PNG):
         raise UserError(f"{where}: not a PNG, or cut short; copy the file again")
     width, height = struct.unpack(">II", data[16:24])
-    _check_size(height, width, where)
+    check_size(height, width, where)
     return height, width
 
 
@@ -131,21 +144,34 @@ def decoded(data: bytes, where: str, colors: bool) -> np.ndarray:
     Raises:
         UserError: If the file is damaged, too large, no image, or holds several planes.
     """
+    return _planes(data, where, colors, CLEAR).pixels
+
+
+def _planes(data: bytes, where: str, colors: bool, choice: Choice) -> Planes:
+    """The pixels of a file, without alpha, and what it says of them; raises as `decoded`."""
+    planes = _decode(data, where, colors, choice)
+    if not planes.pixels.size:
+        raise UserError(f"{where}: an image without pixels; copy the file again")
+    return planes
+
+
+def _decode(data: bytes, where: str, colors: bool, choice: Choice) -> Planes:
     try:
         if data.startswith(_TIFF):
-            return _decode_tiff(data, where, colors)
-        for magic, plugin in (
-            (_PNG, PngImagePlugin.PngImageFile),
-            (_JPEG, JpegImagePlugin.JpegImageFile),
-            (_BMP, BmpImagePlugin.BmpImageFile),
-        ):
+            return decode_tiff(data, where, colors, choice)
+        for magic, (plugin, ratio) in _PILLOW.items():
             if data.startswith(magic):
                 if magic is _PNG:
                     image_size(data, where)  # even of a file that ends after its header
                 # The plugin itself: Image.open has a lower limit of its own and warns.
                 with plugin(io.BytesIO(data)) as image:
-                    _check_size(image.height, image.width, where)
-                    return _decode_pillow(image, data, colors)
+                    check_size(image.height, image.width, where)
+                    _check_claim(image, data, ratio)
+                    pixels = _decode_pillow(image, data, colors)
+                    if not colors and pixels.ndim == 3 and pixels.shape[2] in (2, 4):
+                        check_alpha(pixels[..., :-1], pixels[..., -1], where)
+                    pixels = without_alpha(pixels, where)
+                    return Planes(one_plane(pixels[None], choice.z, where, image.format or ""))
     except (*_DAMAGE, MemoryError) as error:
         raise UserError(f"{where}: damaged image ({error}); copy the file again") from error
     except tifffile.TiffFileError as error:
@@ -157,63 +183,31 @@ def decoded(data: bytes, where: str, colors: bool) -> np.ndarray:
 def _decode_pillow(image: Image.Image, data: bytes, colors: bool) -> np.ndarray:
     if data.startswith(_PNG) and data[24] == 16:
         return np.asarray(imagecodecs.png_decode(data))
-    if image.mode in ("P", "PA") and not colors:
+    if image.mode in ("P", "PA") and (not colors or _is_display_table(image)):
         return np.asarray(image)[..., :1] if image.mode == "PA" else np.asarray(image)
+    if data.startswith(_PNG) and image.mode == "L" and data[24] in (2, 4) and not colors:
+        return np.asarray(image) // np.uint8(255 // (2 ** data[24] - 1))  # Pillow stretched them
     if image.mode not in ("1", "L", "LA", "RGB", "RGBA", "I", "F", "I;16"):
         image = image.convert("RGB")
-    if not colors and data.startswith(_PNG) and data[24] in (2, 4) and data[25] == 0:
-        # Pillow stretches gray of 2 and 4 bits to 255; label ids are the values as stored.
-        return np.asarray(image) // np.uint8(255 // (2 ** data[24] - 1))
     return np.asarray(image)
 
 
-def _decode_tiff(data: bytes, where: str, colors: bool) -> np.ndarray:
-    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        page = tiff.pages.first
-        _check_size(page.imagelength, page.imagewidth, where)
-        series = tiff.series[0]
-        sizes = zip(series.axes, series.shape, strict=True)
-        kept = [(axis, size) for axis, size in sizes if size > 1 or axis in "YX"]
-        axes = "".join(axis for axis, _ in kept)
-        samples, channels = dict(kept).get("S", 1), dict(kept).get("C", 3)
-        if axes not in ("YX", "YXS", "SYX", "CYX") or samples > 4 or channels != 3:
-            raise UserError(
-                f"{where}: several planes (axes {series.axes}, {series.shape}); save the plane "
-                "that shows the nuclei as its own file"
-            )
-        _check_complete(series, len(data))
-        pixels = series.asarray().reshape([size for _, size in kept])
-        if axes in ("SYX", "CYX"):
-            pixels = np.moveaxis(pixels, 0, -1)
-        if colors and page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-            if page.colormap is None:
-                raise ValueError("no colour map")
-            return (np.moveaxis(page.colormap[:, pixels], 0, -1) >> 8).astype(np.uint8)
-        if colors and page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            return ~pixels if pixels.dtype.kind in "bu" else pixels
-        return pixels
+def _is_display_table(image: Image.Image) -> bool:
+    """Whether the palette of an image of 8 bits only shows its intensities."""
+    table = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
+    return shows_intensities(table.T)
 
 
-def _check_complete(series: tifffile.TiffPageSeries, length: int) -> None:
-    """Raise where pixel data would lie beyond the file's end; tifffile reads those as zeros."""
-    end = 0
-    for page in series.pages:
-        if page is None:
-            raise ValueError("a page is missing")
-        parts = zip(page.dataoffsets, page.databytecounts, strict=True)
-        end = max([end, *(offset + count for offset, count in parts)])
-    if series.dataoffset is not None:
-        end = max(end, series.dataoffset + series.nbytes)
-    if end > length:
-        raise ValueError(f"cut short at byte {length} of {end}")
+def _check_claim(image: Image.Image, data: bytes, ratio: int) -> None:
+    """Raise where a file is too short for its pixels.
 
-
-def _check_size(height: int, width: int, where: str) -> None:
-    if height * width > MAX_PIXELS:
-        raise UserError(
-            f"{where}: claims {height} x {width} pixels, over the limit of {MAX_PIXELS}; "
-            "cut it into tiles"
-        )
+    Args:
+        image: Opened, not decoded.
+        data: Content of the file.
+        ratio: How many pixels (of at least 1 bit) a byte can hold.
+    """
+    if image.height * image.width > ratio * len(data):
+        raise ValueError(f"claims {image.height} x {image.width} pixels in {len(data)} bytes")
 
 
 def without_alpha(pixels: np.ndarray, where: str) -> np.ndarray:
