@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nucleist.data.formats.channels import CLEAR, Choice
 from nucleist.data.formats.images import read_image
 from nucleist.files import replacing
 from nucleist.ops.labels import at_threshold
@@ -45,11 +46,12 @@ class Result:
         return len(self.table["label"])
 
 
-def as_image(image: str | Path | np.ndarray) -> np.ndarray:
+def as_image(image: str | Path | np.ndarray, choice: Choice = CLEAR) -> np.ndarray:
     """An image in the form that the normalisation needs.
 
     Args:
         image: A file, or an array `(H, W)` or `(H, W, 3)` of integers or floats.
+        choice: Which channel and plane of a file, where it has several.
 
     Returns:
         `(H, W, 3)` `uint8`, `uint16` or `float32`.
@@ -62,7 +64,7 @@ def as_image(image: str | Path | np.ndarray) -> np.ndarray:
             content = Path(image).expanduser().read_bytes()
         except OSError as error:
             raise UserError(f"{image}: cannot read ({error.strerror}); check the file") from error
-        return read_image(content, str(image))
+        return read_image(content, str(image), choice)
     pixels = np.asarray(image)
     gray = pixels.ndim == 2
     if (not gray and not (pixels.ndim == 3 and pixels.shape[2] == 3)) or not pixels.size:

@@ -123,7 +123,7 @@ def one_channel(planes: Planes, channel: int | str | None, where: str) -> np.nda
         return pixels[..., int(channel) - 1]
     if count == 1 or channel == "rgb":
         return pixels[..., :3]
-    single = with_content(pixels)
+    single = with_content(pixels, planes.colors)
     if single is not None:
         return pixels[..., single]
     if planes.colors and count == 3:
@@ -135,14 +135,15 @@ def one_channel(planes: Planes, channel: int | str | None, where: str) -> np.nda
     )
 
 
-def with_content(pixels: np.ndarray) -> int | None:
+def with_content(pixels: np.ndarray, colors: bool) -> int | None:
     """The channel that has all the content of an image, from 0; None if several have their own.
 
-    That is the fullest, where each other one is constant, nearly empty or, if there is no white
-    background, a multiple of it.
+    That is the only one that is not constant. Of colours it is the fullest, if each other one is
+    constant, nearly empty or, where there is no white background, a multiple of it.
 
     Args:
         pixels: `(H, W, S)` of any number type.
+        colors: Whether the channels are red, green and blue.
     """
     if (pixels == pixels[..., :1]).all():
         return 0
@@ -150,7 +151,7 @@ def with_content(pixels: np.ndarray) -> int | None:
     others = [index for index in channels if (pixels[..., index] != pixels[0, 0, index]).any()]
     if len(others) < 2:
         return others[0] if others else None
-    if pixels.min() < 0 or not np.isfinite(pixels).all():
+    if not colors or pixels.min() < 0 or not np.isfinite(pixels).all():
         return None
     means = pixels.reshape(-1, pixels.shape[2]).mean(axis=0, dtype=np.float64)
     fullest = max(others, key=lambda index: float(means[index]))

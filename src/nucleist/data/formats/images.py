@@ -105,10 +105,11 @@ def write_image(stem: Path, image: np.ndarray) -> Path:
             tifffile.imwrite(temporary, image, photometric="rgb", compression="zlib")
         return path
     gray = bool((image == image[..., :1]).all())
-    pixels = np.ascontiguousarray(image[..., :1] if gray else image)  # 2 axes look like samples
+    pixels = np.array(image[..., 0] if gray else image, order="C")
+    room = 2 * pixels.nbytes + len(pixels) + 1000  # of narrow images more than imagecodecs leaves
     path = stem.with_name(stem.name + ".png")
     with replacing(path) as temporary:
-        temporary.write_bytes(imagecodecs.png_encode(pixels, level=3))
+        temporary.write_bytes(imagecodecs.png_encode(pixels, level=3, out=room))
     return path
 
 

@@ -59,26 +59,10 @@ def decode_tiff(data: bytes, where: str, colors: bool, choice: Choice) -> Planes
         _check_metadata(tiff)
         series = _series(tiff, data, where)
         page = series.keyframe
-        sizes = dict(zip(series.axes, series.shape, strict=True))
         _check_colors(page, where)
-        kept = {a: n for a, n in sizes.items() if n > 1 or a in "YX"}
-        shape = f"axes {series.axes}, {' x '.join(map(str, series.shape))}"
-        stacks, channels = [a for a in kept if a not in "YXSC"], [a for a in kept if a in "SC"]
-        if len(sizes) < len(series.axes) or len(stacks) > 1 or len(channels) > 1:
-            raise UserError(
-                f"{where}: several planes ({shape}); save the plane that shows the nuclei as its "
-                "own file"
-            )
-        if prod(series.shape) > MAX_VALUES:
-            raise UserError(
-                f"{where}: {prod(series.shape)} values ({shape}), over the limit of {MAX_VALUES}; "
-                "save the plane that shows the nuclei as its own file"
-            )
         _check_complete(series, len(data))
-        pixels = series.asarray().reshape(list(kept.values()))
-        order = [list(kept).index(axis) for axis in [*stacks, *"YX", *channels]]
-        pixels = pixels.transpose(order)
-        pixels = one_plane(pixels if stacks else pixels[None], choice.z, where, shape)
+        shape = f"axes {series.axes}, {' x '.join(map(str, series.shape))}"
+        pixels = one_plane(_stack(series, where, shape), choice.z, where, shape)
         if not colors and pixels.ndim == 3 and any(page.extrasamples[-1:]):
             check_alpha(pixels[..., :-1], pixels[..., -1], where)
         pixels = _without_extra(pixels, page)
@@ -91,6 +75,27 @@ def decode_tiff(data: bytes, where: str, colors: bool, choice: Choice) -> Planes
         is_rgb = page.photometric not in _GRAY and pixels.ndim == 3
         names = _channel_names(tiff, pixels.shape[2] if pixels.ndim == 3 else 1)
         return Planes(pixels, is_rgb, shape, names)
+
+
+def _stack(series: tifffile.TiffPageSeries, where: str, shape: str) -> np.ndarray:
+    """Pixels `(Z, H, W)` or `(Z, H, W, S)`; raises where planes have two axes or are too many."""
+    sizes = zip(series.axes, series.shape, strict=True)
+    kept = [(axis, size) for axis, size in sizes if size > 1 or axis in "YX"]
+    axes = "".join(axis for axis, _ in kept)
+    stacks, channels = [a for a in axes if a not in "YXSC"], [a for a in axes if a in "SC"]
+    if len(stacks) > 1 or len(channels) > 1 or axes.count("Y") != 1 or axes.count("X") != 1:
+        raise UserError(
+            f"{where}: several planes ({shape}); save the plane that shows the nuclei as its own "
+            "file"
+        )
+    if prod(series.shape) > MAX_VALUES:
+        raise UserError(
+            f"{where}: {prod(series.shape)} values ({shape}), over the limit of {MAX_VALUES}; "
+            "save the plane that shows the nuclei as its own file"
+        )
+    pixels = series.asarray().reshape([size for _, size in kept])
+    pixels = pixels.transpose([axes.index(axis) for axis in [*stacks, *"YX", *channels]])
+    return pixels if stacks else pixels[None]
 
 
 def _check_metadata(tiff: tifffile.TiffFile) -> None:

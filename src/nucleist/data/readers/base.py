@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from nucleist.data.formats.archive import FileTree
+from nucleist.data.formats.channels import CLEAR, Choice
 from nucleist.data.formats.images import read_image
 from nucleist.types import Source, UserError
 
@@ -59,9 +60,9 @@ class FileSource(Source, Generic[Entry]):
             raise UserError(f"{self._tree.describe()}: no image {image_id!r}; {hint}")
         return self._entries[image_id]
 
-    def _image(self, name: str) -> np.ndarray:
+    def _image(self, name: str, choice: Choice = CLEAR) -> np.ndarray:
         """Pixels `(H, W, 3)` of an image file."""
-        return read_image(self._tree.read(name), self._tree.describe(name))
+        return read_image(self._tree.read(name), self._tree.describe(name), choice)
 
 
 @dataclass(frozen=True)

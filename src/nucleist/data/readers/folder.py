@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from nucleist.data.formats.channels import Choice
 from nucleist.data.formats.coco import CocoImage, label_map, load_coco
 from nucleist.data.formats.imagej import read_rois
 from nucleist.data.formats.label_checks import check_label_map, pieces_of_mask
@@ -39,6 +40,9 @@ class Folder(FileSource[Pair]):
         test_fraction: Share of the labelled images that is set apart for testing, in [0, 1),
             where no folder names a test split.
         seed: Seed of that choice.
+        channel: Number of the channel that shows the nuclei, from 1, or `"rgb"`, of images that
+            have several; see `nucleist.data.formats.channels.Choice`.
+        z: Number of the plane, from 1, or `"project"`, of stacks; likewise.
 
     Raises:
         UserError: If an argument is out of range.
@@ -52,6 +56,8 @@ class Folder(FileSource[Pair]):
         masks: Literal["labels", "components"] = "labels",
         test_fraction: float = 0.2,
         seed: int = 0,
+        channel: int | Literal["rgb"] | None = None,
+        z: int | Literal["project"] | None = None,
     ):
         if masks not in ("labels", "components"):
             raise UserError(f"masks={masks}: unknown; use masks=labels or masks=components")
@@ -60,6 +66,7 @@ class Folder(FileSource[Pair]):
         super().__init__(root)
         self._images, self._labels, self._masks = images, labels, masks
         self._test_fraction, self._seed = test_fraction, seed
+        self._channel, self._z, self._choice = channel, z, Choice(channel, z)
         self._orphans: list[str] = []
         self._coco: dict[tuple[str, str], CocoImage] = {}  # json and image file, annotations
 
@@ -99,7 +106,7 @@ class Folder(FileSource[Pair]):
                 mask is where a label map is needed.
         """
         one = self._entry(image_id)
-        image = self._image(one.image)
+        image = self._image(one.image, self._choice)
         labels, notes = self._read_labels(one, image)
         check_shape(labels, image, self._tree.describe(one.labels or ""))
         return Record(image_id, image, labels, notes)
