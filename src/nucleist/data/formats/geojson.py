@@ -1,0 +1,128 @@
+"""Read nuclei from the GeoJSON of QuPath (RFC 7946 with QuPath's properties).
+
+Coordinates are pixels of the whole image: pixel (row i, column j) is the square from (j, i) to
+(j + 1, i + 1). Detections and cells are nuclei, of a cell its nucleus; without any the annotations
+are nuclei. Which pixels an outline holds: see `nucleist.data.outlines`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nucleist.data.outlines import Shape, compose, fill, union
+from nucleist.types import UserError
+
+_MAX_COORDINATE = 1e7
+_AREAS = ("Polygon", "MultiPolygon")
+_OTHERS = ("Point", "MultiPoint", "LineString", "MultiLineString", "GeometryCollection")
+
+Ring = np.ndarray
+"""`(N, 2)` `float64`, x and y, pixels; the last vertex is joined to the first."""
+
+
+def read_geojson(
+    data: bytes, where: str, shape: tuple[int, int]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Read the nuclei of an image.
+
+    Overlaps follow the rule of `nucleist.data.outlines`. What is no area, lies outside the image or
+    is an annotation around detections is left out, with a note.
+
+    Args:
+        data: Content of the file.
+        where: The file, for messages.
+        shape: Height and width of the image, pixels.
+
+    Returns:
+        `(H, W)` `int32` label map in which the k-th feature that is taken has the id k, and the
+        notes.
+
+    Raises:
+        UserError: If the file is damaged, or no GeoJSON of outlines.
+    """
+    features = load_features(data, where)
+    found = [feature for feature in features if _kind(feature) != "annotation"]
+    notes = []
+    if found and len(found) < len(features):
+        notes.append(
+            f"{len(features) - len(found)} annotations beside {len(found)} detections are taken "
+            "for regions, not nuclei, and were left out"
+        )
+    nuclei = []
+    for number, feature in enumerate(found or features, 1):
+        name = f"feature {number}"
+        polygons = _polygons(feature, f"{where}: {name}")
+        if polygons is None:
+            notes.append(f"{name} outlines no area and was left out")
+        elif nucleus := _rasterised(polygons, shape, number):
+            nuclei.append(nucleus)
+        else:
+            notes.append(f"{name} holds no pixel of the image and was left out")
+    labels, overlaps = compose(shape, nuclei)
+    return labels, (*notes, *overlaps)
+
+
+def load_features(data: bytes, where: str) -> list[Mapping[str, Any]]:
+    """The features of a GeoJSON file: of a collection, a list, or a single one.
+
+    Raises:
+        UserError: If it is no such file.
+    """
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: broken JSON ({error}); export the objects anew") from error
+    if isinstance(content, Mapping):
+        one = content.get("type") == "Feature"
+        content = [content] if one else content.get("features")
+    if not isinstance(content, list) or not all(
+        isinstance(feature, Mapping) and feature.get("type") == "Feature" for feature in content
+    ):
+        raise UserError(
+            f"{where}: no GeoJSON features; export the objects from QuPath (File, Export objects "
+            "as GeoJSON)"
+        )
+    return content
+
+
+def _kind(feature: Mapping[str, Any]) -> str:
+    properties = feature.get("properties")
+    kind = properties.get("objectType", "") if isinstance(properties, Mapping) else ""
+    # QuPath before 0.3 wrote it as id: PathAnnotationObject, PathDetectionObject.
+    kind = str(kind or feature.get("id", "")).lower()
+    return "detection" if "detection" in kind or "cell" in kind else "annotation"
+
+
+def _polygons(feature: Mapping[str, Any], where: str) -> list[list[Ring]] | None:
+    """Polygons of rings, the first of each its outline, the others holes; None if no area."""
+    geometry = feature.get("nucleusGeometry") or feature.get("geometry")
+    kind = geometry.get("type") if isinstance(geometry, Mapping) else None
+    if kind in _OTHERS:
+        return None
+    if not isinstance(geometry, Mapping) or kind not in _AREAS:
+        raise UserError(f"{where}: geometry {kind!r}, no polygon; export the objects anew")
+    try:
+        polygons = geometry["coordinates"] if kind == "MultiPolygon" else [geometry["coordinates"]]
+        return [[_ring(ring) for ring in polygon] for polygon in polygons]
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        raise UserError(
+            f"{where}: coordinates that are no pixels ({error}); export the objects anew"
+        ) from error
+
+
+def _ring(points: Sequence[Any]) -> Ring:
+    ring = np.array([[point[0], point[1]] for point in points], np.float64)
+    if len(ring) < 3 or not (np.abs(ring) < _MAX_COORDINATE).all():  # NaN fails too
+        raise ValueError(f"a ring of {len(ring)} points")
+    return ring
+
+
+def _rasterised(polygons: list[list[Ring]], shape: tuple[int, int], number: int) -> Shape | None:
+    parts = []
+    for rings in polygons:
+        filled = [fill(ring, shape, number) for ring in rings]
+        if part := union([ring for ring in filled if ring is not None], holes=True):
+            parts.append(part)
+    return union(parts)
