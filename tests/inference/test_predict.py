@@ -12,7 +12,7 @@ from support.runs import Lines, said
 import nucleist
 from nucleist.cli.main import main
 from nucleist.data.formats.label_maps import load_label_map
-from nucleist.inference.predict import find_images, share_of
+from nucleist.inference.inputs import find_images, share_of
 from nucleist.inference.result import COLUMNS
 from nucleist.types import UserError
 
@@ -116,6 +116,83 @@ def test_a_limit_that_was_reached_is_warned_of(plain: Path, a: Path) -> None:
     nucleist.predict(plain, a, a.parent / "out", progress=lines, **given)
     (warning,) = lines.warnings
     assert "detections_per_img=1 in 1 of 1 images" in warning
+
+
+def test_one_bad_file_does_not_end_the_batch(
+    canonical: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in "ace":
+        Image.fromarray(PIXELS).save(folder / f"{name}.png")
+    (folder / "b.png").touch()
+    (folder / "d.png").symlink_to("gone.png")
+    (folder / "f.tif").mkdir()
+    (folder / "g.tif").write_bytes((folder / "a.png").read_bytes()[:200])
+    bad = {folder / name for name in ("b.png", "d.png", "g.tif")}
+    lines = Lines()
+    model = nucleist.load(canonical, device="cpu")
+    found = nucleist.predict(model, folder, out, progress=lines)
+    assert list(found) == [folder / f"{name}.png" for name in "ace"] and len(found) == 3
+    assert set(found.failed) == bad and "empty" in found.failed[folder / "b.png"]
+    assert [w for w in lines.warnings if "not outlined" in w and "b.png" in w]
+    assert "3 of 6 images could not be outlined; mend or remove them" in lines.warnings[-1]
+    assert any("f.tif: a folder with the name of an image" in line for line in lines.notes)
+    assert not list(out.glob("b*"))
+    # the same again, from the command line: what is done is not done again
+    command = ["predict", str(canonical), str(folder), "-o", str(out), "device=cpu"]
+    before = (out / "a_labels.tif").stat().st_mtime_ns
+    assert main(command) == 3
+    told = capsys.readouterr()
+    assert told.out.strip() == str(out) and "3 of 6 images have these results already" in told.err
+    for path in bad:
+        path.unlink()
+    Image.fromarray(PIXELS).save(folder / "b.png")
+    assert main(command) == 0 and (out / "b_nuclei.csv").exists()
+    assert (out / "a_labels.tif").stat().st_mtime_ns == before
+    # but not of another image, or with other settings
+    assert "overwrite=true" in said(capsys, *command, "score_threshold=0.9", last=True)
+    Image.fromarray(PIXELS[::-1]).save(folder / "c.png")
+    assert "c_labels.tif: is there already" in said(capsys, *command, last=True)
+
+
+def test_a_single_bad_image_is_an_error(canonical: Path, tmp_path: Path) -> None:
+    (tmp_path / "e.png").touch()
+    with pytest.raises(UserError, match=r"e\.png: empty file"):
+        nucleist.predict(canonical, tmp_path / "e.png", tmp_path / "out", device="cpu")
+
+
+def test_files_of_a_mac_are_left_out(canonical: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    (folder / "__MACOSX").mkdir(parents=True)
+    Image.fromarray(PIXELS).save(folder / "a.png")
+    for name in ("._a.png", ".DS_Store", "__MACOSX/._a.png", ".hidden.tif"):
+        (folder / name).write_bytes(b"\0\5\x16\7Mac OS X")
+    found = nucleist.predict(canonical, folder, tmp_path / "out", device="cpu", progress=Lines())
+    assert list(found) == [folder / "a.png"] and not found.failed
+
+
+def test_a_model_among_the_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pattern that matches two: `predict runs/*/last.ckpt images`."""
+    for run in "ab":
+        (tmp_path / run / "checkpoints").mkdir(parents=True)
+        (tmp_path / run / "checkpoints" / "last.ckpt").touch()
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    for two in ([tmp_path / run for run in "ab"], sorted(tmp_path.glob("*/*/last.ckpt"))):
+        words = [str(path) for path in [*two, tmp_path / "a.png"]]
+        line = said(capsys, "predict", *words, "-o", str(tmp_path / "out"))
+        assert f"{two[1]}: a trained model among the images; give one MODEL" in line
+
+
+def test_no_nucleus_where_something_is_to_be_seen(canonical: Path, image: Path) -> None:
+    model, lines, out = nucleist.load(canonical, device="cpu"), Lines(), image.parent / "out"
+    nucleist.predict(model, image, out, score_threshold=1, progress=lines)
+    assert "no nucleus found, but the image has structure" in lines.warnings[0]
+    assert "mine_overlay.png" in lines.warnings[0]
+    Image.fromarray(PIXELS).save(image)  # noise
+    lines = Lines()
+    nucleist.predict(model, image, out, score_threshold=1, progress=lines, overwrite=True)
+    assert not lines.warnings
 
 
 def test_two_images_of_one_name_are_refused(plain: Path, a: Path) -> None:

@@ -29,4 +29,5 @@ SETTINGS = {**MODEL_SETTINGS, "only": names, "score_threshold": share, "overwrit
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point of the verb."""
-    return images_through_a_model("figures", arguments, HELP, SETTINGS, "draw_figures")
+    images_through_a_model("figures", arguments, HELP, SETTINGS, "draw_figures")
+    return 0

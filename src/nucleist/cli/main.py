@@ -32,7 +32,8 @@ MODEL is a run folder or a checkpoint file. nucleist VERB --help explains the ve
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status.
 
-    0 done, 1 done but something differs or a run failed, 2 bad input, 130 interrupted.
+    0 done, 1 done but something differs or a run failed, 2 bad input, 3 done but for some images,
+    130 interrupted.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):

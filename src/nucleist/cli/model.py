@@ -29,7 +29,7 @@ def images_through_a_model(
     usage: str,
     kinds: Mapping[str, Callable[[str], Any]],
     function: str,
-) -> int:
+) -> Any:
     """Run `VERB MODEL IMAGES... -o FOLDER key=value ...` and print the folder.
 
     Args:
@@ -39,12 +39,15 @@ def images_through_a_model(
         kinds: Its settings, and what makes a value of each text.
         function: Name of the function of `nucleist` that does the work.
 
+    Returns:
+        What that function returns; None if only the help was asked for.
+
     Raises:
         UserError: If a word is missing or a setting is not what it should be.
     """
     if wants_help(arguments):
         print(usage, end="")
-        return 0
+        return None
     words = read(verb, arguments)
     options = model_options(words)
     settings = words.take(**kinds)
@@ -55,6 +58,6 @@ def images_through_a_model(
     from nucleist.progress import Console
 
     do = getattr(nucleist, function)
-    do(model, images, output, options=options, progress=Console(), **settings)
+    found = do(model, images, output, options=options, progress=Console(), **settings)
     print(output)
-    return 0
+    return found

@@ -19,6 +19,9 @@ For every image NAME it writes NAME_labels.tif (0 background, 1..N nuclei, best 
 label, score, area, centroid and box, and for canonical_shape the shape behind it. Pixels; the
 upper left corner of the image is 0, 0, and the first pixel's middle 0.5, 0.5.
 
+An image that cannot be read does not end the work on the others: it is named at the end, with the
+reason, and the exit status is 3. The same command again does only what is not done yet.
+
   score_threshold=X    nuclei with a higher score count; default: calibrated in training
   device=NAME          auto, cpu, cuda, cuda:1, mps
   share=I/N            only each N-th image, from I on; default: what torchrun or srun started
@@ -31,5 +34,6 @@ SETTINGS = {**MODEL_SETTINGS, "score_threshold": share, "share": text, "overwrit
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Entry point of the verb."""
-    return images_through_a_model("predict", arguments, HELP, SETTINGS, "predict")
+    """Entry point of the verb; returns 3 if some images could not be outlined."""
+    found = images_through_a_model("predict", arguments, HELP, SETTINGS, "predict")
+    return 3 if found is not None and found.failed else 0

@@ -196,7 +196,9 @@ def number(value: str) -> float:
     try:
         return float(value)
     except ValueError:
-        raise ValueError("write a number") from None
+        point = re.fullmatch(r"[+-]?\d*,\d+", value)
+        hint = f" with a point, {value.replace(',', '.')}" if point else ""
+        raise ValueError(f"write a number{hint}") from None
 
 
 def share(value: str) -> float:

@@ -1,7 +1,7 @@
 """Many images through a trained model: label TIFFs, tables and overlays in a folder."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +9,44 @@ from PIL import Image
 
 from nucleist.config.targets import Trust
 from nucleist.data.formats.label_maps import write_label_map
-from nucleist.data.readers.pairing import is_annotation
-from nucleist.distributed.place import place
 from nucleist.files import make_folder, replacing
+from nucleist.inference import earlier
+from nucleist.inference.inputs import find_images, share_of
 from nucleist.inference.load import Model, load
 from nucleist.inference.result import Result, as_image, write_table
+from nucleist.inference.structure import has_structure
 from nucleist.plots import draw_contours, to_display
 from nucleist.progress import shown
 from nucleist.types import Progress, UserError
 
-SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"}
+
+class UnreadableError(UserError):
+    """An image that cannot be outlined, while others may be."""
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted(Mapping[Path, int]):
+    """Number of nuclei of each image, with the images that failed.
+
+    Attributes:
+        counts: Number of nuclei by image; the object itself is this mapping.
+        failed: Why an image could not be outlined, by image.
+    """
+
+    counts: Mapping[Path, int]
+    failed: Mapping[Path, str]
+
+    def __getitem__(self, image: Path) -> int:
+        """Number of nuclei of an image."""
+        return self.counts[image]
+
+    def __iter__(self) -> Iterator[Path]:
+        """The images that were outlined, in order."""
+        return iter(self.counts)
+
+    def __len__(self) -> int:
+        """Number of images that were outlined."""
+        return len(self.counts)
 
 
 def predict(
@@ -33,7 +61,7 @@ def predict(
     options: Mapping[str, Any] | None = None,
     trust: Trust = (),
     progress: bool | Progress = False,
-) -> dict[Path, int]:
+) -> Predicted:
     """Outline the nuclei of image files and write the results into a folder.
 
     For every image `NAME` it writes `NAME_labels.tif` (0 background, 1..N nuclei, best score
@@ -49,36 +77,92 @@ def predict(
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         share: `I/N`: only each N-th image, from the I-th on (from 1), so that N processes share
             the work; None for what torchrun or srun has started, else `1/1`.
-        overwrite: Replace earlier results.
+        overwrite: Replace earlier results. Without it, images whose results are there already,
+            from the same model and settings, are not done again; other results are refused.
         options: Options of the model that differ from the training; see `nucleist.load`.
         trust: See `nucleist.load`.
         progress: True prints lines and a bar to stderr; or an object that shows them otherwise.
 
     Returns:
-        Number of nuclei of each image.
+        The number of nuclei of each image, as a mapping; `failed` has the images that could not
+        be read, each with the reason. One of them does not end the work on the others.
 
     Raises:
-        UserError: If an image or the model cannot be read, two images share a name, or results
-            are there already. What was written before stays.
+        UserError: If the model or a single image cannot be read, two images share a name, or
+            other results are there already. What was written before stays.
     """
-    watcher = shown(progress)
+    watcher, folder = shown(progress), Path(output).expanduser()
     given = [images] if isinstance(images, str | Path) else images
     every = find_images(given, watcher)
     own = share_of(every, share)
-    outputs = plan_outputs(every, own, Path(output), overwrite)
+    outputs = plan_outputs(every, folder)
+    done = {} if overwrite else done_before(own, outputs, folder)
     loaded = load(model, options=options, device=device, trust=trust)
     threshold = loaded.score_threshold(score_threshold)
-    make_folder(output)
+    settings = earlier.settings_hash(loaded, threshold)
+    for image, line in done.items():
+        if line["settings"] != settings:
+            raise _there_already(outputs[image])
+    make_folder(folder)
+    if done:
+        watcher.note(
+            f"{folder}: {len(done)} of {len(own)} images have these results already; "
+            "overwrite=true does them again"
+        )
     loaded.net.limits_reached.clear()
-    counts: dict[Path, int] = {}
-    for image in watcher.watch(own, "outlining"):
+    counts = {image: int(line["nuclei"]) for image, line in done.items()}
+    failed: dict[Path, str] = {}
+    left = [image for image in own if image not in done]
+    for image in watcher.watch(left, "outlining"):
+        try:
+            counts[image] = _outline(loaded, image, threshold, outputs[image], watcher)
+        except UnreadableError as error:
+            if len(every) == 1:
+                raise
+            failed[image] = str(error)
+            continue
+        about = {"image": earlier.image_hash(image), "settings": settings}
+        earlier.add(folder, outputs[image].name, {**about, "nuclei": counts[image]})
+    warn_of_limits(loaded.net.limits_reached, len(left), watcher)
+    warn_of_failed(failed, len(own), watcher)
+    return Predicted({image: counts[image] for image in own if image in counts}, failed)
+
+
+def _outline(model: Model, image: Path, threshold: float, output: Path, progress: Progress) -> int:
+    """Outline one image and write its results; returns the number of nuclei."""
+    try:
         pixels = as_image(image)
-        result = loaded.predict(pixels, threshold)
-        write_result(result, pixels, outputs[image])
-        counts[image] = len(result)
-        watcher.note(f"{image}: {len(result)} nuclei")
-    warn_of_limits(loaded.net.limits_reached, len(own), watcher)
-    return counts
+        result = model.predict(pixels, threshold)
+    except UserError as error:
+        raise UnreadableError(str(error)) from error
+    except MemoryError as error:
+        raise UnreadableError(f"{image}: does not fit into memory; cut it into parts") from error
+    write_result(result, pixels, output)
+    progress.note(f"{image}: {len(result)} nuclei")
+    if not len(result) and has_structure(pixels):
+        progress.warn(
+            f"{image}: no nucleus found, but the image has structure; look at "
+            f"{_beside(output, '_overlay.png').name}, and try score_threshold={threshold / 2:.2g} "
+            "or train with nuclei like these"
+        )
+    return len(result)
+
+
+def warn_of_failed(failed: Mapping[Path, str], images: int, progress: Progress) -> None:
+    """Name the images that could not be outlined, each with its reason; nothing if there is none.
+
+    Args:
+        failed: Reasons by image.
+        images: Number of all images.
+        progress: Gets the warnings.
+    """
+    for reason in failed.values():
+        progress.warn(f"not outlined: {reason}")
+    if failed:
+        progress.warn(
+            f"{len(failed)} of {images} images could not be outlined; mend or remove them, and "
+            "give the same command again"
+        )
 
 
 def warn_of_limits(reached: Mapping[str, int], images: int, progress: Progress) -> None:
@@ -94,94 +178,57 @@ def warn_of_limits(reached: Mapping[str, int], images: int, progress: Progress) 
         progress.warn(f"a limit cut what was found: {words}; raise it")
 
 
-def find_images(given: Iterable[str | Path], progress: Progress) -> list[Path]:
-    """Image files among files and folders, sorted inside each folder.
-
-    Of a folder without images those in its `images/` are taken. Labels and pictures beside the
-    image that they belong to (`a_masks.png`, `a_overlay.png` beside `a.tif`) are left out.
-
-    Args:
-        given: Files and folders.
-        progress: Gets a line on files that are left out.
-
-    Raises:
-        UserError: If a path is missing, or a folder holds no image.
-    """
-    found: list[Path] = []
-    for path in (Path(path).expanduser() for path in given):
-        if path.is_dir():
-            inside = _images_in(path, progress) or _images_in(path / "images", progress)
-            if not inside:
-                raise UserError(f"{path}: no image in this folder; give TIFF, PNG, JPEG or BMP")
-            found += inside
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise UserError(f"{path}: no such file or folder; check the path")
-    return list(dict.fromkeys(found))
-
-
-def _images_in(folder: Path, progress: Progress) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
-    stems = {path.stem for path in files}
-    others = [path for path in files if is_annotation(path.stem, stems)]
-    if others:
-        some = f"{len(others)} labels or pictures ({others[0].name}, ...)"
-        progress.note(f"{folder}: left out {some}; give a file to outline it")
-    return [path for path in files if not is_annotation(path.stem, stems)]
-
-
-def share_of(images: Sequence[Path], share: str | None) -> list[Path]:
-    """The images of one of several processes: each image belongs to one.
-
-    Args:
-        images: Those of all processes together.
-        share: `I/N`, this process being the I-th (from 1) of N; None for its rank and the world
-            size that torchrun or srun gave.
-
-    Raises:
-        UserError: If the share is not of this form.
-    """
-    here = place()
-    part, whole = here.rank + 1, here.world
-    if share is not None:
-        numbers = re.fullmatch(r"(\d+)/(\d+)", share)
-        part, whole = (int(n) for n in numbers.groups()) if numbers else (0, 0)
-        if not 1 <= part <= whole:
-            raise UserError(f"share={share} is not I/N with I from 1 to N; write e.g. share=1/4")
-    return list(images[part - 1 :: whole])
-
-
-def plan_outputs(
-    every: Sequence[Path], own: Sequence[Path], folder: Path, overwrite: bool
-) -> dict[Path, Path]:
+def plan_outputs(images: Sequence[Path], folder: Path) -> dict[Path, Path]:
     """Where each image's results go, without the ending.
 
     Args:
-        every: The images of all processes.
-        own: Those of this one.
+        images: The images of all processes.
         folder: Folder of the results.
-        overwrite: Whether earlier results may be replaced.
 
     Raises:
-        UserError: If two images share a name, or results are there already.
+        UserError: If two images share a name.
     """
-    outputs = {image: folder / image.stem for image in every}
     by_output: dict[Path, Path] = {}
-    mine = set(own)
-    for image, output in outputs.items():
+    for image in images:
+        output = folder / image.stem
         if output in by_output:
             raise UserError(
                 f"{image}: has the name of {by_output[output]}, their results would be one file; "
                 "predict them into two folders"
             )
         by_output[output] = image
-        done = _beside(output, "_labels.tif")
-        if image in mine and done.exists() and not overwrite:
-            raise UserError(f"{done}: is there already; choose another -o, or add overwrite=true")
-    return outputs
+    return {image: output for output, image in by_output.items()}
+
+
+def done_before(
+    images: Sequence[Path], outputs: Mapping[Path, Path], folder: Path
+) -> dict[Path, dict[str, Any]]:
+    """The images whose results are there, with what is recorded about them.
+
+    Args:
+        images: The images of this process.
+        outputs: Where the results of each go, without the ending.
+        folder: Folder of the results.
+
+    Raises:
+        UserError: If results are there that are not recorded, or were made of another image.
+    """
+    there = [image for image in images if _beside(outputs[image], "_labels.tif").exists()]
+    recorded = earlier.read(folder) if there else {}
+    found: dict[Path, dict[str, Any]] = {}
+    for image in there:
+        line = recorded.get(outputs[image].name)
+        if line is None or line["image"] != earlier.image_hash(image):
+            raise _there_already(outputs[image])
+        found[image] = line
+    return found
+
+
+def _there_already(output: Path) -> UserError:
+    return UserError(
+        f"{_beside(output, '_labels.tif')}: is there already; choose another -o, or add "
+        "overwrite=true"
+    )
 
 
 def write_result(result: Result, pixels: Any, output: Path) -> None:
@@ -195,11 +242,11 @@ def write_result(result: Result, pixels: Any, output: Path) -> None:
     Raises:
         UserError: If a file cannot be written.
     """
-    write_label_map(_beside(output, "_labels.tif"), result.labels)
     contours = draw_contours(to_display(pixels), result.labels)
     with replacing(_beside(output, "_overlay.png")) as part:
         Image.fromarray(contours).save(part, format="png")
     write_table(_beside(output, "_nuclei.csv"), result.table)
+    write_label_map(_beside(output, "_labels.tif"), result.labels)  # last: then all are there
 
 
 def _beside(output: Path, end: str) -> Path:

@@ -12,8 +12,9 @@ from nucleist.config.targets import Trust, check_targets
 from nucleist.data import Folder
 from nucleist.data.module import NucleiData
 from nucleist.inference.figures import KINDS, Subject, draw_subject
+from nucleist.inference.inputs import find_images
 from nucleist.inference.load import Model, load
-from nucleist.inference.predict import find_images, warn_of_limits
+from nucleist.inference.predict import warn_of_limits
 from nucleist.inference.result import as_image
 from nucleist.progress import shown
 from nucleist.types import Progress, UserError, one_of

@@ -177,8 +177,9 @@ def _decode(data: bytes, where: str, colors: bool, choice: Choice) -> Planes:
         raise UserError(f"{where}: damaged image ({error}); copy the file again") from error
     except tifffile.TiffFileError as error:
         raise UserError(f"{where}: damaged TIFF ({error}); copy the file again") from error
-    kind = "empty file" if not data else "not a PNG, TIFF, JPEG or BMP"
-    raise UserError(f"{where}: {kind}; convert the image to one of these")
+    if not data:
+        raise UserError(f"{where}: empty file; copy the file again")
+    raise UserError(f"{where}: not a PNG, TIFF, JPEG or BMP; convert the image to one of these")
 
 
 def _decode_pillow(image: Image.Image, data: bytes, colors: bool) -> np.ndarray:

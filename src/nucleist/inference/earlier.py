@@ -1,0 +1,67 @@
+"""A record of what a folder of results was made from, so that the same command can go on."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nucleist.files import checksum, text_hash
+from nucleist.inference.load import Model
+
+NAME = ".nucleist_predict.jsonl"
+"""The record in a folder of results: a line for each image, written when its results are."""
+
+
+def settings_hash(model: Model, threshold: float) -> str:
+    """A hash of everything but the image that a result depends on.
+
+    Args:
+        model: Its weights, options and normalisation count.
+        threshold: The score threshold.
+    """
+    state = model.net.state_dict()
+    weights = ((name, [w.float().cpu().numpy()]) for name, w in state.items())
+    config = {key: model.config.get(key) for key in ("model", "normalize")}
+    return text_hash(f"{checksum(weights)} {threshold} {json.dumps(config, default=str)}")
+
+
+def image_hash(image: Path) -> str:
+    """A hash of a file; empty if it cannot be read."""
+    try:
+        return hashlib.sha256(image.read_bytes()).hexdigest()[:16]
+    except OSError:
+        return ""
+
+
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    """The latest line about each result, by its name; empty without a record."""
+    try:
+        lines = (folder / NAME).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    found: dict[str, dict[str, Any]] = {}
+    for line in lines:
+        try:
+            one = json.loads(line)
+            found[one["name"]] = {
+                "image": str(one["image"]),
+                "settings": str(one["settings"]),
+                "nuclei": int(one["nuclei"]),
+            }
+        except (ValueError, TypeError, KeyError):
+            continue  # cut while it was written
+    return found
+
+
+def add(folder: Path, name: str, content: Mapping[str, Any]) -> None:
+    """Add a line to the record; several processes may do so at a time.
+
+    Args:
+        folder: The folder of results.
+        name: Name of the result, without ending.
+        content: `image` and `settings`, their hashes, and `nuclei`, the number found.
+    """
+    line = json.dumps({"name": name, **content}) + "\n"
+    with (folder / NAME).open("a", encoding="utf-8") as file:
+        file.write(line)  # one write, so that lines of several processes do not mix
