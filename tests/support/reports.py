@@ -12,6 +12,7 @@ from PIL import Image
 METRICS = ("map", "aji", "ncs", "precision", "recall", "pq")
 METRICS += ("f1_50", "f1_mean", "pixel_iou", "pixel_dice")
 BASELINE, PA = "nucleist.models.mask_rcnn", "nucleist.models.mask_rcnn_pa"
+TITLES = {BASELINE: "Mask R-CNN", PA: "PA Mask R-CNN"}
 
 
 def scores(threshold: float, base: float) -> dict[str, Any]:
@@ -71,6 +72,7 @@ def make_run(folder: Path, name: str, seed: int, model: str = PA, **options: Any
         "crop_fraction": options.get("crop"),
         "labelled_nuclei": options.get("nuclei", 100),
         "steps": 150,
+        "model": TITLES.get(model, ""),
         "parameters": 2_400_000,
         "train_seconds": 300.0,
         "test": scores(0.5, options.get("test", 0.5)),

@@ -30,7 +30,7 @@ def build(node: Any, **extra: Any) -> Any:
         inner = error.__cause__ or error
         key = re.search(r"full_key: (\S+)", str(error))
         where = key.group(1) if key else "configuration"
-        raise UserError(f"{where}: {str(inner).splitlines()[0]}") from error
+        raise UserError(f"{where}: {' '.join(str(inner).split())}") from error
     except MissingMandatoryValue as error:
         name = str(error).splitlines()[0].rpartition(" ")[2]
         raise UserError(f"{name} has no value; write {name}=VALUE") from error

@@ -93,7 +93,7 @@ def open_annotated(
 
 
 def list_data_sets(
-    names: Sequence[str] | None = None,
+    names: str | Sequence[str] | None = None,
     overrides: Overrides = (),
     quick: bool = False,
     progress: bool | Progress = False,
@@ -101,7 +101,7 @@ def list_data_sets(
     """What is there of each data set; one that is missing comes with the reason.
 
     Args:
-        names: Of the data sets; None for all.
+        names: Name or names of the data sets; None for all.
         overrides: Settings, such as `data_root=FOLDER`.
         quick: Whether to leave the nuclei uncounted, for which every image is read.
         progress: True shows bars on stderr.
@@ -109,7 +109,8 @@ def list_data_sets(
     Raises:
         UserError: For an unknown name or key.
     """
-    chosen = data_set_names() if names is None else names
+    named = [names] if isinstance(names, str) else names
+    chosen = data_set_names() if named is None else named
     return [_listing(name, overrides, quick, shown(progress)) for name in chosen]
 
 

@@ -55,9 +55,14 @@ def evaluate_model(
                 "trust": trusted(trust),
             }
             return evaluate_on_devices(config, job, progress)
-        loaded = load(model, options=options, device="cpu", trust=trust)
+        own = model.device if isinstance(model, Model) else None
+        loaded = load(model, options=options, device="cpu", trust=trust)  # the trainer moves it
         images = build_data(config, loaded, source, trust)
-        return test(config, loaded, images, coco, options, progress if is_first() else Progress())
+        shows = progress if is_first() else Progress()
+        try:
+            return test(config, loaded, images, coco, options, shows)
+        finally:
+            loaded.to(own or "cpu")
 
 
 def test(

@@ -104,9 +104,10 @@ def load(
     Args:
         model: A run folder, of which `best.ckpt` is taken where it was chosen on other images
             than the test images, else `last.ckpt`; or a checkpoint file; or a loaded model, which
-            is returned as it is, on its device.
+            is returned, moved if a device is named.
         options: Options of the model that are to differ from the training, such as
-            `{"roi.score_thresh": 0.3}`; they must not change which weights there are.
+            `{"roi.score_thresh": 0.3}`; they must not change which weights there are. Keys that
+            begin with `normalize.` are options of the normalisation: `{"normalize.floor": 0}`.
         device: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, `mps`.
         trust: Package or packages of yours whose nets may be built; without it only nucleist's
             own are.
@@ -125,14 +126,14 @@ def load(
                 f"options={dict(options)}: the model is loaded already; give them to "
                 "nucleist.load, with its path"
             )
-        return model
+        return model if device == "auto" else model.to(device)
     path = checkpoint_of(model)
     stored = _stored(path)
     config = stored["config"]
     check_targets({part: config[part] for part in BUILT}, path, trust)
     if options:
-        config = {**config, "model": with_options(config["model"], options)}
-        check_targets({"model": config["model"]}, path, trust)
+        config = {**config, **_with_options(config, options)}
+        check_targets({part: config[part] for part in BUILT}, path, trust)
     net = _built(config["model"], path, bool(options))
     load_weights(net, str(path), "", complete=True)
     net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -141,6 +142,17 @@ def load(
         net, build(config["normalize"]), 0.5 if threshold is None else threshold, config, path
     )
     return loaded.to(device)
+
+
+def _with_options(config: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Model and normalisation with the options that were asked for."""
+    begin = "normalize."
+    own = {key.removeprefix(begin): v for key, v in options.items() if key.startswith(begin)}
+    rest = {key: value for key, value in options.items() if not key.startswith(begin)}
+    return {
+        "model": with_options(config["model"], rest),
+        "normalize": with_options(config["normalize"], own),
+    }
 
 
 def checkpoint_of(model: str | Path) -> Path:
@@ -160,7 +172,7 @@ def checkpoint_of(model: str | Path) -> Path:
     found = [path / "checkpoints" / f"{name}.ckpt" for name in _preferred(path)]
     there = [checkpoint for checkpoint in found if checkpoint.is_file()]
     if not there:
-        inside = sorted(path.glob("*/checkpoints"))
+        inside = sorted([*path.glob("*/checkpoints"), *path.glob("*/*/checkpoints")])
         hint = f"did you mean {inside[-1].parent}?" if inside else HINT
         raise UserError(f"{path}: no checkpoint in this folder; {hint}")
     return there[0]

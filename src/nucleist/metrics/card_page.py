@@ -15,11 +15,11 @@ What every number means, as `nucleist metrics NAME` prints it. In logs and table
 """
 
 
-def metric_cards(names: Sequence[str] = ()) -> list[Card]:
+def metric_cards(names: str | Sequence[str] = ()) -> list[Card]:
     """What the numbers in tables and logs mean.
 
     Args:
-        names: Names of metrics, columns or keys; none for all.
+        names: A name, or names, of metrics, columns or keys; none for all.
 
     Returns:
         A card with title, formula, matching rule, averages and edge cases for each.
@@ -31,7 +31,8 @@ def metric_cards(names: Sequence[str] = ()) -> list[Card]:
         >>> metric_cards(["val/aji_pooled"])[0].names
         ('aji',)
     """
-    return [_find(name) for name in names] if names else cards()
+    chosen = [names] if isinstance(names, str) else names
+    return [_find(name) for name in chosen] if chosen else cards()
 
 
 def _find(name: str) -> Card:

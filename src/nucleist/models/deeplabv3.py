@@ -44,6 +44,7 @@ def smooth_dice(probability: Tensor, wanted: TargetMaps, smooth: float = 1.0) ->
 class DeepLabV3(MapNet):
     """Foreground by atrous convolutions; made by `deeplabv3`."""
 
+    title = "DeepLabV3"
     can = Capabilities(learns_from=("binary", "instances"))
 
     def __init__(

@@ -93,6 +93,8 @@ def _initial(module: nn.Module) -> None:
 class Dist(MapNet):
     """Distances by a U-Net, nuclei by a watershed; made by `dist`."""
 
+    title = "DIST"
+
     def __init__(
         self,
         unet: UNet,

@@ -48,6 +48,8 @@ class Net(nn.Module, ABC):
     """A net that finds nuclei. Images are `(3, H, W)` `float32`, normalised to about [0, 1].
 
     Attributes:
+        title: Its name in tables and curves, as its paper writes it; empty for the name of what
+            built it.
         can: What it can do beyond the contract. A class declares it; an instance may replace it
             if its options decide.
         score_floor: Detections of at most this score, in [0, 1], need not be computed. Whoever
@@ -56,6 +58,7 @@ class Net(nn.Module, ABC):
             found, the number of images since `limits_reached.clear()`.
     """
 
+    title: str = ""
     can: Capabilities = Capabilities()
     score_floor: float = 0.0
     limits_reached: dict[str, int]

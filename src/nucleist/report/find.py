@@ -21,6 +21,8 @@ def find_runs(arguments: Sequence[Path]) -> tuple[list[Run], list[str]]:
     Raises:
         UserError: If an argument does not exist or holds no run, or no run is finished.
     """
+    if not arguments:
+        raise UserError("no run folder is given; name some, or a folder that holds them")
     runs: dict[Path, Run] = {}
     notes: list[str] = []
     for argument in arguments:

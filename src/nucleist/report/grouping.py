@@ -20,20 +20,13 @@ from nucleist.report.settings import (
     chose_anchor,
     is_binary,
     model_name,
+    model_title,
     settings,
     settings_with,
     share_of,
     source_of,
 )
 from nucleist.training.finished import Run, number
-
-LABELS = {
-    "mask_rcnn": "Mask R-CNN",
-    "mask_rcnn_pa": "PA Mask R-CNN",
-    "canonical_shape": "canonical shape",
-    "deeplabv3": "DeepLabV3",
-    "dist": "DIST",
-}
 
 
 @dataclass(frozen=True)
@@ -186,7 +179,7 @@ def _newest(runs: Iterable[Run], notes: list[str]) -> list[Run]:
 
 def _groups(prefix: str, cells: list[list[Run]], given: Mapping[str, str]) -> Iterator[RunGroup]:
     names = [given.get(cell[0].experiment, cell[0].experiment) for cell in cells]
-    labels = [LABELS.get(model_name(c[0]), model_name(c[0])) for c in cells]
+    labels = [model_title(c[0]) for c in cells]
     whole = [settings(cell[0]) for cell in cells]
     less = [{k: v for k, v in s.items() if k not in ANNOTATION} for s in whole]
     shown, families = distinguished(names, whole), distinguished(labels, less)

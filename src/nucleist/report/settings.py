@@ -85,6 +85,11 @@ def model_name(run: Run) -> str:
     return str(run.get("model._target_", "unknown model")).rpartition(".")[2]
 
 
+def model_title(run: Run) -> str:
+    """Name of the net in print: the title that it declares, else the name of what built it."""
+    return str(run.summary.get("model") or model_name(run))
+
+
 def source_of(run: Run) -> str:
     """The reader and its options in words, without the paths of its files."""
     source = run.get("data.source") or {}

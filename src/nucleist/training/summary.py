@@ -80,6 +80,7 @@ def finish(
         "crop_fraction": config.data.crop_fraction,
         "labelled_nuclei": data.labelled_nuclei(),
         "steps": int(trainer.global_step),
+        **({"model": task.net.title} if task.net.title else {}),
         "parameters": sum(p.numel() for p in task.net.parameters()),
         **facts(task.net),
         "train_seconds": round(seconds, 1),

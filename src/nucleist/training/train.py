@@ -247,6 +247,7 @@ def build_trainer(config: DictConfig, run: Path, progress: Progress) -> pl.Train
     """The trainer with its callbacks and loggers, which write into the run folder."""
     own = config.copy()  # the stored configuration has no folder of its own
     own.run_dir = str(run)
+    own.trainer.log_every_n_steps = min(own.trainer.log_every_n_steps, own.trainer.max_steps)
     callbacks = without_bars([build(node) for node in own.callbacks.values()], progress)
     loggers = [build(node) for node in own.logger.values()]
     return build(own.trainer, callbacks=callbacks, logger=loggers)

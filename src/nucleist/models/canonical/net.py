@@ -72,6 +72,7 @@ class CanonicalShapeNet(Net):
         UserError: If an option has an unknown value, or two do not go together.
     """
 
+    title = "canonical shape"
     can = Capabilities(
         learns_from=("binary",), canonical_shape=True, shape_parameters=tuple(PARAMETERS)
     )

@@ -53,6 +53,7 @@ class MaskRCNN(GeneralizedRCNN, Net):
     returns a list of `nucleist.types.Prediction`.
     """
 
+    title = "Mask R-CNN"
     can = Capabilities(coco_weights=True)
 
     backbone: Pyramid

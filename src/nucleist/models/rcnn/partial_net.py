@@ -37,6 +37,7 @@ from nucleist.types import Target, UserError
 class PartialMaskRCNN(MaskRCNN):
     """Mask R-CNN with a centre head; made by `mask_rcnn_pa`."""
 
+    title = "PA Mask R-CNN"
     can = Capabilities(centers=True, coco_weights=True)
 
     rpn: PartialRPN
