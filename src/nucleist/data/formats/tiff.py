@@ -196,9 +196,11 @@ def _as_shown(pixels: np.ndarray, page: Any, imagej: bool) -> np.ndarray:
         return np.asarray((np.moveaxis(page.colormap[:, pixels], 0, -1) >> 8).astype(np.uint8))
     if page.photometric != PHOTOMETRIC.MINISWHITE:
         return pixels
-    if pixels.dtype.kind == "u" and page.bitspersample < 8 * pixels.dtype.itemsize:
+    if pixels.dtype.kind == "u" and page.bitspersample <= 16:
         return pixels.dtype.type(2**page.bitspersample - 1) - pixels
-    return ~pixels if pixels.dtype.kind in "bui" else pixels.max() + pixels.min() - pixels
+    if pixels.dtype == bool:
+        return ~pixels
+    return np.asarray(pixels.max() - pixels + pixels.min())  # no value is known to be white
 
 
 def shows_intensities(table: np.ndarray, imagej: bool = False) -> bool:
