@@ -22,6 +22,8 @@ upper left corner of the image is 0, 0, and the first pixel's middle 0.5, 0.5.
 An image that cannot be read does not end the work on the others: it is named at the end, with the
 reason, and the exit status is 3. The same command again does only what is not done yet.
 
+  channel=N            of images with several channels the one to use, from 1; or channel=rgb
+  z=N                  of stacks the plane to use, from 1; or z=project, the largest value
   score_threshold=X    nuclei with a higher score count; default: calibrated in training
   device=NAME          auto, cpu, cuda, cuda:1, mps
   share=I/N            only each N-th image, from I on; default: what torchrun or srun started
@@ -30,7 +32,20 @@ reason, and the exit status is 3. The same command again does only what is not d
   trust=PACKAGE        build nets of this package of yours
 """
 
-SETTINGS = {**MODEL_SETTINGS, "score_threshold": share, "share": text, "overwrite": switch}
+
+def number_or_word(value: str) -> int | str:
+    """A whole number, or a word as it is."""
+    return int(value) if value.isdecimal() else value
+
+
+SETTINGS = {
+    **MODEL_SETTINGS,
+    "channel": number_or_word,
+    "z": number_or_word,
+    "score_threshold": share,
+    "share": text,
+    "overwrite": switch,
+}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nucleist.data.formats.channels import CLEAR, Choice
 from nucleist.files import checksum, text_hash
 from nucleist.inference.load import Model
 
@@ -13,17 +14,18 @@ NAME = ".nucleist_predict.jsonl"
 """The record in a folder of results: a line for each image, written when its results are."""
 
 
-def settings_hash(model: Model, threshold: float) -> str:
+def settings_hash(model: Model, threshold: float, choice: Choice = CLEAR) -> str:
     """A hash of everything but the image that a result depends on.
 
     Args:
         model: Its weights, options and normalisation count.
         threshold: The score threshold.
+        choice: Which channel and plane of the images.
     """
     state = model.net.state_dict()
     weights = ((name, [w.float().cpu().numpy()]) for name, w in state.items())
     config = {key: model.config.get(key) for key in ("model", "normalize")}
-    return text_hash(f"{checksum(weights)} {threshold} {json.dumps(config, default=str)}")
+    return text_hash(f"{checksum(weights)} {threshold} {choice} {json.dumps(config, default=str)}")
 
 
 def image_hash(image: Path) -> str:

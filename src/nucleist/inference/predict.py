@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
 from nucleist.config.targets import Trust
+from nucleist.data.formats.channels import Choice
 from nucleist.data.formats.label_maps import write_label_map
 from nucleist.files import make_folder, replacing
 from nucleist.inference import earlier
@@ -58,6 +59,8 @@ def predict(
     device: str = "auto",
     share: str | None = None,
     overwrite: bool = False,
+    channel: int | Literal["rgb"] | None = None,
+    z: int | Literal["project"] | None = None,
     options: Mapping[str, Any] | None = None,
     trust: Trust = (),
     progress: bool | Progress = False,
@@ -79,6 +82,9 @@ def predict(
             the work; None for what torchrun or srun has started, else `1/1`.
         overwrite: Replace earlier results. Without it, images whose results are there already,
             from the same model and settings, are not done again; other results are refused.
+        channel: Number of the channel that shows the nuclei, from 1, or `"rgb"`, of images that
+            have several; see `nucleist.data.formats.channels.Choice`.
+        z: Number of the plane, from 1, or `"project"`, of stacks; likewise.
         options: Options of the model that differ from the training; see `nucleist.load`.
         trust: See `nucleist.load`.
         progress: True prints lines and a bar to stderr; or an object that shows them otherwise.
@@ -92,6 +98,7 @@ def predict(
             other results are there already. What was written before stays.
     """
     watcher, folder = shown(progress), Path(output).expanduser()
+    choice = Choice(channel, z)
     given = [images] if isinstance(images, str | Path) else images
     every = find_images(given, watcher)
     own = share_of(every, share)
@@ -99,7 +106,7 @@ def predict(
     done = {} if overwrite else done_before(own, outputs, folder)
     loaded = load(model, options=options, device=device, trust=trust)
     threshold = loaded.score_threshold(score_threshold)
-    settings = earlier.settings_hash(loaded, threshold)
+    settings = earlier.settings_hash(loaded, threshold, choice)
     for image, line in done.items():
         if line["settings"] != settings:
             raise _there_already(outputs[image])
@@ -115,7 +122,7 @@ def predict(
     left = [image for image in own if image not in done]
     for image in watcher.watch(left, "outlining"):
         try:
-            counts[image] = _outline(loaded, image, threshold, outputs[image], watcher)
+            counts[image] = _outline(loaded, image, choice, threshold, outputs[image], watcher)
         except UnreadableError as error:
             if len(every) == 1:
                 raise
@@ -128,10 +135,12 @@ def predict(
     return Predicted({image: counts[image] for image in own if image in counts}, failed)
 
 
-def _outline(model: Model, image: Path, threshold: float, output: Path, progress: Progress) -> int:
+def _outline(
+    model: Model, image: Path, choice: Choice, threshold: float, output: Path, progress: Progress
+) -> int:
     """Outline one image and write its results; returns the number of nuclei."""
     try:
-        pixels = as_image(image)
+        pixels = as_image(image, choice)
         result = model.predict(pixels, threshold)
     except UserError as error:
         raise UnreadableError(str(error)) from error
@@ -175,7 +184,13 @@ def warn_of_limits(reached: Mapping[str, int], images: int, progress: Progress) 
     """
     if reached:
         words = ", ".join(f"{name} in {n} of {images} images" for name, n in reached.items())
-        progress.warn(f"a limit cut what was found: {words}; raise it")
+        raised = " ".join(f"model.{key}={int(n) * 2}" for key, n in map(_split, reached))
+        progress.warn(f"nuclei were lost to a limit: {words}; raise it, for instance {raised}")
+
+
+def _split(limit: str) -> tuple[str, str]:
+    key, _, value = limit.rpartition("=")
+    return key, value
 
 
 def plan_outputs(images: Sequence[Path], folder: Path) -> dict[Path, Path]:
