@@ -63,3 +63,27 @@ def test_any_other_key_is_one_line(key: str, hint: str) -> None:
     with pytest.raises(UserError) as error:
         with_options(MODEL, {key: 1})
     assert str(error.value).startswith(f"model.{key}=1: ") and hint in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("roi.score_thresh", "high", "model.roi.score_thresh=high is not a number; it was 0.05"),
+        ("roi.score_thresh", True, "is not a number"),
+        ("roi", "x", "model.roi=x: a group of options; set one, model.roi.score_thresh="),
+        ("backbone", 3, "a group of options"),
+        ("anchor_sizes", 12, "model.anchor_sizes=12 is not a list"),
+    ],
+)
+def test_a_value_of_another_kind_is_one_line(key: str, value: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        with_options(MODEL, {key: value})
+
+
+def test_one_number_for_a_group_of_numbers() -> None:
+    """`model.rpn.pre_nms_top_n=4000`: in training and at inference."""
+    model = {**MODEL, "rpn": {"pre_nms_top_n": {"training": 1000, "testing": 2000}}}
+    assert with_options(model, {"rpn.pre_nms_top_n": 4000})["rpn"] == {"pre_nms_top_n": 4000}
+    changed = with_options(model, {"rpn.pre_nms_top_n.testing": 4000})["rpn"]
+    assert changed == {"pre_nms_top_n": {"training": 1000, "testing": 4000}}
+    assert with_options(MODEL, {"roi.score_thresh": 1})["roi"] == {"score_thresh": 1}

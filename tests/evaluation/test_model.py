@@ -187,7 +187,7 @@ def test_a_limit_that_was_reached_is_warned_of(plain: Path) -> None:
     lines = Lines()
     options = {"roi.detections_per_img": 1}
     found = evaluate(plain, options=options, progress=lines)
-    assert found.summary["limits_reached"]["detections_per_img=1"] == 2
+    assert found.summary["limits_reached"]["roi.detections_per_img=1"] == 2
     (warning,) = lines.warnings
     assert "detections_per_img=1 in 2 of 2 images" in warning
 

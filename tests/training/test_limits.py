@@ -47,14 +47,16 @@ def test_the_warning_is_one_line() -> None:
     lines = Lines()
     warn_of_limits({}, 3, lines)
     assert not lines.warnings
-    warn_of_limits({"detections_per_img=20": 2, "post_nms_top_n=5": 1}, 3, lines)
+    reached = {"roi.detections_per_img=20": 2, "rpn.post_nms_top_n.testing=5": 1}
+    warn_of_limits(reached, 3, lines)
     assert lines.warnings == [
-        "a limit cut what was found: detections_per_img=20 in 2 of 3 images, "
-        "post_nms_top_n=5 in 1 of 3 images; raise it"
+        "nuclei were lost to a limit: roi.detections_per_img=20 in 2 of 3 images, "
+        "rpn.post_nms_top_n.testing=5 in 1 of 3 images; raise it, for instance "
+        "model.roi.detections_per_img=40 model.rpn.post_nms_top_n.testing=10"
     ]
 
 
 def test_a_run_that_reached_a_limit_says_so(pa: Path) -> None:
     """The shared run may keep 20 detections an image, and finds more in both test images."""
     summary = json.loads((pa / "summary.json").read_text())
-    assert summary["limits_reached"] == {"detections_per_img=20": 2} == limits_in(pa)
+    assert summary["limits_reached"] == {"roi.detections_per_img=20": 2} == limits_in(pa)

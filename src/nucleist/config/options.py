@@ -54,8 +54,31 @@ def with_options(model: Mapping[str, Any], options: Mapping[str, Any]) -> dict[s
         node = changed
         for part in path:
             node = node[part]
+        _check_kind(f"model.{key}", node.get(last), value)
         node[last] = value
     return changed
+
+
+def _check_kind(key: str, old: Any, new: Any) -> None:
+    """Refuse a value of another kind than the stored one.
+
+    Raises:
+        UserError: If a text takes the place of a number, or anything else that of a list; of a
+            group of options only numbers may be replaced, by one for all of them.
+    """
+    if isinstance(old, dict) and not isinstance(new, dict):
+        if not (_is_number(new) and old and all(map(_is_number, old.values()))):
+            raise UserError(f"{key}={new}: a group of options; set one, {key}.{next(iter(old))}=")
+    elif isinstance(old, bool) and new not in (True, False, None):
+        raise UserError(f"{key}={new} is neither true nor false; it was {old}")
+    elif _is_number(old) and not (new is None or _is_number(new)):
+        raise UserError(f"{key}={new} is not a number; it was {old}")
+    elif isinstance(old, list) and not (new is None or isinstance(new, list)):
+        raise UserError(f"{key}={new} is not a list; it was {old}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _keys(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -54,8 +54,9 @@ class Net(nn.Module, ABC):
             if its options decide.
         score_floor: Detections of at most this score, in [0, 1], need not be computed. Whoever
             sets it sets it back; a net may ignore it.
-        limits_reached: For each limit at inference (`detections_per_img=1000`) that cut what was
-            found, the number of images since `limits_reached.clear()`.
+        limits_reached: For each limit at inference by which nuclei were lost, the number of images
+            since `limits_reached.clear()`. Its name is the option of the net and its value:
+            `roi.detections_per_img=1000`.
     """
 
     title: str = ""

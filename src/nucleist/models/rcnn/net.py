@@ -69,7 +69,7 @@ class MaskRCNN(GeneralizedRCNN, Net):
         transform: LabelMapTransform,
     ):
         GeneralizedRCNN.__init__(self, backbone, rpn, roi_heads, transform)  # calls Net's
-        rpn.limits_reached = roi_heads.limits_reached = self.limits_reached
+        roi_heads.limits_reached, roi_heads.cut = self.limits_reached, rpn.cut
 
     def forward(
         self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
@@ -163,7 +163,7 @@ def mask_rcnn(
     channels, ratios = backbone.out_channels, (tuple(anchor_ratios),) * len(anchor_sizes)
     anchors = GridAnchors(tuple(tuple(level) for level in anchor_sizes), ratios)
     head = parts.rpn_head(channels, anchors.num_anchors_per_location()[0])
-    proposals = parts.rpn(anchors, head, **{**RPN, **(rpn or {})}, caps_area=caps_area)
+    proposals = parts.rpn(anchors, head, **_with_caps({**RPN, **(rpn or {})}), caps_area=caps_area)
     proposals.box_coder.weights = tuple(float(w) for w in rpn_box_weights)
     proposals.min_size = rpn_min_size
     pool = partial(MultiScaleRoIAlign, list(roi_levels), sampling_ratio=2)
@@ -178,3 +178,16 @@ def mask_rcnn(
         mask_predictor=MaskRCNNPredictor(mask_head[-1], mask_head[-1], 2),
     )
     return parts.net(backbone, proposals, heads, LabelMapTransform(**(transform or {})))
+
+
+def _with_caps(rpn: dict[str, Any]) -> dict[str, Any]:
+    """Options of the RPN; a single number is the cap in training and at inference."""
+    for key in ("pre_nms_top_n", "post_nms_top_n"):
+        cap = rpn[key]
+        both = cap if isinstance(cap, Mapping) else {"training": cap, "testing": cap}
+        if {"training", "testing"} - set(both) or not all(
+            isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in both.values()
+        ):
+            raise UserError(f"model.rpn.{key}={cap}: give a whole number from 1")
+        rpn[key] = dict(both)
+    return rpn

@@ -11,7 +11,7 @@ from torchvision.models.detection.roi_heads import (
     fastrcnn_loss,
     maskrcnn_inference,
 )
-from torchvision.ops import batched_nms, clip_boxes_to_image
+from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image
 
 from nucleist.models.rcnn.rpn import FullBoxCoder, caps_factor, count_reached
 from nucleist.models.rcnn.transform import Sizes
@@ -37,7 +37,9 @@ class LabelMapRoIHeads(RoIHeads):
 
     Attributes:
         score_floor: See `nucleist.models.net.Net`.
-        limits_reached: See `nucleist.models.net.Net`.
+        limits_reached: See `nucleist.models.net.Net`. A limit on proposals counts in images in
+            which a detection above the score threshold was lost with them.
+        cut: That of the RPN.
     """
 
     box_coder: BoxCoder
@@ -51,6 +53,7 @@ class LabelMapRoIHeads(RoIHeads):
         )
         self.caps_area = caps_area
         self.limits_reached: dict[str, int] = {}
+        self.cut: dict[str, list[Tensor]] = {}
         self.score_floor = 0.0
 
     def check_targets(self, targets: Any) -> None:
@@ -77,7 +80,8 @@ class LabelMapRoIHeads(RoIHeads):
             reached.append(len(best) > cap)
             best = best[:cap]
             found.append((boxes[best], scores[best], labels[best]))
-        count_reached(self.limits_reached, f"detections_per_img={self.detections_per_img}", reached)
+        name = f"roi.detections_per_img={self.detections_per_img}"
+        count_reached(self.limits_reached, name, reached)
         return [f[0] for f in found], [f[1] for f in found], [f[2] for f in found]
 
     def assign_targets_to_proposals(
@@ -110,9 +114,46 @@ class LabelMapRoIHeads(RoIHeads):
         boxes = [p[:, :4] for p in proposals]
         logits, deltas = self._classify(features, boxes, image_shapes)
         found = self.detect(logits, deltas, proposals, image_shapes)
+        self._count_lost(features, found[0], proposals, image_shapes)
         masks = maskrcnn_inference(self._mask_logits(features, found[0], image_shapes), found[2])
         rows = zip(*found, masks, strict=True)
         return [dict(zip(("boxes", "scores", "labels", "masks"), r, strict=True)) for r in rows], {}
+
+    def _count_lost(
+        self,
+        features: dict[str, Tensor],
+        found: list[Tensor],
+        proposals: list[Tensor],
+        shapes: Sizes,
+    ) -> None:
+        """Count the limits on proposals that cost a detection: what they cut is looked at.
+
+        Args:
+            features: Of the images.
+            found: The detected boxes of each image.
+            proposals: Those that were not cut.
+            shapes: Height and width of each image.
+        """
+        if not self.cut:
+            return
+        before = dict(self.limits_reached)
+        for name, boxes in self.cut.items():
+            left = [self._apart(box, own) for box, own in zip(boxes, found, strict=True)]
+            if not sum(map(len, left)):
+                continue
+            logits, deltas = self._classify(features, left, shapes)
+            more = [F.pad(box, (0, p.shape[1] - 4)) for box, p in zip(left, proposals, strict=True)]
+            detected = self.detect(logits, deltas, more, shapes)[0]
+            rows = zip(detected, found, strict=True)
+            count_reached(before, name, [len(self._apart(new, own)) > 0 for new, own in rows])
+        self.limits_reached.clear()
+        self.limits_reached.update(before)
+
+    def _apart(self, boxes: Tensor, found: Tensor) -> Tensor:
+        """The boxes that no detection would suppress."""
+        if not len(boxes) or not len(found):
+            return boxes
+        return boxes[box_iou(boxes, found).amax(1) <= self.nms_thresh]
 
     def to_label(self, logits: Tensor) -> Tensor:
         """Logits that the classifier's loss compares with the labels; here those of the classes."""

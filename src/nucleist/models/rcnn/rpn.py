@@ -8,8 +8,12 @@ from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.ops import clip_boxes_to_image
 
 from nucleist.ops.matching import OverlapMatcher, Overlaps, matching_overlaps, overlaps
+
+MOST_CUT = 512
+"""Boxes that are kept of those that a cap leaves out: the likeliest ones of a level."""
 
 
 class GridAnchors(AnchorGenerator):
@@ -54,8 +58,9 @@ class GridRPN(RegionProposalNetwork):
             torchvision's fixed caps.
 
     Attributes:
-        limits_reached: See `nucleist.models.net.Net`. A cap counts where it cut anchors with an
-            objectness above 0.5, at inference; training takes a sample anyway.
+        cut: Boxes of anchors with an objectness above 0.5 that a cap left out at inference, the
+            likeliest ones, by the key and value of the cap: one `(C, 4)` tensor for each image.
+            The RoI heads find out whether a nucleus was lost with them.
     """
 
     box_coder: BoxCoder
@@ -69,7 +74,7 @@ class GridRPN(RegionProposalNetwork):
         )
         self.box_similarity = self.overlaps  # type: ignore[assignment]
         self.caps_area = caps_area
-        self.limits_reached: dict[str, int] = {}
+        self.cut: dict[str, list[Tensor]] = {}
         self._before: int | None = None  # anchors a level before suppression, in this call
 
     def overlaps(self, boxes: Tensor, anchors: Tensor) -> Overlaps:
@@ -86,7 +91,8 @@ class GridRPN(RegionProposalNetwork):
         image_shapes: list[tuple[int, int]],
         num_anchors_per_level: list[int],
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Torchvision's; at inference likely nuclei pass the caps, or are counted as cut."""
+        """Torchvision's; at inference likely nuclei pass the caps, or are kept as cut."""
+        self.cut.clear()
         inputs = (proposals, objectness, image_shapes, num_anchors_per_level)
         if self.training:
             return super().filter_proposals(*inputs)
@@ -95,20 +101,28 @@ class GridRPN(RegionProposalNetwork):
         cap, area = super().pre_nms_top_n(), max(h * w for h, w in image_shapes)
         limit = round(cap * caps_factor(self.caps_area, area))
         self._before = min(max(cap, *(n for image in likely for n in image)), limit)
-        name = f"pre_nms_top_n={cap}"
-        count_reached(self.limits_reached, name, [max(image) > limit for image in likely])
+        if any(max(image) > limit for image in likely):
+            self.cut[f"rpn.pre_nms_top_n.testing={cap}"] = [
+                _beyond(boxes, scores, num_anchors_per_level, limit, shape)
+                for boxes, scores, shape in zip(
+                    proposals.detach(), torch.cat(levels, 1), image_shapes, strict=True
+                )
+            ]
         boxes, scores = super().filter_proposals(*inputs)
         self._before = None
-        counts = self._kept(torch.stack([(s > 0.5).sum() for s in scores]).tolist())
+        counts = self._kept(boxes, torch.stack([(s > 0.5).sum() for s in scores]).tolist())
         kept = [b[:n] for b, n in zip(boxes, counts, strict=True)]
         return kept, [s[:n] for s, n in zip(scores, counts, strict=True)]
 
-    def _kept(self, likely: list[int]) -> list[int]:
+    def _kept(self, boxes: list[Tensor], likely: list[int]) -> list[int]:
         """Number of proposals of each image that stay, given how many are likely nuclei."""
         cap = self.post_nms_top_n()
         if self.caps_area is not None:
             return [max(cap, n) for n in likely]
-        count_reached(self.limits_reached, f"post_nms_top_n={cap}", [n > cap for n in likely])
+        if any(n > cap for n in likely):
+            pairs = zip(boxes, likely, strict=True)
+            cut = [found[cap : min(n, cap + MOST_CUT)] for found, n in pairs]
+            self.cut[f"rpn.post_nms_top_n.testing={cap}"] = cut
         return [cap] * len(likely)
 
     def pre_nms_top_n(self) -> int:
@@ -120,6 +134,26 @@ class GridRPN(RegionProposalNetwork):
         if self._before is None:
             return super().post_nms_top_n()
         return self._before * len(self.anchor_generator.sizes)  # cut afterwards, by objectness
+
+
+def _beyond(
+    boxes: Tensor, scores: Tensor, sizes: list[int], limit: int, shape: tuple[int, int]
+) -> Tensor:
+    """Boxes `(C, 4)` of the anchors of a level, best first, that a limit leaves out.
+
+    Args:
+        boxes: `(A, 4)`, of all levels.
+        scores: `(A,)`, their objectness as logits.
+        sizes: Anchors of each level.
+        limit: Anchors of a level that stay.
+        shape: Height and width of the image.
+    """
+    found = [boxes[:0]]
+    for own, chances in zip(boxes.split(sizes), scores.split(sizes), strict=True):
+        count = min(int((chances > 0).sum()), limit + MOST_CUT)
+        if count > limit:
+            found.append(own[chances.topk(count).indices[limit:]])
+    return clip_boxes_to_image(torch.cat(found), shape)
 
 
 def caps_factor(caps_area: float | None, area: float) -> float:
