@@ -84,9 +84,10 @@ def noise(image: np.ndarray) -> float:
 
 
 def floor_of(ranges: list[float]) -> float:
-    """The least range in prediction: half of the smallest in training.
+    """The least range in prediction: three quarters of the smallest in training.
 
-    It changes no training image, and leaves room for fainter ones.
+    It changes no training image, and leaves room for fainter ones. With half of it a net trained
+    on drawn nuclei still found 18 of them in the noise of an empty image, with this none.
 
     Args:
         ranges: `Percentile.range_in_noise` of each training image with a labelled nucleus.
@@ -94,4 +95,4 @@ def floor_of(ranges: list[float]) -> float:
     Returns:
         Standard deviations of the noise, in [0, `HIGHEST_FLOOR`]; 0 without images.
     """
-    return min(0.5 * min(ranges, default=0.0), HIGHEST_FLOOR)
+    return min(0.75 * min(ranges, default=0.0), HIGHEST_FLOOR)
