@@ -20,7 +20,7 @@ Labels of a file are looked for beside it (a.png and a_labels.tif, images/ and l
   score_threshold=X      nuclei with a higher score are shown; default: calibrated in training
   device=NAME            auto, cpu, cuda, cuda:1, mps
   overwrite=true         replace earlier pictures
-  model.KEY=VALUE        an option of the net that has no weights
+  model.KEY=VALUE        an option of the net that has no weights; normalize.KEY=VALUE likewise
   trust=PACKAGE          build nets of this package of yours
 """
 

@@ -10,12 +10,15 @@ MODEL_SETTINGS = {"device": text, "trust": names}
 
 
 def model_options(words: Words) -> dict[str, Any]:
-    """Options of the net, from `model.KEY=VALUE`, removed from the settings.
+    """Options of net and normalisation, removed from the settings.
+
+    They are `model.KEY=VALUE` and `normalize.KEY=VALUE`; the latter keep their prefix.
 
     Raises:
         UserError: If a value cannot be read.
     """
     own = words.take_under("model.")
+    own += [f"normalize.{word}" for word in words.take_under("normalize.")]
     if not own:
         return {}
     from nucleist.config.options import parsed

@@ -29,6 +29,7 @@ reason, and the exit status is 3. The same command again does only what is not d
   share=I/N            only each N-th image, from I on; default: what torchrun or srun started
   overwrite=true       replace earlier results
   model.KEY=VALUE      an option of the net that has no weights
+  normalize.floor=X    least range of an image in units of its noise; 0 for none
   trust=PACKAGE        build nets of this package of yours
 """
 
