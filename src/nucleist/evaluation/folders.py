@@ -10,12 +10,13 @@ from scipy import ndimage
 
 from nucleist.data.formats.archive import FileTree
 from nucleist.data.formats.label_maps import check_instances, read_label_map
+from nucleist.data.readers import names as words
 from nucleist.data.readers import pairing
 from nucleist.evaluation.scores import Evaluation
 from nucleist.metrics import PairScores
 from nucleist.types import Progress, UserError, one_of
 
-SUFFIXES = pairing.IMAGE_SUFFIXES | {".npy"}
+SUFFIXES = words.IMAGE_SUFFIXES | {".npy"}
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def find_maps(folder: str | Path, role: str) -> Maps:
     # Cellpose stores a file that is no array beside its masks.
     kept = [name for name in names if not name.endswith("_seg.npy")] or names
     kept = [name for name in kept if _stem(name) != PurePosixPath(name).stem] or kept
-    kept = [name for name in kept if not pairing.is_among_images(name)] or kept
+    kept = [name for name in kept if not words.is_among_images(name)] or kept
     files: dict[str, str] = {}
     for name in kept:
         alias = f"{role}/{PurePosixPath(name).with_name(_stem(name) + '.png')}"
@@ -124,7 +125,7 @@ def find_maps(folder: str | Path, role: str) -> Maps:
 def _stem(name: str) -> str:
     """Name of the image that a label file belongs to: `a` for `x/a_labels.tif`."""
     stem = PurePosixPath(name).stem
-    return pairing.LABEL_END.sub("", stem) or stem
+    return words.LABEL_END.sub("", stem) or stem
 
 
 def match(pred: Maps, gt: Maps) -> Pairs:
@@ -134,9 +135,9 @@ def match(pred: Maps, gt: Maps) -> Pairs:
         UserError: If there is no pair, or a pair is ambiguous.
     """
     where = f"{pred.tree.describe()} and {gt.tree.describe()}"
-    named, orphans = pairing.pair([*pred.files, *gt.files], where, images="pred", labels="gt")
-    pairs, alone = [], [gt.tree.describe(gt.files[name]) for name in orphans]
-    for one in named:
+    found = pairing.pair([*pred.files, *gt.files], where, images="pred", labels="gt")
+    pairs, alone = [], [gt.tree.describe(gt.files[name]) for name in found.orphans]
+    for one in found.pairs:
         if len(one.nuclei) > 1:
             raise UserError(
                 f"{gt.tree.describe(gt.files[one.nuclei[0]])}: one of {len(one.nuclei)} masks of "

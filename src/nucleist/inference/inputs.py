@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from nucleist.data.readers.pairing import IMAGE_SUFFIXES, is_annotation
+from nucleist.data.readers.names import IMAGE_SUFFIXES, is_annotation
 from nucleist.distributed.place import place
 from nucleist.types import Progress, UserError
 

@@ -12,7 +12,8 @@ from roifile import ImagejRoi
 from support.layouts import SIZE, pack, png, png_header, rgb, squares
 
 from nucleist.data.readers.folder import Folder
-from nucleist.data.readers.pairing import pair, split_of
+from nucleist.data.readers.names import split_of
+from nucleist.data.readers.pairing import pair
 from nucleist.types import UserError
 
 
@@ -170,8 +171,8 @@ def test_named_folders(tmp_path):
 
 
 def test_the_name_alone_pairs_across_other_folders():
-    pairs, orphans = pair(["tissue/a.tif", "annotations/x/a.png"], "root")
-    assert pairs[0].labels == "annotations/x/a.png" and orphans == []
+    found = pair(["tissue/a.tif", "annotations/x/a.png"], "root")
+    assert found.pairs[0].labels == "annotations/x/a.png" and found.orphans == []
 
 
 def test_roiset_beside_a_single_image(tmp_path):
@@ -253,8 +254,10 @@ def test_what_has_no_partner_is_listed(tmp_path):
     assert [line.split(": ")[1].split(";")[0] for line in problems] == [
         "image without labels",
         "labels without an image",
+        "1 files are taken for pictures of results by their names and not used",
     ]
     assert str(tmp_path / "masks" / "lost.png") in problems[1]
+    assert problems[2].endswith(": images/a_overlay.png")
     record = source.read("alone")
     assert not record.labels.any() and record.notes == ("no labels",)
 

@@ -6,6 +6,7 @@ are nuclei. Which pixels an outline holds: see `nucleist.data.outlines`.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,6 +63,11 @@ def read_geojson(
             notes.append(f"{name} holds no pixel of the image and was left out")
     labels, overlaps = compose(shape, nuclei)
     return labels, (*notes, *overlaps)
+
+
+def is_geojson(head: bytes) -> bool:
+    """Whether a JSON file is GeoJSON, from its first bytes."""
+    return bool(re.search(rb'"type"\s*:\s*"Feature(Collection)?"', head))
 
 
 def load_features(data: bytes, where: str) -> list[Mapping[str, Any]]:

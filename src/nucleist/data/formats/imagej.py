@@ -13,12 +13,14 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi
 from scipy.interpolate import CubicSpline
 
+from nucleist.data.formats.archive import FileTree
 from nucleist.data.outlines import Shape, compose, fill, union
 from nucleist.types import UserError
 
@@ -87,8 +89,33 @@ def read_rois(
     Raises:
         UserError: If the file is damaged or not safe, or holds no ROI.
     """
+    return _painted(read_outlines(data, where), shape)
+
+
+def read_roi_files(
+    tree: FileTree, names: Sequence[str], shape: tuple[int, int]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Read the nuclei of an image from a folder of `.roi` files, as `read_rois` from a zip.
+
+    Args:
+        tree: Holds the files.
+        names: The files; their nuclei get the ids 1, 2, ... in this order.
+        shape: Height and width of the image, pixels.
+
+    Raises:
+        UserError: If a file is damaged or no ROI.
+    """
+    outlines: list[Outline] = []
+    for name in names:
+        outlines += read_outlines(tree.read(name), tree.describe(name))
+    return _painted(outlines, shape)
+
+
+def _painted(
+    outlines: Sequence[Outline], shape: tuple[int, int]
+) -> tuple[np.ndarray, tuple[str, ...]]:
     notes, nuclei = [], []
-    for number, outline in enumerate(read_outlines(data, where), 1):
+    for number, outline in enumerate(outlines, 1):
         if outline.paths is None:
             notes.append(f"ROI '{outline.name}' outlines no area and was left out")
         elif nucleus := _rasterised(outline.paths, shape, number):

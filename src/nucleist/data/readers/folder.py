@@ -1,18 +1,22 @@
 """A user's own images with their labels, in the layouts people have.
 
-Labels may be label maps (TIFF, PNG), binary masks, one mask file a nucleus, a COCO json or
-ImageJ ROIs; see `nucleist.data.readers.pairing` for what belongs to what.
+Labels may be label maps (TIFF, PNG), binary masks, one mask file a nucleus, a COCO json, ImageJ
+ROIs, QuPath's GeoJSON or Cellpose's `_seg.npy`; see `nucleist.data.readers.pairing` for what
+belongs to what.
 """
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
 
+from nucleist.data.formats.cellpose import read_cellpose
 from nucleist.data.formats.channels import Choice
 from nucleist.data.formats.coco import CocoImage, label_map, load_coco
-from nucleist.data.formats.imagej import read_rois
-from nucleist.data.formats.label_checks import check_label_map, pieces_of_mask
+from nucleist.data.formats.geojson import is_geojson, read_geojson
+from nucleist.data.formats.imagej import read_roi_files, read_rois
+from nucleist.data.formats.label_checks import check_label_map, oddities, pieces_of, pieces_of_mask
 from nucleist.data.formats.label_maps import (
     check_instances,
     check_shape,
@@ -21,7 +25,16 @@ from nucleist.data.formats.label_maps import (
 )
 from nucleist.data.formats.nucleus_masks import read_nucleus_masks
 from nucleist.data.readers.base import FileSource
-from nucleist.data.readers.pairing import IMAGE_SUFFIXES, ROI_SUFFIXES, Pair, pair, split_of
+from nucleist.data.readers.names import (
+    IGNORED_SUFFIXES,
+    IMAGE_SUFFIXES,
+    OUTLINE_SUFFIXES,
+    ROI_SUFFIXES,
+    is_roi,
+    is_seg,
+    split_of,
+)
+from nucleist.data.readers.pairing import Pair, pair
 from nucleist.types import Record, UserError
 
 Labels = tuple[np.ndarray, tuple[str, ...]]
@@ -68,6 +81,7 @@ class Folder(FileSource[Pair]):
         self._test_fraction, self._seed = test_fraction, seed
         self._channel, self._z, self._choice = channel, z, Choice(channel, z)
         self._orphans: list[str] = []
+        self._unused: dict[str, list[str]] = {}  # what is said of files, and the files
         self._coco: dict[tuple[str, str], CocoImage] = {}  # json and image file, annotations
 
     def splits(self) -> dict[str, list[str]]:
@@ -120,16 +134,24 @@ class Folder(FileSource[Pair]):
         return list(self._entries.values())
 
     def problems(self) -> list[str]:
-        """What has no partner, one line each: images without labels, labels without image."""
+        """What has no partner and which files are not used, and why.
+
+        One line for each image without labels and labels without image; one line for all files
+        that are not used for the same reason.
+        """
         alone = [
             f"{self._tree.describe(one.image)}: image without labels"
             for one in self.pairing()
             if one.labels is None
         ]
-        return alone + [
+        alone += [
             f"{self._tree.describe(name)}: labels without an image; add the image or remove them"
             for name in self._orphans
         ]
+        for reason, names in self._unused.items():
+            shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+            alone.append(f"{self._tree.describe()}: {len(names)} files {reason}: {shown}")
+        return alone
 
     def describe_pairing(self) -> str:
         """The pairing as a table of three columns, then what has no partner."""
@@ -150,25 +172,42 @@ class Folder(FileSource[Pair]):
 
     def _scan(self) -> dict[str, Pair]:
         """Pair all files."""
-        where = self._tree.describe()
-        names = self._tree.names(IMAGE_SUFFIXES | ROI_SUFFIXES)
+        where, everything = self._tree.describe(), self._tree.names()
+        names = self._tree.names(IMAGE_SUFFIXES | ROI_SUFFIXES | OUTLINE_SUFFIXES - {".json"})
+        names += [name for name in everything if is_seg(name)]
         json = self._labels if (self._labels or "").lower().endswith(".json") else None
         folders = {"images": self._images, "labels": None if json else self._labels}
         for key, folder in folders.items():
             inside = "" if folder in (None, ".") else f"{PurePosixPath(folder)}/"
             if not any(name.startswith(inside) for name in [*names, ""]):
                 raise UserError(f"{where}: {key}={folder}: no images in there; correct the name")
-        pairs, orphans = pair(names, where, **folders)
-        if not pairs:
+        found = pair(names, where, **folders)
+        if not found.pairs:
             raise UserError(
                 f"{where}: no images (.png, .tif, .jpg, .bmp); check the path, or set "
                 "data.source.images=FOLDER"
             )
-        if json or all(one.labels is None for one in pairs):
+        used = set(names)
+        if json or all(one.labels is None for one in found.pairs):
             jsons = [json] if json else self._tree.names({".json"})
-            pairs, orphans = self._pair_coco(pairs, jsons, orphans)
-        self._orphans = orphans
-        return {one.id: one for one in pairs}
+            geo = [name for name in jsons if is_geojson(self._tree.head(name, 1000))]
+            if geo:
+                found = pair([*names, *geo], where, **folders)
+            jsons = [name for name in jsons if name not in geo]
+            used |= {*jsons, *geo}
+            if jsons:
+                paired, orphans = self._pair_coco(found.pairs, jsons, found.orphans)
+                found = replace(found, pairs=paired, orphans=orphans)
+        self._orphans = found.orphans
+        strange = [name for name in everything if name not in used and not _is_ignored(name)]
+        unused = {
+            "are not understood and not used; save images as TIFF or PNG, labels as label maps, "
+            "ROIs or GeoJSON": strange,
+            "are not used, because their images have other labels": found.spare,
+            "are taken for pictures of results by their names and not used": found.pictures,
+        }
+        self._unused = {reason: names for reason, names in unused.items() if names}
+        return {one.id: one for one in found.pairs}
 
     def _pair_coco(
         self, pairs: list[Pair], jsons: list[str], orphans: list[str]
@@ -202,15 +241,36 @@ class Folder(FileSource[Pair]):
         if one.labels is None:
             return np.zeros(shape, np.int32), ("no labels",)
         where = self._tree.describe(one.labels)
-        if (one.labels, one.image) in self._coco:
-            return label_map(self._coco[one.labels, one.image], where)
-        if one.nuclei:
-            return read_nucleus_masks(self._tree, one.nuclei, image)
+        drawn = self._read_outlines(one, image, where)
+        if drawn is not None:
+            labels, notes = drawn
+            return labels, (*notes, *oddities(pieces_of(labels)))
         data = self._tree.read(one.labels)
-        if PurePosixPath(one.labels).suffix.lower() in ROI_SUFFIXES:
-            return read_rois(data, where, shape)
-        if self._masks == "components":
+        if is_seg(one.labels):
+            labels = read_cellpose(data, where)
+        elif self._masks == "components":
             return pieces_of_mask(read_mask_values(data, where), where)
-        labels = read_label_map(data, where)
-        check_instances(labels, where)
+        else:
+            labels = read_label_map(data, where)
+            check_instances(labels, where)
         return labels, check_label_map(labels, where)
+
+    def _read_outlines(self, one: Pair, image: np.ndarray, where: str) -> Labels | None:
+        """Labels of which each nucleus was given by itself; None where one file has a label map."""
+        assert one.labels is not None
+        shape = (image.shape[0], image.shape[1])
+        if (one.labels, one.image) in self._coco:
+            return label_map(self._coco[one.labels, one.image], where, shape)
+        if one.nuclei and not any(map(is_roi, one.nuclei)):
+            return read_nucleus_masks(self._tree, one.nuclei, image)
+        if one.nuclei:
+            return read_roi_files(self._tree, one.nuclei, shape)
+        if is_roi(one.labels):
+            return read_rois(self._tree.read(one.labels), where, shape)
+        if PurePosixPath(one.labels).suffix.lower() in OUTLINE_SUFFIXES:
+            return read_geojson(self._tree.read(one.labels), where, shape)
+        return None
+
+
+def _is_ignored(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in IGNORED_SUFFIXES

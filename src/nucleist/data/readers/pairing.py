@@ -1,45 +1,39 @@
 """Which file of a folder is an image, which holds labels, and of which image: by names alone.
 
 What a file is follows from the folder it is in (`images/`, `labels/`, `masks/`, `rois/`), else from
-the end of its name (`a.png` and `a_labels.tif`, `a_masks.png`, `a_cp_masks.png`, `a.zip`).
-Labels belong to the image with the same name, extension aside; a folder of masks (`masks/a/*`,
-`a_masks/*`, `a/masks/*`) belongs to the image of the folder's name. Folders `train`, `val` and
-`test` name the split and are otherwise ignored.
+the end of its name (`a.png` and `a_labels.tif`, `a_masks.png`, `a_cp_masks.png`, `a.zip`). A name
+that ends like labels or like a picture of results is an image all the same if other labels are
+named after it in full (`slide_roi.tif` and `slide_roi_labels.tif`).
+
+Labels belong to the image with the same name, extension aside; a folder of masks or of ROIs
+(`masks/a/*`, `a_masks/*`, `a/masks/*`, `rois/a/*.roi`) belongs to the image of the folder's name.
+Extensions inside a name (`a.ome.tif`, `a.tif_labels.png`) and the form in which Unicode is written
+(composed or not) do not matter. Folders `train`, `val` and `test` name the split and are otherwise
+ignored. Outlines of QuPath (`a.geojson`) and Cellpose (`a_seg.npy`) are the labels of an image that
+has no others.
 """
 
 import re
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
+from nucleist.data.readers.names import (
+    IMAGE_FOLDERS,
+    IMAGE_SUFFIXES,
+    LABEL_END,
+    LABEL_FOLDERS,
+    OUTLINE_SUFFIXES,
+    OUTPUT_END,
+    ROI_SUFFIXES,
+    SPLITS,
+    is_roi,
+    is_seg,
+    plain,
+)
 from nucleist.types import UserError
-
-IMAGE_SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"}
-ROI_SUFFIXES = {".zip", ".roi"}
-
-_IMAGE_FOLDERS = {"images", "image", "imgs", "img", "raw"}
-_LABEL_FOLDERS = {
-    *("labels", "label", "masks", "mask", "rois", "roi", "gt", "ground_truth", "annotations")
-}
-_SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-LABEL_END = re.compile(r"(?i)[._ -](cp_masks?|labels?|masks?|seg|instances|gt|rois?|roiset)$")
-_OUTPUT_END = re.compile(r"(?i)_(cp_output|flows|overlay|outlines)$")
-"""What tools write beside their results: pictures, neither images nor labels."""
-
-
-def is_annotation(stem: str, stems: Collection[str]) -> bool:
-    """Whether a file is about an image beside it: `a_masks` where there is an `a`.
-
-    Args:
-        stem: The file's name without its suffix.
-        stems: Those of all files in its folder.
-    """
-    ends = (pattern.sub("", stem) for pattern in (LABEL_END, _OUTPUT_END))
-    return any(short != stem and short in stems for short in ends)
 
 
 @dataclass(frozen=True)
@@ -63,17 +57,70 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Found:
+    """What belongs to what.
+
+    Attributes:
+        pairs: One for each image, sorted by id.
+        orphans: Label files whose image is not there.
+        pictures: Pictures of results that tools wrote beside images: no image and no labels.
+        spare: Outlines of QuPath and Cellpose that are not used, because the image has labels.
+    """
+
+    pairs: list[Pair]
+    orphans: list[str]
+    pictures: list[str]
+    spare: list[str]
+
+
+@dataclass(frozen=True)
 class _File:
     name: str
     kind: str  # image, labels
     split: str | None
     folders: tuple[str, ...]  # without those that name kind or split
     stem: str
+    doubt: str = ""  # "end": labels by the end of its name alone; "picture": perhaps neither
+
+    @property
+    def short(self) -> str:
+        """The stem without the end that marks labels: `a` of `a_labels`."""
+        return LABEL_END.sub("", plain(self.stem))
+
+    @property
+    def folder(self) -> str:
+        return self.name.rpartition("/")[0]
+
+    @property
+    def second(self) -> bool:
+        """Whether it is used only where there are no other labels."""
+        suffix = PurePosixPath(self.name).suffix.lower()
+        return suffix in OUTLINE_SUFFIXES or is_seg(self.name)
+
+
+@dataclass
+class _Images:
+    """Pairs by split and key (folders and stem), and the ways to look a key up."""
+
+    pairs: dict[tuple[str | None, str], Pair] = field(default_factory=dict)
+    splits: dict[str, list[str | None]] = field(default_factory=lambda: defaultdict(list))
+    names: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    plain: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def add(self, file: _File, where: str) -> None:
+        key = "/".join((*file.folders, file.stem))
+        if (file.split, key) in self.pairs:
+            raise _twice(where, self.pairs[file.split, key].image, file.name)
+        self.pairs[file.split, key] = Pair("", file.name, split=file.split)
+        self.splits[key].append(file.split)
+        for stem in {file.stem, plain(file.stem)}:
+            self.names[stem].add(key)
+        self.plain["/".join((*file.folders, plain(file.stem)))].add(key)
 
 
 def pair(
     names: Iterable[str], where: str, images: str | None = None, labels: str | None = None
-) -> tuple[list[Pair], list[str]]:
+) -> Found:
     """Pair images and labels.
 
     Args:
@@ -82,107 +129,131 @@ def pair(
         images: Folder in which the images are; None to recognise them by name.
         labels: Folder in which the labels are; None to recognise them by name.
 
-    Returns:
-        A pair for every image, sorted by id, and the label files whose image is not there.
-
     Raises:
         UserError: If two images or two label files claim the same name.
     """
     files = [file for name in sorted(names) if (file := _classify(name, images, labels))]
-    pairs: dict[tuple[str | None, str], Pair] = {}
+    files, pictures = _settled(files)
+    found = _Images()
     for file in files:
         if file.kind == "image":
-            key = (file.split, "/".join((*file.folders, file.stem)))
-            if key in pairs:
-                raise _twice(where, pairs[key].image, file.name)
-            pairs[key] = Pair("", file.name, split=file.split)
-    orphans = []
-    for file in files:
-        if file.kind == "labels" and not _attach(file, pairs, where):
+            found.add(file, where)
+    orphans: list[str] = []
+    spare: list[str] = []
+    for file in sorted(files, key=lambda file: file.second):  # in each half by name
+        if file.kind == "labels" and not _attach(file, found, where, spare):
             orphans.append(file.name)
-    return _named(pairs), orphans
-
-
-def split_of(name: str) -> str | None:
-    """The split that a path's folders, or else the words of its file name, name."""
-    path = PurePosixPath(name)
-    words = [*path.parts[:-1], *re.split("[^a-z]+", path.stem.lower())]
-    return next((_SPLITS[word.lower()] for word in words if word.lower() in _SPLITS), None)
-
-
-def is_among_images(name: str) -> bool:
-    """Whether a path has a folder that marks images: `test/images/a.png`."""
-    return any(folder.lower() in _IMAGE_FOLDERS for folder in PurePosixPath(name).parts[:-1])
+    return Found(_named(found.pairs), sorted(orphans), pictures, spare)
 
 
 def _classify(name: str, images: str | None, labels: str | None) -> _File | None:
-    path = PurePosixPath(name)
+    path = PurePosixPath(unicodedata.normalize("NFC", name))
     suffix, stem, folders = path.suffix.lower(), path.stem, list(path.parts[:-1])
-    if suffix not in IMAGE_SUFFIXES | ROI_SUFFIXES or _OUTPUT_END.search(stem):
+    picture = suffix in IMAGE_SUFFIXES
+    if not picture and suffix not in ROI_SUFFIXES | OUTLINE_SUFFIXES and not is_seg(name):
         return None
-    kind = None
+    kind, doubt = None, ""
     for own, prefix in (("labels", labels), ("image", images)):
         parts = list(PurePosixPath(prefix).parts) if prefix is not None else None
         if kind is None and parts is not None and folders[: len(parts)] == parts:
             kind, folders = own, folders[len(parts) :]
     if kind is None:
-        kind, folders = _by_names(folders, stem)
+        kind, folders, doubt = _by_names(folders, plain(stem))
         if (kind == "image" and images is not None) or (kind == "labels" and labels is not None):
             return None
-    if kind == "image" and suffix in ROI_SUFFIXES:
-        kind = "labels"
-    split = next((_SPLITS[f.lower()] for f in folders if f.lower() in _SPLITS), None)
-    folders = [folder for folder in folders if folder.lower() not in _SPLITS]
-    return _File(name, kind, split, tuple(folders), stem)
+    if not picture:
+        kind, doubt = "labels", ""
+    elif OUTPUT_END.search(plain(stem)):
+        doubt = "picture"
+    split = next((SPLITS[f.lower()] for f in folders if f.lower() in SPLITS), None)
+    folders = [folder for folder in folders if folder.lower() not in SPLITS]
+    return _File(name, kind, split, tuple(folders), stem, doubt)
 
 
-def _by_names(folders: list[str], stem: str) -> tuple[str, list[str]]:
-    """Kind of a file, and its folders without the one that names the kind."""
+def _settled(files: list[_File]) -> tuple[list[_File], list[str]]:
+    """The files, those in doubt as what they are, without the pictures; and the pictures."""
+    sure = {plain(file.stem) for file in files if file.kind == "image" and not file.doubt}
+    about = {file.short for file in files if file.doubt != "picture"} | sure
+    labels = [file for file in files if file.kind == "labels" and file.doubt != "picture"]
+    beside = {(file.folder, file.short) for file in labels if file.short != plain(file.stem)}
+    beside |= {(f.folder, plain(f.stem)) for f in labels if not f.doubt and is_roi(f.name)}
+    in_full = {plain(f.stem) for f in labels if not f.doubt} | {f.short for f in labels}
+    kept, pictures = [], []
+    for file in files:
+        stem = plain(file.stem)
+        if file.doubt == "picture" and stem not in in_full:
+            if OUTPUT_END.sub("", stem) in about:
+                pictures.append(file.name)
+                continue
+        elif file.doubt == "end":
+            alone = file.short not in sure and stem in in_full
+            roi = re.search(r"(?i)rois?$", stem) and (file.folder, stem) in beside
+            if alone or roi:
+                file = replace(file, kind="image")
+        kept.append(file)
+    return kept, pictures
+
+
+def _by_names(folders: list[str], stem: str) -> tuple[str, list[str], str]:
+    """Kind of a file, its folders without the one that names the kind, and "end" if doubtful."""
     for place in reversed(range(len(folders))):
         word = folders[place].lower()
-        if word in _IMAGE_FOLDERS | _LABEL_FOLDERS:
+        if word in IMAGE_FOLDERS | LABEL_FOLDERS:
             rest = folders[:place] + folders[place + 1 :]
-            return ("image" if word in _IMAGE_FOLDERS else "labels"), rest
+            return ("image" if word in IMAGE_FOLDERS else "labels"), rest, ""
         if LABEL_END.search(word):  # a folder of masks, a_masks/
-            return "labels", folders
-    return ("labels" if LABEL_END.search(stem) else "image"), folders
+            return "labels", folders, ""
+    return ("labels", folders, "end") if LABEL_END.search(stem) else ("image", folders, "")
 
 
-def _attach(file: _File, pairs: dict[tuple[str | None, str], Pair], where: str) -> bool:
-    """Give labels to their image; returns whether there is one."""
-    for whole, key in _keys(file, pairs):
-        splits = [key_split for key_split, there in pairs if there == key]
+def _attach(file: _File, images: _Images, where: str, spare: list[str]) -> bool:
+    """Give labels to their image, or to `spare`; returns whether there is an image."""
+    for whole, key in _keys(file, images):
+        splits = images.splits.get(key, [])
         if file.split is not None:
             splits = [file.split] if file.split in splits else []
         if len(splits) != 1:
             continue
         at = (splits[0], key)
-        held = pairs[at]
-        folder = file.name.rpartition("/")[0] + "/"
+        held = images.pairs[at]
+        folder = file.folder + "/"
+        if held.labels is not None and file.second:
+            spare.append(file.name)
+            return True
         if held.labels is not None and (whole or held.labels != folder):
             raise _twice(where, held.labels, file.name)
         nuclei = () if whole else (*held.nuclei, file.name)
-        pairs[at] = replace(held, labels=file.name if whole else folder, nuclei=nuclei)
+        images.pairs[at] = replace(held, labels=file.name if whole else folder, nuclei=nuclei)
         return True
     return False
 
 
-def _keys(file: _File, pairs: Collection[tuple[str | None, str]]) -> list[tuple[bool, str]]:
+def _keys(file: _File, images: _Images) -> list[tuple[bool, str]]:
     """Images a label file may belong to, likeliest first; False if as one nucleus of it."""
-    short = LABEL_END.sub("", file.stem)
+    short = file.short
     stems = [file.stem, short, f"{short}_img", f"{short}_image"]
     keys = [(True, "/".join((*file.folders, stem))) for stem in stems]
+    for stem in (plain(file.stem), plain(short)):  # a.ome.tif and a_labels.tif
+        keys += _only(images.plain.get("/".join((*file.folders, stem)), set()))
     if short.lower() in ("roiset", "rois"):  # named by no image: that of the only one beside it
-        beside = {key for _, key in pairs if tuple(key.split("/")[:-1]) == file.folders}
-        keys += [(True, key) for key in beside if len(beside) == 1]
-    if file.folders and PurePosixPath(file.name).suffix.lower() in IMAGE_SUFFIXES:
+        beside = {key for key in images.splits if tuple(key.split("/")[:-1]) == file.folders}
+        keys += _only(beside)
+    one_nucleus = IMAGE_SUFFIXES | {".roi"}
+    if file.folders and PurePosixPath(file.name).suffix.lower() in one_nucleus:
         *above, last = file.folders
         for folder in (last, LABEL_END.sub("", last)):
             keys.append((False, "/".join((*above, folder))))
             keys.append((False, "/".join((*above, folder, folder))))  # a/images/a.png, a/masks/*
+            at = "/".join((*above, plain(folder)))
+            keys += [(False, key) for _, key in _only(images.plain.get(at, set()))]
     # Last, the name alone, whatever the folders, if a single image has it.
-    alike = {key for _, key in pairs if key.split("/")[-1] in stems}
-    return keys + [(True, key) for key in alike if len(alike) == 1]
+    return keys + _only(
+        set().union(*(images.names.get(stem, set()) for stem in [*stems, plain(short)]))
+    )
+
+
+def _only(keys: set[str]) -> list[tuple[bool, str]]:
+    return [(True, key) for key in keys if len(keys) == 1]
 
 
 def _named(pairs: dict[tuple[str | None, str], Pair]) -> list[Pair]:
