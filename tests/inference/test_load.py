@@ -190,3 +190,12 @@ def test_without_a_threshold_the_calibrated_one_acts(model: Model) -> None:
     by_default, same = model.predict(PIXELS), model.predict(PIXELS, model.threshold)
     np.testing.assert_array_equal(by_default.labels, same.labels)
     assert (by_default.scores > model.threshold).all()
+
+
+def test_the_floor_of_the_normalisation_is_stored_and_can_be_changed(plain: Path) -> None:
+    stored = nucleist.load(plain, device="cpu").normalize
+    assert stored.floor is not None and stored.floor > 0
+    without = nucleist.load(plain, device="cpu", options={"normalize.floor": 0}).normalize
+    assert without.floor == 0 and without.high == stored.high
+    words = message(lambda: nucleist.load(plain, options={"normalize.flor": 0}))
+    assert words.startswith("normalize.flor=0: ") and "'floor'" in words

@@ -31,13 +31,16 @@ def parsed(words: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def with_options(model: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def with_options(
+    model: Mapping[str, Any], options: Mapping[str, Any], begin: str = "model"
+) -> dict[str, Any]:
     """A copy of a model's configuration with some options changed.
 
     Args:
         model: The configuration of a model, as stored with its weights.
         options: Values by dotted key. A key is one of the stored configuration, or a parameter
             of the constructor that had its default value in the training.
+        begin: What keys begin with in messages.
 
     Raises:
         UserError: For any other key, with the nearest that exists.
@@ -49,12 +52,12 @@ def with_options(model: Mapping[str, Any], options: Mapping[str, Any]) -> dict[s
             close = difflib.get_close_matches(key, known, 1, 0.5)
             rest = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
             name = str(changed.get("_target_")).rpartition(".")[2]
-            raise UserError(f"model.{key}={value}: {name} has no such option; {rest}")
+            raise UserError(f"{begin}.{key}={value}: {name} has no such option; {rest}")
         *path, last = key.split(".")
         node = changed
         for part in path:
             node = node[part]
-        _check_kind(f"model.{key}", node.get(last), value)
+        _check_kind(f"{begin}.{key}", node.get(last), value)
         node[last] = value
     return changed
 

@@ -151,7 +151,7 @@ def _with_options(config: Mapping[str, Any], options: Mapping[str, Any]) -> dict
     rest = {key: value for key, value in options.items() if not key.startswith(begin)}
     return {
         "model": with_options(config["model"], rest),
-        "normalize": with_options(config["normalize"], own),
+        "normalize": with_options(config["normalize"], own, "normalize"),
     }
 
 
