@@ -242,12 +242,21 @@ def test_prepare_leaves_nothing_half_written(run, root, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "sets"]
 
 
-def test_prepare_refuses_names_that_would_not_be_found(run, tmp_path):
-    for name in ("a", "b_overlay"):
+def test_prepare_keeps_names_that_end_like_pictures_or_labels(run, tmp_path):
+    pieces = np.zeros((24, 24), np.uint8)
+    pieces[2:5, 2:5] = pieces[9:12, 9:12] = 1
+    for name in ("a", "a_overlay", "b_masks", "b_roi"):
         layouts.png(tmp_path / "mine" / name / "images" / f"{name}.png", layouts.rgb())
-        layouts.png(tmp_path / "mine" / name / "masks" / "1.png", np.ones((24, 24), np.uint8))
-    line = refused(run("prepare", "bbbc038", "-o", "new", "data.source.root=mine"))
-    assert "'b_overlay'" in line and not (tmp_path / "new").exists()
+        layouts.png(tmp_path / "mine" / name / "masks" / "1.png", pieces)
+    assert run("prepare", "bbbc038", "-o", "new", "data.source.root=mine")[0] == 0
+    written = Folder(tmp_path / "new")
+    assert {one.id for one in written.pairing() if one.labels} == {
+        "a",
+        "a_overlay",
+        "b_masks",
+        "b_roi",
+    }
+    np.testing.assert_array_equal(written.read("a_overlay").labels, pieces)
 
 
 def test_prepare_keeps_a_nucleus_in_pieces_and_large_ids(run, tmp_path):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from nucleist.data.formats.images import write_image
+from nucleist.data.formats.label_checks import check_label_map
 from nucleist.data.formats.label_maps import check_instances, suffix_for, write_label_map
 from nucleist.data.readers.folder import Folder
 from nucleist.types import Progress, Record, Source, UserError
@@ -72,9 +73,13 @@ def _write(record: Record, folder: Path) -> None:
     labels, place = record.labels, folder / "labels"
     try:
         check_instances(labels, record.id)
+        check_label_map(labels, record.id)
     except UserError:
-        # One nucleus in pieces looks like a binary mask; in a folder of masks it is unambiguous.
-        write_label_map(place / record.id / "1.png", np.where(labels > 0, 255, 0))
+        # Nuclei in many pieces look like a mask of classes; in a folder of masks it is unambiguous.
+        ids = np.unique(labels[labels > 0])
+        for number, nucleus in enumerate(ids, 1):
+            name = f"{number:0{len(str(len(ids)))}}.png"
+            write_label_map(place / record.id / name, np.where(labels == nucleus, 255, 0))
         return
     write_label_map(place / f"{record.id}{suffix_for(labels)}", labels)
 

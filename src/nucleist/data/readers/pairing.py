@@ -178,6 +178,7 @@ def _settled(files: list[_File]) -> tuple[list[_File], list[str]]:
     beside = {(file.folder, file.short) for file in labels if file.short != plain(file.stem)}
     beside |= {(f.folder, plain(f.stem)) for f in labels if not f.doubt and is_roi(f.name)}
     in_full = {plain(f.stem) for f in labels if not f.doubt} | {f.short for f in labels}
+    in_full |= {LABEL_END.sub("", plain(f.folders[-1])) for f in labels if f.folders}  # masks/a/*
     kept, pictures = [], []
     for file in files:
         stem = plain(file.stem)
@@ -202,7 +203,8 @@ def _by_names(folders: list[str], stem: str) -> tuple[str, list[str], str]:
             rest = folders[:place] + folders[place + 1 :]
             return ("image" if word in IMAGE_FOLDERS else "labels"), rest, ""
         if LABEL_END.search(word):  # a folder of masks, a_masks/
-            return "labels", folders, ""
+            outer = [i for i in range(place) if folders[i].lower() in LABEL_FOLDERS]
+            return "labels", [f for i, f in enumerate(folders) if i not in outer[-1:]], ""
     return ("labels", folders, "end") if LABEL_END.search(stem) else ("image", folders, "")
 
 
