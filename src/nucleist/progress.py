@@ -11,14 +11,20 @@ class Console(Progress):
 
     Args:
         name: Begins each warning.
+        verbose: Show technical lines too.
     """
 
-    def __init__(self, name: str = "nucleist"):
-        self.name = name
+    def __init__(self, name: str = "nucleist", verbose: bool = False):
+        self.name, self.verbose = name, verbose
 
     def note(self, line: str) -> None:
         """Print the line."""
         print(line, file=sys.stderr, flush=True)
+
+    def detail(self, line: str) -> None:
+        """Print the line if technical lines are asked for."""
+        if self.verbose:
+            self.note(line)
 
     def warn(self, line: str) -> None:
         """Print the line as a warning."""
@@ -43,3 +49,11 @@ def shown(progress: bool | Progress) -> Progress:
     if isinstance(progress, Progress):
         return progress
     return Console() if progress else Progress()
+
+
+def duration(seconds: float) -> str:
+    """A time in words: `45 s`, `12 min`, `3 h 20 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

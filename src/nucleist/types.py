@@ -57,6 +57,9 @@ class Progress:
     def note(self, line: str) -> None:
         """A line about what was done."""
 
+    def detail(self, line: str) -> None:
+        """A technical line, for people who look for the cause of something."""
+
     def warn(self, line: str) -> None:
         """A line about what may make the result wrong or incomplete."""
         warnings.warn(line, stacklevel=3)

@@ -134,3 +134,17 @@ def test_wrong_words_are_one_line_and_status_2(
     for message in messages:
         assert any(part in line for part in message.split("|")), line
     assert not list(tmp_path.iterdir()), "nothing half-written"
+
+
+def test_train_ends_with_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On stderr; stdout is the run folder alone. Technical lines are there with -v only."""
+    words = ["train", *runs.THIN, "steps=1", "model=mask_rcnn", "-o", str(tmp_path / "my runs")]
+    for extra in ([], ["-v"]):
+        assert main([*words, *extra]) == 0
+        told = capsys.readouterr()
+        (run,) = told.out.splitlines()
+        lines = told.err.splitlines()
+        assert any(line.startswith(f"{run}: ") and "labelled nuclei" in line for line in lines)
+        assert any(line.startswith("trained on ") for line in lines)
+        assert lines[-1] == f"next: nucleist predict '{run}' new_images -o out"
+        assert ("tensors" in told.err) is bool(extra)

@@ -8,7 +8,8 @@ import pytest
 from support.sweeps import earlier_run
 
 from nucleist.config.compose import compose
-from nucleist.sweeps.costs import costs_of, duration, kind_of, size
+from nucleist.progress import duration
+from nucleist.sweeps.costs import costs_of, kind_of, size
 
 
 def test_the_latest_run_of_a_kind_counts(tmp_path: Path) -> None:

@@ -85,6 +85,32 @@ def test_a_validation_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert capfd.readouterr() == ("", "")
     assert [line[:8] for line in lines.notes] == ["step 1/2", "step 2/2"]
     assert all("loss " in line and "at the best threshold" in line for line in lines.notes)
+    first, last = lines.notes
+    assert " s a step, " in first and " s left, " in first and " left" not in last
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_long_steps_are_lines_between_validations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nucleist.training.callbacks.SECONDS", 0)
+    lines = Lines()
+    trained(tmp_path, 2, ReportedProgress(lines), enable_progress_bar=True)
+    assert [line[:8] for line in lines.notes] == ["step 1/2", "step 2/2"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_on_a_terminal_one_bar_for_the_whole_training(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes stderr for a terminal
+    monkeypatch.setenv("COLUMNS", "150")
+    options = {"limit_val_batches": 1, "val_check_interval": 1, "enable_progress_bar": True}
+    lines = Lines()
+    trained(tmp_path, 2, ReportedProgress(lines, bar=True), **options)
+    told = capfd.readouterr()
+    assert told.out == "" and "training" in told.err and "Epoch" not in told.err
+    assert [line[:8] for line in lines.notes] == ["step 2/2"]
 
 
 def test_bars_are_for_the_console_only() -> None:

@@ -19,7 +19,8 @@ WHAT is a folder of images and labels, or the name of an experiment or of a data
   nucleist train -m --help                         many runs: lists of values, sweeps
   nucleist train search=pa --help                  a search for good settings with Optuna
 
--o RUNS (or runs=RUNS) is the folder for all runs; the run folder is printed at the end.
+-o RUNS (or runs=RUNS) is the folder for all runs; the run folder is printed at the end. -v prints
+technical lines too: which weights were filled.
 A net (nucleist.Net) or reader (nucleist.Source) of your own package, with its arguments:
   nucleist train my_images 'model={_target_: mypackage.net, width: 8}' trust=mypackage
 groups: data, model, preset, optim, augment, normalize, trainer, callbacks, logger, experiment
@@ -67,7 +68,7 @@ choice(x,y) is searched, a key given as one value is fixed, ~key takes it out of
 Leaves study.db (Optuna's), trials.csv and the run folders; prints the command of the best trial.
 """
 
-FLAGS = ("--cfg", "--plan", "-m", "--multirun")
+FLAGS = ("--cfg", "--plan", "-m", "--multirun", "-v", "--verbose")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -105,8 +106,13 @@ def _train(words: Words) -> int:
     from nucleist.distributed.place import is_first
     from nucleist.progress import Console
 
-    run = nucleist.train(_what(words), overrides=words.settings, progress=Console())
+    progress = Console(verbose=bool(words.flags & {"-v", "--verbose"}))
+    run = nucleist.train(_what(words), overrides=words.settings, progress=progress)
     if is_first():
+        from nucleist.training.closing import closing_words
+
+        for line in closing_words(run):
+            progress.note(line)
         print(run)
     return 0
 

@@ -72,14 +72,6 @@ def _summaries(runs: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield path, content
 
 
-def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 20 min`."""
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def size(count: float) -> str:
     """`58 MB`, `1.6 GB`."""
     return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"

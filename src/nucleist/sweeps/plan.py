@@ -14,7 +14,8 @@ from nucleist.config.compose import compose
 from nucleist.config.grammar import expand
 from nucleist.config.settings import quoted
 from nucleist.files import text_hash
-from nucleist.sweeps.costs import Cost, costs_of, duration, kind_of, size
+from nucleist.progress import duration
+from nucleist.sweeps.costs import Cost, costs_of, kind_of, size
 from nucleist.sweeps.request import Request
 from nucleist.sweeps.sweep import DONE, FAILED, WAITING, Sweep, SweepRun
 from nucleist.training.resume import mark_of, prepare

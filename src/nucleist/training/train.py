@@ -208,7 +208,8 @@ def write_record(
     if odd:
         more = f", and {len(odd) - 1} more; nucleist data check lists them" if odd[1:] else ""
         progress.warn(f"{odd[0]}{more}")
-    progress.note(f"{run}: {labelled} labelled nuclei; {loaded}")
+    progress.note(f"{run}: {labelled} labelled nuclei")
+    progress.detail(loaded)
 
 
 def fit(

@@ -56,11 +56,15 @@ def train_on_devices(
         OmegaConf.save(config, file)
         run = run_on_devices(
             "nucleist.training.worker",
-            [str(file), command],
+            [str(file), command, "verbose" if _is_verbose(progress) else ""],
             processes_of(config),
             None if bar else progress,
         )
     return Path(run)
+
+
+def _is_verbose(progress: Progress) -> bool:
+    return isinstance(progress, Console) and progress.verbose
 
 
 def cannot_be_sent(given: object) -> UserError:
@@ -75,18 +79,18 @@ def main(arguments: Sequence[str]) -> int:
     """Train as one of the processes.
 
     Args:
-        arguments: The stored configuration, and the command for the record.
+        arguments: The stored configuration, the command for the record, and `verbose` or nothing.
 
     Returns:
         The exit status.
     """
     from nucleist.training.train import train_config  # which starts this module
 
-    file, command = arguments
+    file, command, verbose = arguments
     config = OmegaConf.load(file)
     assert isinstance(config, DictConfig)
     OmegaConf.set_struct(config, True)  # as composed
-    return work(lambda: str(train_config(config, None, Console(), command)))
+    return work(lambda: str(train_config(config, None, Console(verbose=bool(verbose)), command)))
 
 
 if __name__ == "__main__":
