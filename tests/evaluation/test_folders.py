@@ -304,6 +304,76 @@ def test_label_images_of_a_model_are_not_compared(folders: tuple[Path, Path]) ->
     assert found.curve is None and found.checkpoint is None
 
 
+def field(seed: int, size: int = 64) -> np.ndarray:
+    """Discs in the upper left two thirds of a square label map."""
+    rng, labels = np.random.default_rng(seed), np.zeros((size, size), np.int32)
+    y, x = np.mgrid[:size, :size]
+    for number in range(1, 7):
+        row, column = rng.uniform(4, size * 0.6), rng.uniform(4, size * 0.4)
+        labels[np.hypot(y - row, x - column) < 4] = number
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("turn", "words"),
+    [
+        (np.transpose, "transposed (rows and columns exchanged)?"),
+        (np.flipud, "turned upside down?"),
+        (np.fliplr, "mirrored?"),
+        (lambda labels: np.rot90(labels, 2), "turned by 180 degrees?"),
+        (lambda labels: np.roll(labels, (9, -3), (0, 1)), "shifted by 9 rows and -3 columns?"),
+    ],
+)
+def test_turned_and_shifted_label_images_are_suspected_in_one_line(turn, words, tmp_path) -> None:
+    for seed in range(3):
+        write(tmp_path / "gt" / f"{seed}.png", field(seed))
+        write(tmp_path / "pred" / f"{seed}.png", np.ascontiguousarray(turn(field(seed))))
+    lines = Lines()
+    nucleist.evaluate(tmp_path / "pred", tmp_path / "gt", progress=lines)
+    (line,) = (line for line in lines.notes if "?" in line)
+    assert words in line and "0.png" in line and "(3 of 3 label images)" in line
+
+
+def test_honest_predictions_are_not_suspected(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for seed in range(6):
+        true, other = field(seed), field(seed + 100)
+        guess = np.where(np.isin(true, rng.permutation(6)[:3] + 1), 0, true)  # half is missed
+        guesses = [true, guess, other, np.zeros_like(true), np.roll(true, seed % 3, 0), guess]
+        write(tmp_path / "gt" / f"{seed}.png", true)
+        write(tmp_path / "pred" / f"{seed}.png", guesses[seed])
+    lines = Lines()
+    nucleist.evaluate(tmp_path / "pred", tmp_path / "gt", progress=lines)
+    assert lines.notes == []
+
+
+def test_a_transposed_size_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "pred" / "a.png", np.ascontiguousarray(TRUE["a"].T))
+    write(tmp_path / "gt" / "a.png", TRUE["a"])
+    assert "rows and columns are exchanged, transpose it" in refused(tmp_path)
+
+
+def test_camera_images_given_as_labels(tmp_path: Path) -> None:
+    camera = np.random.default_rng(0).integers(90, 5000, (32, 64)).astype(np.int32)
+    write(tmp_path / "pred" / "a.tif", camera)
+    write(tmp_path / "gt" / "a.png", TRUE["a"])
+    lines = Lines()
+    found = nucleist.evaluate(tmp_path / "pred", tmp_path / "gt", progress=lines)
+    assert found.summary["recall"]["pooled"] == 0  # bad predictions are scored
+    assert [line for line in lines.notes if "as in a camera image" in line and "a.tif" in line]
+    write(tmp_path / "gt" / "a.png", camera)
+    assert "as in a camera image; give the label map" in refused(tmp_path)
+
+
+def test_masks_of_cellpose_alone_are_read(tmp_path: Path) -> None:
+    (tmp_path / "pred").mkdir()
+    content = np.empty((), object)
+    content[()] = {"masks": PRED["a"].astype(np.uint16)}
+    np.save(tmp_path / "pred" / "a_seg.npy", content)
+    write(tmp_path / "gt" / "a.ome.tif", TRUE["a"])
+    assert nucleist.evaluate(tmp_path / "pred", tmp_path / "gt").summary["recall"]["pooled"] == 0.5
+
+
 def test_progress_is_shown_where_it_is_asked_for(
     folders: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
 ) -> None:

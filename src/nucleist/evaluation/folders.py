@@ -9,10 +9,13 @@ import tifffile
 from scipy import ndimage
 
 from nucleist.data.formats.archive import FileTree
+from nucleist.data.formats.cellpose import read_cellpose
+from nucleist.data.formats.label_checks import check_label_map
 from nucleist.data.formats.label_maps import check_instances, read_label_map
 from nucleist.data.readers import names as words
 from nucleist.data.readers import pairing
 from nucleist.evaluation.scores import Evaluation
+from nucleist.evaluation.suspicions import Suspicions
 from nucleist.metrics import PairScores
 from nucleist.types import Progress, UserError, one_of
 
@@ -65,16 +68,15 @@ def evaluate_folders(
     found = match(guesses, truths)
     for line in found.alone:
         progress.note(f"{line}: no partner, not scored")
-    scores, rows = PairScores(), []
+    scores, rows, suspicions = PairScores(), [], Suspicions()
     for name, predicted, true in progress.watch(found.pairs, "scoring"):
         labels = read(truths.tree, true, masks)
-        guess = read(guesses.tree, predicted, masks)
-        if labels.shape != guess.shape:
-            raise UserError(
-                f"{guesses.tree.describe(predicted)}: {_size(guess)} pixels, but "
-                f"{truths.tree.describe(true)} has {_size(labels)}; predict that image anew"
-            )
+        guess = read(guesses.tree, predicted, masks, progress)
+        _check_sizes(labels, guess, truths.tree.describe(true), guesses.tree.describe(predicted))
+        suspicions.look(guesses.tree.describe(predicted), labels, guess)
         rows.append({"image": name, **scores.add(labels, guess)})
+    for line in suspicions.lines():
+        progress.note(line)
     summary = {
         "pred": str(pred),
         "gt": str(truth),
@@ -109,9 +111,9 @@ def find_maps(folder: str | Path, role: str) -> Maps:
     names = tree.names(SUFFIXES)
     if not names:
         raise UserError(f"{folder}: no label images (.tif, .png, .npy) in there")
-    # Cellpose stores a file that is no array beside its masks.
-    kept = [name for name in names if not name.endswith("_seg.npy")] or names
-    kept = [name for name in kept if _stem(name) != PurePosixPath(name).stem] or kept
+    # What Cellpose stores beside its masks holds the same masks.
+    kept = [name for name in names if not words.is_seg(name)] or names
+    kept = [name for name in kept if _is_marked(name)] or kept
     kept = [name for name in kept if not words.is_among_images(name)] or kept
     files: dict[str, str] = {}
     for name in kept:
@@ -122,10 +124,15 @@ def find_maps(folder: str | Path, role: str) -> Maps:
     return Maps(tree, files, len(names) - len(kept))
 
 
+def _is_marked(name: str) -> bool:
+    """Whether a name ends as those of labels do."""
+    return bool(words.LABEL_END.search(words.plain(PurePosixPath(name).stem)))
+
+
 def _stem(name: str) -> str:
     """Name of the image that a label file belongs to: `a` for `x/a_labels.tif`."""
     stem = PurePosixPath(name).stem
-    return words.LABEL_END.sub("", stem) or stem
+    return words.LABEL_END.sub("", words.plain(stem)) if _is_marked(name) else stem
 
 
 def match(pred: Maps, gt: Maps) -> Pairs:
@@ -137,6 +144,9 @@ def match(pred: Maps, gt: Maps) -> Pairs:
     where = f"{pred.tree.describe()} and {gt.tree.describe()}"
     found = pairing.pair([*pred.files, *gt.files], where, images="pred", labels="gt")
     pairs, alone = [], [gt.tree.describe(gt.files[name]) for name in found.orphans]
+    files = {**pred.files, **gt.files}
+    for name in found.pictures:  # by their names, of results
+        alone.append((pred if name in pred.files else gt).tree.describe(files[name]))
     for one in found.pairs:
         if len(one.nuclei) > 1:
             raise UserError(
@@ -156,24 +166,49 @@ def match(pred: Maps, gt: Maps) -> Pairs:
     return Pairs(pairs, alone)
 
 
-def read(tree: FileTree, name: str, masks: str) -> np.ndarray:
+def read(tree: FileTree, name: str, masks: str, doubt: Progress | None = None) -> np.ndarray:
     """Read a label map, `(H, W)` integers.
 
     Args:
         tree: Where it is.
         name: Its path.
         masks: `components` to take the 8-connected pieces of a map with a single id for nuclei.
+        doubt: Gets a line where the map cannot be right; None to refuse it. A bad prediction is
+            scored, the truth has to be one.
 
     Raises:
         UserError: If it is damaged, no label map, or a binary mask where masks is `labels`.
     """
     where, data = tree.describe(name), tree.read(name)
-    labels = read_label_map(_as_tiff(data, where) if name.lower().endswith(".npy") else data, where)
+    if words.is_seg(name):
+        labels = read_cellpose(data, where)
+    else:
+        npy = name.lower().endswith(".npy")
+        labels = read_label_map(_as_tiff(data, where) if npy else data, where)
     if masks == "labels":
         check_instances(labels, where)
     elif labels.size and (labels[labels > 0] == labels.max()).all():
         labels, _ = ndimage.label(labels, structure=np.ones((3, 3), int))
+        return labels
+    try:
+        notes = check_label_map(labels, where)
+    except UserError as error:
+        if doubt is None:
+            raise
+        doubt.note(str(error))
+        return labels
+    if doubt is not None:
+        for note in notes:
+            doubt.note(f"{where}: {note}")
     return labels
+
+
+def _check_sizes(labels: np.ndarray, guess: np.ndarray, true: str, predicted: str) -> None:
+    if labels.shape == guess.shape:
+        return
+    turned = labels.shape == guess.shape[::-1]
+    remedy = "its rows and columns are exchanged, transpose it" if turned else "predict it anew"
+    raise UserError(f"{predicted}: {_size(guess)} pixels, but {true} has {_size(labels)}; {remedy}")
 
 
 def _as_tiff(data: bytes, where: str) -> bytes:
