@@ -110,7 +110,7 @@ def test_polygons_of_several_parts_are_one_nucleus() -> None:
     annotation = {"id": 5, "image_id": 1, "segmentation": parts}
     entry = {"id": 1, "file_name": "a.png", "height": 12, "width": 10}
     (image,) = load_coco(coco([entry], [annotation]).encode(), "x")
-    labels, notes = label_map(image, "x")
+    labels, notes = label_map(image, "x", (12, 10))
     expected = np.zeros((12, 10), np.int32)
     expected[1:4, 1:4] = expected[6:9, 6:8] = 1
     np.testing.assert_array_equal(labels, expected)
@@ -122,7 +122,7 @@ def test_polygons_are_near_those_of_pycocotools() -> None:
     ring = np.stack([32.3 + 20 * np.cos(angle), 30.7 + 14 * np.sin(angle)], 1).ravel().tolist()
     annotation = {"id": 5, "image_id": 1, "segmentation": [ring]}
     entry = {"id": 1, "file_name": "a.png", "height": 64, "width": 64}
-    ours = label_map(load_coco(coco([entry], [annotation]).encode(), "x")[0], "x")[0] > 0
+    ours = label_map(load_coco(coco([entry], [annotation]).encode(), "x")[0], "x", (64, 64))[0] > 0
     theirs = decode_rle(oracle.frPyObjects([ring], 64, 64)[0], "x")
     assert (ours & theirs).sum() / (ours | theirs).sum() > 0.95
 
@@ -152,7 +152,7 @@ def test_images_without_annotations_have_no_nuclei(root: Path) -> None:
         ([[1, 2, 3, 4, 5]], "polygon that is not a list"),
         ([["a", "b"]], "polygon that is not a list"),
         ([[0, 0, 1e99, 0, 1, 1]], "polygon of 3 vertices"),
-        ({"size": [3, 3], "counts": [9]}, r"RLE of size \(3, 3\), image of \(24, 24\)"),
+        ({"size": [3, 3], "counts": [9]}, r"RLE of size \[3, 3\], image of \[24, 24\]"),
         ({"size": [24, 24], "counts": [9]}, "RLE of 9 pixels for a size of 24 x 24"),
     ],
 )

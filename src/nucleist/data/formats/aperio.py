@@ -11,6 +11,7 @@ import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
+from nucleist.data.formats.limits import is_outline
 from nucleist.data.outlines import Shape, fill
 from nucleist.types import UserError
 
@@ -23,8 +24,6 @@ SLIP_PX = 10.0
 MAX_GAP = 0.6
 """Gap between the ends, relative to the length drawn, above which an outline is open. Half a
 circle has 0.64. Outlines of fewer than 5 vertices are corners clicked one by one: not judged."""
-
-_MAX_COORDINATE = 1e7
 
 
 def read_aperio(
@@ -49,6 +48,8 @@ def read_aperio(
     nuclei, notes = [], []
     for number, region in enumerate(_parse(data, where).iter("Region"), 1):
         name = region.get("Id", str(number))
+        if region.find(".//Region") is not None:
+            raise UserError(f"{where}: region {name} holds another; draw the nuclei one by one")
         vertices = _vertices(region, f"{where}: region {name}")
         if _is_slip(vertices, f"{where}: region {name}"):
             notes.append(f"region {name} encloses no area and was left out")
@@ -86,7 +87,7 @@ def _vertices(region: Element, where: str) -> np.ndarray:
     except (KeyError, ValueError) as error:
         raise UserError(f"{where}: vertex without numbers ({error}); correct it") from error
     vertices = np.array(points, np.float64).reshape(-1, 2)
-    if not (np.abs(vertices) < _MAX_COORDINATE).all():  # NaN fails too
+    if not is_outline(vertices):
         raise UserError(f"{where}: coordinates that are no pixels; correct or delete the region")
     return vertices
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nucleist.data.formats.limits import MAX_PIXELS
+from nucleist.data.formats.limits import MAX_PIXELS, is_outline
 from nucleist.data.outlines import Shape, compose, crop, fill, union
 from nucleist.types import UserError
 
@@ -76,18 +76,30 @@ def load_coco(data: bytes, where: str) -> list[CocoImage]:
     return list(images.values())
 
 
-def label_map(image: CocoImage, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def label_map(
+    image: CocoImage, where: str, shape: tuple[int, int]
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Paint the annotations of an image; the k-th that is no crowd gets the id k.
 
     Overlaps: see `nucleist.data.outlines`. Crowds (`iscrowd`), which outline no single nucleus, and
     annotations without pixels are left out, with a note.
 
+    Args:
+        image: From `load_coco`.
+        where: The file, for messages.
+        shape: Height and width of the image file, pixels.
+
     Returns:
         `(height, width)` `int32` label map, and the notes.
 
     Raises:
-        UserError: If a segmentation cannot be read.
+        UserError: If a segmentation cannot be read, or the image has another size.
     """
+    if (image.height, image.width) != shape:
+        raise UserError(
+            f"{where}: labels of {image.height} x {image.width} pixels for {image.file_name} of "
+            f"{shape[0]} x {shape[1]}; replace them by the labels of that image"
+        )
     single = [a for a in image.annotations if not a.get("iscrowd")]
     notes, nuclei = [], []
     if crowds := len(image.annotations) - len(single):
@@ -108,10 +120,10 @@ def _shape(
     segmentation = annotation.get("segmentation")
     shape = (image.height, image.width)
     if isinstance(segmentation, Mapping):
-        mask = decode_rle(segmentation, where)
-        if mask.shape != shape:
-            raise UserError(f"{where}: RLE of size {mask.shape}, image of {shape}; correct it")
-        return crop(mask, number)
+        size = segmentation.get("size")
+        if size != list(shape):
+            raise UserError(f"{where}: RLE of size {size}, image of {list(shape)}; correct it")
+        return crop(decode_rle(segmentation, where), number)
     if not isinstance(segmentation, list):
         raise UserError(f"{where}: no segmentation; it needs an RLE or polygons")
     parts = [fill(_polygon(points, where), shape, number) for points in segmentation]
@@ -125,7 +137,7 @@ def _polygon(points: Any, where: str) -> np.ndarray:
         raise UserError(
             f"{where}: polygon that is not a list x, y, x, y, ...; correct it"
         ) from error
-    if len(vertices) < 3 or not (np.abs(vertices) < 1e7).all():
+    if len(vertices) < 3 or not is_outline(vertices):
         raise UserError(f"{where}: polygon of {len(vertices)} vertices; it needs 3 in the image")
     return vertices
 
@@ -167,9 +179,10 @@ def decode_rle(rle: Mapping[str, Any], where: str) -> np.ndarray:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{where}: broken RLE ({error}); it needs size and counts") from error
     total = height * width
-    if min(height, width) < 0 or total > MAX_PIXELS or (runs < 0).any() or runs.sum() != total:
+    claimed = sum(runs.tolist())  # exact: sums beyond 64 bits come round to small ones
+    if min(height, width) < 0 or total > MAX_PIXELS or (runs < 0).any() or claimed != total:
         raise UserError(
-            f"{where}: RLE of {int(runs.sum())} pixels for a size of {height} x {width}; correct it"
+            f"{where}: RLE of {claimed} pixels for a size of {height} x {width}; correct it"
         )
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 

@@ -21,13 +21,16 @@ from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi
 from scipy.interpolate import CubicSpline
 
 from nucleist.data.formats.archive import FileTree
+from nucleist.data.formats.limits import is_outline
 from nucleist.data.outlines import Shape, compose, fill, union
 from nucleist.types import UserError
 
 MAX_ROI_BYTES = 16 * 1024**2
 """Largest ROI that is read, unpacked; one of a thousand vertices has some 12 kB."""
 
-_MAX_COORDINATE = 1e7
+MAX_RATIO, RATIO_FROM_BYTES = 100, 64 * 1024**2
+"""ROIs of more than 64 MiB together may not unpack to more than 100 times their zip."""
+
 _AREAS = {
     ROI_TYPE.POLYGON,
     ROI_TYPE.RECT,
@@ -174,7 +177,8 @@ def spline_outline(anchors: np.ndarray, spacing: float = 0.25) -> np.ndarray:
 
 def _members(data: bytes, where: str) -> list[tuple[str, bytes]]:
     """Names, for messages, and contents of the ROIs of a zip."""
-    found = []
+    found: list[tuple[str, bytes]] = []
+    room = max(RATIO_FROM_BYTES, MAX_RATIO * len(data))
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for info in archive.infolist():
@@ -187,6 +191,12 @@ def _members(data: bytes, where: str) -> list[tuple[str, bytes]]:
                 hidden = name.startswith("__MACOSX/") or name.split("/")[-1].startswith(".")
                 if hidden or not name.lower().endswith(".roi"):
                     continue
+                room -= info.file_size
+                if room < 0:
+                    raise UserError(
+                        f"{where}: unpacks to more than {MAX_RATIO} times its size; save the "
+                        "selections anew from the ROI manager"
+                    )
                 if info.file_size > MAX_ROI_BYTES:
                     raise UserError(
                         f"{where}:{name}: unpacks to {info.file_size} bytes, over the limit of "
@@ -242,8 +252,8 @@ def _box(roi: ImagejRoi) -> np.ndarray:
 
 
 def _checked(path: np.ndarray) -> np.ndarray:
-    if path.ndim != 2 or not (np.abs(path) < _MAX_COORDINATE).all():  # NaN fails too
-        raise ValueError("coordinates that are no pixels")
+    if path.ndim != 2 or not is_outline(path):
+        raise ValueError("coordinates that are no pixels, or no end of them")
     return path
 
 

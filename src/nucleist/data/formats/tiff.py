@@ -20,6 +20,7 @@ from tifffile import PHOTOMETRIC
 
 from nucleist.data.formats.alpha import check_alpha
 from nucleist.data.formats.channels import Choice, Planes, one_plane
+from nucleist.data.formats.limits import MAX_PIXELS
 from nucleist.data.formats.tiff_header import check_header
 from nucleist.types import UserError
 
@@ -105,8 +106,9 @@ def _check_metadata(tiff: tifffile.TiffFile) -> None:
         raise ValueError("OME-XML that defines entities")
     for block in re.findall(r"<(?:\w+:)?Pixels\b[^>]*", text):
         sizes = [int(number) for number in re.findall(r'\bSize[ZCT]="(\d{1,20})"', block)]
-        if prod(sizes) > _MAX_PLANES:
-            raise ValueError(f"OME-XML promises {prod(sizes)} planes")
+        plane = [int(number) for number in re.findall(r'\bSize[XY]="(\d{1,20})"', block)]
+        if prod(sizes) > _MAX_PLANES or prod(plane) > MAX_PIXELS:
+            raise ValueError(f"OME-XML promises {prod(sizes)} planes of {prod(plane)} pixels")
 
 
 def _series(tiff: tifffile.TiffFile, data: bytes, where: str) -> tifffile.TiffPageSeries:
@@ -126,6 +128,9 @@ def _series(tiff: tifffile.TiffFile, data: bytes, where: str) -> tifffile.TiffPa
     there = prod(size for axis, size in sizes if axis not in "YXS")
     if (promised := _imagej_images(tiff)) > there:
         raise ValueError(f"{promised} planes are promised, {there} are there")
+    page, stored = whole[0].keyframe, dict(zip(whole[0].axes, whole[0].shape, strict=True))
+    if (stored.get("Y"), stored.get("X")) != (page.imagelength, page.imagewidth):
+        raise ValueError(f"metadata promise {whole[0].shape}, the image has {page.shape}")
     return whole[0]
 
 

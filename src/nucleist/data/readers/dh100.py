@@ -50,7 +50,8 @@ class DH100(FileSource[tuple[str, str, CocoImage]]):
                 f"{self._tree.describe(name)}: {image.shape[0]} x {image.shape[1]} pixels, but "
                 f"{_json(split)} has {annotations.height} x {annotations.width}; correct it there"
             )
-        labels, notes = label_map(annotations, f"{self._tree.describe(_json(split))}: {image_id}")
+        where = f"{self._tree.describe(_json(split))}: {image_id}"
+        labels, notes = label_map(annotations, where, (image.shape[0], image.shape[1]))
         return Record(image_id, image, labels, notes)
 
     def _scan(self) -> dict[str, tuple[str, str, CocoImage]]:
