@@ -9,6 +9,7 @@ ends that naturally, which is the periodic spline to a thousandth of a pixel.
 """
 
 import io
+import logging
 import re
 import struct
 import zipfile
@@ -24,6 +25,8 @@ from nucleist.data.formats.archive import FileTree
 from nucleist.data.formats.limits import is_outline
 from nucleist.data.outlines import Shape, compose, fill, union
 from nucleist.types import UserError
+
+logging.getLogger("roifile").setLevel(logging.CRITICAL)  # what matters is raised as well
 
 MAX_ROI_BYTES = 16 * 1024**2
 """Largest ROI that is read, unpacked; one of a thousand vertices has some 12 kB."""
