@@ -12,6 +12,7 @@ import nucleist
 from nucleist.inference.result import COLUMNS, measured, to_result, write_table
 from nucleist.models.canonical.shape import ShapeMLP, Slots
 from nucleist.models.canonical.slot_masks import PARAMETERS, to_prediction
+from nucleist.types import Prediction
 
 PIXELS = np.random.default_rng(0).integers(0, 200, (50, 70, 3), np.uint8)
 
@@ -111,3 +112,16 @@ def test_the_ellipse_behind_a_nucleus_is_in_the_table(tmp_path: Path) -> None:
     centroid = [float(row["centroid_x"]), float(row["centroid_y"])]
     assert centroid == pytest.approx([33, 27], abs=0.1)
     assert float(row["area_px"]) == pytest.approx(math.pi * 72, rel=0.03)
+
+
+def test_small_pieces_are_dropped_where_asked_for() -> None:
+    labels = torch.zeros(10, 10, dtype=torch.int32)
+    labels[1:5, 1:5], labels[8, 8], labels[1:4, 7:9] = 1, 1, 2
+    prediction = Prediction(
+        label_map=labels,
+        scores=torch.tensor([0.9, 0.8]),
+        boxes=torch.tensor([[1.0, 1, 9, 9], [7, 1, 9, 4]]),
+    )
+    assert (to_result(prediction, 0.5).labels == labels.numpy()).all()
+    kept = to_result(prediction, 0.5, pieces=0.25)
+    assert kept.labels[8, 8] == 0 and kept.table["area_px"].tolist() == [16, 6]

@@ -26,6 +26,7 @@ reason, and the exit status is 3. The same command again does only what is not d
   z=N                  of stacks the plane to use, from 1; or z=project, the largest value
   score_threshold=X    nuclei with a higher score count; default: calibrated in training
   device=NAME          auto, cpu, cuda, cuda:1, mps
+  pieces=X             drop pieces of a nucleus below this share of its largest; default: 0, none
   share=I/N            only each N-th image, from I on; default: what torchrun or srun started
   overwrite=true       replace earlier results
   model.KEY=VALUE      an option of the net that has no weights
@@ -44,6 +45,7 @@ SETTINGS = {
     "channel": number_or_word,
     "z": number_or_word,
     "score_threshold": share,
+    "pieces": share,
     "share": text,
     "overwrite": switch,
 }

@@ -14,18 +14,20 @@ NAME = ".nucleist_predict.jsonl"
 """The record in a folder of results: a line for each image, written when its results are."""
 
 
-def settings_hash(model: Model, threshold: float, choice: Choice = CLEAR) -> str:
+def settings_hash(model: Model, threshold: float, choice: Choice = CLEAR, pieces: float = 0) -> str:
     """A hash of everything but the image that a result depends on.
 
     Args:
         model: Its weights, options and normalisation count.
         threshold: The score threshold.
         choice: Which channel and plane of the images.
+        pieces: Share of small pieces.
     """
     state = model.net.state_dict()
     weights = ((name, [w.float().cpu().numpy()]) for name, w in state.items())
     config = {key: model.config.get(key) for key in ("model", "normalize")}
-    return text_hash(f"{checksum(weights)} {threshold} {choice} {json.dumps(config, default=str)}")
+    asked = f"{threshold} {choice}" + (f" {pieces}" if pieces else "")
+    return text_hash(f"{checksum(weights)} {asked} {json.dumps(config, default=str)}")
 
 
 def image_hash(image: Path) -> str:

@@ -62,7 +62,10 @@ class Model:
         return self
 
     def predict(
-        self, image: str | Path | np.ndarray, score_threshold: float | None = None
+        self,
+        image: str | Path | np.ndarray,
+        score_threshold: float | None = None,
+        pieces: float = 0,
     ) -> Result:
         """Outline the nuclei of one image.
 
@@ -70,16 +73,20 @@ class Model:
             image: A file, or an array `(H, W)` or `(H, W, 3)` of integers or floats, as stored.
             score_threshold: Detections with a higher score count, in [0, 1]; None for the
                 calibrated one.
+            pieces: Pieces of a nucleus below this share of its largest one are dropped, in [0, 1];
+                see `nucleist.ops.pieces`.
 
         Returns:
             Label map, boxes, scores and a table of measurements.
 
         Raises:
-            UserError: If the image cannot be read or is not one, or the threshold is not in [0, 1].
+            UserError: If the image cannot be read or is not one, or a number is not in [0, 1].
         """
+        if not 0 <= pieces <= 1:
+            raise UserError(f"pieces={pieces} is not in [0, 1]")
         threshold = self.score_threshold(score_threshold)
         prediction = outline(self.net, self.normalize(as_image(image)), floor=threshold)
-        return to_result(prediction, threshold, self.net.can.shape_parameters)
+        return to_result(prediction, threshold, self.net.can.shape_parameters, pieces)
 
     def score_threshold(self, asked: float | None) -> float:
         """The score threshold to use: the given one, else the calibrated one.

@@ -61,6 +61,7 @@ def predict(
     overwrite: bool = False,
     channel: int | Literal["rgb"] | None = None,
     z: int | Literal["project"] | None = None,
+    pieces: float = 0,
     options: Mapping[str, Any] | None = None,
     trust: Trust = (),
     progress: bool | Progress = False,
@@ -85,6 +86,8 @@ def predict(
         channel: Number of the channel that shows the nuclei, from 1, or `"rgb"`, of images that
             have several; see `nucleist.data.formats.channels.Choice`.
         z: Number of the plane, from 1, or `"project"`, of stacks; likewise.
+        pieces: Pieces of a nucleus below this share of its largest one are dropped, in [0, 1]: 0
+            keeps all, 1 the largest alone.
         options: Options of the model that differ from the training; see `nucleist.load`.
         trust: See `nucleist.load`.
         progress: True prints lines and a bar to stderr; or an object that shows them otherwise.
@@ -106,7 +109,7 @@ def predict(
     done = {} if overwrite else done_before(own, outputs, folder)
     loaded = load(model, options=options, device=device, trust=trust)
     threshold = loaded.score_threshold(score_threshold)
-    settings = earlier.settings_hash(loaded, threshold, choice)
+    settings = earlier.settings_hash(loaded, threshold, choice, pieces)
     for image, line in done.items():
         if line["settings"] != settings:
             raise _there_already(outputs[image])
@@ -122,7 +125,8 @@ def predict(
     left = [image for image in own if image not in done]
     for image in watcher.watch(left, "outlining"):
         try:
-            counts[image] = _outline(loaded, image, choice, threshold, outputs[image], watcher)
+            settled = (threshold, pieces)
+            counts[image] = _outline(loaded, image, choice, settled, outputs[image], watcher)
         except UnreadableError as error:
             if len(every) == 1:
                 raise
@@ -136,12 +140,20 @@ def predict(
 
 
 def _outline(
-    model: Model, image: Path, choice: Choice, threshold: float, output: Path, progress: Progress
+    model: Model,
+    image: Path,
+    choice: Choice,
+    settled: tuple[float, float],
+    output: Path,
+    progress: Progress,
 ) -> int:
-    """Outline one image and write its results; returns the number of nuclei."""
+    """Outline one image and write its results; returns the number of nuclei.
+
+    `settled` has the score threshold and the share of small pieces.
+    """
     try:
         pixels = as_image(image, choice)
-        result = model.predict(pixels, threshold)
+        result = model.predict(pixels, *settled)
     except UserError as error:
         raise UnreadableError(str(error)) from error
     except MemoryError as error:
@@ -151,7 +163,7 @@ def _outline(
     if not len(result) and has_structure(pixels):
         progress.warn(
             f"{image}: no nucleus found, but the image has structure; look at "
-            f"{_beside(output, '_overlay.png').name}, and try score_threshold={threshold / 2:.2g} "
+            f"{_beside(output, '_overlay.png').name}, and try score_threshold={settled[0] / 2:.2g} "
             "or train with nuclei like these"
         )
     return len(result)

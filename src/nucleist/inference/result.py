@@ -11,6 +11,7 @@ from nucleist.data.formats.channels import CLEAR, Choice
 from nucleist.data.formats.images import read_image
 from nucleist.files import replacing
 from nucleist.ops.labels import at_threshold
+from nucleist.ops.pieces import clean_pieces
 from nucleist.types import Prediction, UserError
 
 COLUMNS = (
@@ -79,7 +80,10 @@ def as_image(image: str | Path | np.ndarray, choice: Choice = CLEAR) -> np.ndarr
 
 
 def to_result(
-    prediction: Prediction, threshold: float, shape_parameters: Sequence[str] = ()
+    prediction: Prediction,
+    threshold: float,
+    shape_parameters: Sequence[str] = (),
+    pieces: float = 0,
 ) -> Result:
     """The detections of a prediction above a score threshold.
 
@@ -87,8 +91,10 @@ def to_result(
         prediction: Of one image.
         threshold: Detections with a higher score count, in [0, 1].
         shape_parameters: Names of the columns of `prediction["parameters"]`.
+        pieces: Pieces of a nucleus below this share of its largest one are dropped, in [0, 1].
     """
     labels = at_threshold(prediction, threshold).numpy()  # best first: the kept ones are 1..N
+    labels = clean_pieces(labels, pieces) if pieces else labels
     scores = prediction["scores"].cpu().numpy()
     count = int((scores > threshold).sum())
     return Result(
