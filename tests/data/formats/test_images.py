@@ -105,6 +105,25 @@ def test_what_is_no_image(data: bytes, message: str) -> None:
         read_image(data, "x")
 
 
+def test_an_animation_is_refused() -> None:
+    frames = [Image.fromarray(GRAY8), Image.fromarray(255 - GRAY8)]
+    data = pillow(frames[0], save_all=True, append_images=frames[1:])
+    with pytest.raises(UserError, match="x: 2 images; save each as its own file"):
+        read_image(data, "x")
+
+
+@pytest.mark.parametrize("shape", [(500, 1), (500, 4), (1, 500), (1, 1), (3, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("gray", [True, False])
+def test_narrow_images_come_back(
+    tmp_path: Path, shape: tuple[int, int], dtype: type, gray: bool
+) -> None:
+    pixels = np.random.default_rng(0).integers(1, 255, (*shape, 3)).astype(dtype)
+    pixels = grays(pixels[..., 0]) if gray else pixels
+    back = read_image(write_image(tmp_path / "a", pixels).read_bytes(), "x")
+    np.testing.assert_array_equal(back, pixels)
+
+
 @pytest.mark.parametrize("reader", [read_image, read_label_map, read_mask])
 def test_a_billion_pixels_are_refused_at_once(reader: object) -> None:
     entries = ((256, 4, 40_000), (257, 4, 25_000), (258, 3, 8), (259, 3, 1), (262, 3, 1))

@@ -84,6 +84,12 @@ def test_the_palette_of_a_picture_is_looked_up() -> None:
     )
 
 
+def test_a_palette_of_eight_bits_a_colour_is_looked_up_as_such() -> None:
+    table = np.random.default_rng(0).integers(0, 256, (3, 256)).astype(np.uint16)
+    data = tiff(GRAY, photometric="palette", colormap=table, metadata=None)
+    np.testing.assert_array_equal(read_image(data, "x"), np.moveaxis(table[:, GRAY], 0, -1))
+
+
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "f4"])
 def test_white_is_zero_is_turned_round_in_any_type(dtype: str) -> None:
     pixels = (GRAY // 2).astype(dtype)

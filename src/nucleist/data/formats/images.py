@@ -168,6 +168,8 @@ def _decode(data: bytes, where: str, colors: bool, choice: Choice) -> Planes:
                 with plugin(io.BytesIO(data)) as image:
                     check_size(image.height, image.width, where)
                     _check_claim(image, data, ratio)
+                    if (frames := getattr(image, "n_frames", 1)) > 1:
+                        raise UserError(f"{where}: {frames} images; save each as its own file")
                     pixels = _decode_pillow(image, data, colors)
                     if not colors and pixels.ndim == 3 and pixels.shape[2] in (2, 4):
                         check_alpha(pixels[..., :-1], pixels[..., -1], where)

@@ -4,7 +4,7 @@ Understood are gray, white-is-zero, RGB, palettes and YCbCr inside JPEG. Other c
 YCbCr without JPEG, CIELAB, raw sensors) are refused, because their samples are not red, green and
 blue. Extra samples are dropped where the file calls them alpha or they are constant; else they
 are channels. Thumbnails, masks and smaller copies are passed over; of several images left none
-can be preferred.
+can be preferred. The orientation tag is not followed, as in ImageJ.
 """
 
 import io
@@ -196,9 +196,11 @@ def _as_shown(pixels: np.ndarray, page: Any, imagej: bool) -> np.ndarray:
     if page.photometric == PHOTOMETRIC.PALETTE:
         if page.colormap is None or pixels.ndim != 2:
             raise ValueError("no colour map")
-        if shows_intensities(page.colormap >> 8, imagej):
+        # Old writers stored 8 bits a colour; libtiff reads them as such.
+        table = page.colormap >> (8 if page.colormap.max() > 255 else 0)
+        if shows_intensities(table, imagej):
             return pixels
-        return np.asarray((np.moveaxis(page.colormap[:, pixels], 0, -1) >> 8).astype(np.uint8))
+        return np.asarray(np.moveaxis(table[:, pixels], 0, -1).astype(np.uint8))
     if page.photometric != PHOTOMETRIC.MINISWHITE:
         return pixels
     if pixels.dtype.kind == "u" and page.bitspersample <= 16:
