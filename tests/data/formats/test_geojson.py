@@ -67,6 +67,15 @@ def test_cells_give_their_nuclei_and_annotations_around_detections_are_no_nuclei
     assert len(notes) == 1 and notes[0].startswith("1 annotations beside 2 detections")
 
 
+def test_regions_are_no_nuclei():
+    whole, ignored = feature([ring(0, 0, 24, 24)]), feature([ring(0, 0, 9, 9)])
+    whole["properties"]["name"] = "Complete"
+    ignored["properties"]["classification"] = {"name": "Ignore*"}
+    labels, notes = read_geojson(collection(whole, ignored, feature([ring(*ONE)])), "x", (24, 24))
+    np.testing.assert_array_equal(labels, painted(ONE))
+    assert notes == ("2 regions (complete, Region*, Ignore*) are no nuclei",)
+
+
 def test_what_is_no_area_or_outside_is_left_out():
     data = collection(
         feature([ring(*ONE)]), feature([3, 3], "Point"), feature([ring(50, 50, 60, 60)])

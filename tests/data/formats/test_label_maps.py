@@ -134,6 +134,7 @@ def test_large_ids_survive():
         (tiff(np.full((4, 4), np.nan, np.float32)), "x: label ids that are not whole"),
         (tiff(np.full((4, 4), 2**31, np.uint32)), "x: label id 2147483648 .* renumber"),
         (pillow(squares().astype(np.uint8), "JPEG"), "x: a JPEG cannot hold"),
+        (tiff(squares().astype(np.uint8), compression="jpeg"), "x: a JPEG cannot hold"),
     ],
 )
 def test_what_is_no_label_map(data, message):

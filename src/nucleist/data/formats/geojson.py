@@ -43,9 +43,12 @@ def read_geojson(
     Raises:
         UserError: If the file is damaged, or no GeoJSON of outlines.
     """
-    features = load_features(data, where)
+    everything = load_features(data, where)
+    features = [feature for feature in everything if not _is_region(feature)]
     found = [feature for feature in features if _kind(feature) != "annotation"]
     notes = []
+    if regions := len(everything) - len(features):
+        notes.append(f"{regions} regions (complete, Region*, Ignore*) are no nuclei")
     if found and len(found) < len(features):
         notes.append(
             f"{len(features) - len(found)} annotations beside {len(found)} detections are taken "
@@ -99,6 +102,16 @@ def _kind(feature: Mapping[str, Any]) -> str:
     # QuPath before 0.3 wrote it as id: PathAnnotationObject, PathDetectionObject.
     kind = str(kind or feature.get("id", "")).lower()
     return "detection" if "detection" in kind or "cell" in kind else "annotation"
+
+
+def _is_region(feature: Mapping[str, Any]) -> bool:
+    """Whether name or class say that it is no object: classes of QuPath that end with a star."""
+    properties = feature.get("properties")
+    if not isinstance(properties, Mapping):
+        return False
+    kind = properties.get("classification")
+    names = [properties.get("name"), kind.get("name") if isinstance(kind, Mapping) else None]
+    return any(str(name).lower() in ("complete", "region*", "ignore*") for name in names)
 
 
 def _polygons(feature: Mapping[str, Any], where: str) -> list[list[Ring]] | None:

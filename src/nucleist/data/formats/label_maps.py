@@ -4,6 +4,8 @@ Written as PNG or zlib-compressed TIFF, of 16 bits where they suffice, because e
 those; read from whatever `nucleist.data.formats.images` decodes except JPEG.
 """
 
+import io
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,11 @@ from PIL import Image
 from scipy import ndimage
 
 from nucleist.data.formats.images import decoded, is_jpeg, without_alpha
+from nucleist.data.formats.tiff_header import check_header
 from nucleist.files import replacing
 from nucleist.types import UserError
 
+_JPEG_IN_TIFF = (tifffile.COMPRESSION.OJPEG, tifffile.COMPRESSION.JPEG)
 LARGEST_PNG_ID, LARGEST_ID = np.iinfo(np.uint16).max, np.iinfo(np.int32).max
 
 
@@ -82,7 +86,7 @@ def read_label_map(data: bytes, where: str) -> np.ndarray:
         UserError: If the values are colours, negative, not whole or beyond `int32`, or the file
             is a JPEG, whose compression blurs ids.
     """
-    if is_jpeg(data):
+    if _is_lossy(data):
         raise UserError(f"{where}: a JPEG cannot hold label ids; save it as PNG or TIFF")
     labels = _single_channel(data, where)
     if labels.dtype.kind == "f" and not (labels == np.round(labels)).all():  # NaN fails too
@@ -104,7 +108,7 @@ def read_mask_values(data: bytes, where: str) -> np.ndarray:
         UserError: As `read_label_map`, but any values are taken if the channels agree.
     """
     values = _single_channel(data, where)
-    return values > values.max(initial=0) / 2 if is_jpeg(data) else values
+    return values > values.max(initial=0) / 2 if _is_lossy(data) else values
 
 
 def read_mask(data: bytes, where: str) -> np.ndarray:
@@ -112,14 +116,14 @@ def read_mask(data: bytes, where: str) -> np.ndarray:
 
     Returns:
         `(H, W)` `bool`, true where the file is not 0. Of one with a soft edge, whose largest value
-        is 1, 255 or 65,535 and not the only one, true above half of that.
+        is 1 or above 127 and not the only one, true above half of that.
 
     Raises:
         UserError: As `read_mask_values`.
     """
     values = read_mask_values(data, where)
     top = float(values.max(initial=0))
-    soft = top in (1.0, 255.0, LARGEST_PNG_ID) and np.any((values != 0) & (values != top))
+    soft = (top == 1 or top > 127) and np.any((values != 0) & (values != top))
     return np.ascontiguousarray(values > top / 2 if soft else values != 0)
 
 
@@ -187,6 +191,17 @@ def _highest_id(labels: np.ndarray) -> int:
     if low < 0 or high > LARGEST_ID:
         raise ValueError(f"Expected labels from 0 to {LARGEST_ID}, but got {low} to {high}")
     return high
+
+
+def _is_lossy(data: bytes) -> bool:
+    """Whether a file is a JPEG, or a TIFF compressed as one."""
+    if is_jpeg(data) or not data.startswith((b"II", b"MM")):
+        return is_jpeg(data)
+    with suppress(Exception):  # what is damaged is refused when it is decoded
+        check_header(data, "")
+        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+            return tiff.pages.first.compression in _JPEG_IN_TIFF
+    return False
 
 
 def _single_channel(data: bytes, where: str) -> np.ndarray:

@@ -29,7 +29,10 @@ SPLITS = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-LABEL_END = re.compile(r"(?i)[._ -](cp_masks?|labels?|masks?|seg|instances|gt|rois?|roiset)$")
+LABEL_END = re.compile(
+    r"(?i)[._ -](cp_masks?|labels?|label_?(map|image)s?|masks?|seg|segmentation|instances?"
+    r"|annotations?|gt|rois?|roiset)$"
+)
 OUTPUT_END = re.compile(r"(?i)_(cp_output|flows|overlay|outlines)$")
 """What tools write beside their results: pictures, neither images nor labels."""
 
