@@ -46,6 +46,7 @@ def test_words_that_fit_are_taken(word: str) -> None:
         (["seed"], ["'seed' is not an override", "key=value"]),
         (["a b=1"], ["'a b=1' is not an override"]),
         (["seed=0,1"], ["'seed=0,1' is a list of values", "-m"]),
+        (["optim.optimizer.lr=0,01"], ["the number is written optim.optimizer.lr=0.01"]),
         (["model=null"], ["'model=null': null is not a choice", "mask_rcnn_pa"]),
         (["launcher=submitit"], ["launcher=... does not go with this command", "-m"]),
         (["search=pa"], ["search=... does not go with this command", "nucleist.plan_search"]),

@@ -193,3 +193,12 @@ def test_home_is_where_a_tilde_points(monkeypatch: pytest.MonkeyPatch, tmp_path:
     (tmp_path / "cells").mkdir()
     assert parsed(what_to_train("~/cells"))["data.source.root"] == str(tmp_path / "cells")
     assert parsed(folder_of_images("~/cells"))["data.source.root"] == str(tmp_path / "cells")
+
+
+def test_a_single_file_is_no_folder_of_images(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    for meaning in (what_to_train, data_overrides):
+        with pytest.raises(UserError, match=r"a\.png: a single file; give the folder it is in"):
+            meaning(str(tmp_path / "a.png"))
+    (tmp_path / "a.zip").touch()  # damaged: its reader says so
+    assert data_overrides(tmp_path / "a.zip")[0] == "data=folder"

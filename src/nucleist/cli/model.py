@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nucleist.cli.words import Words, names, read, text, wants_help
+from nucleist.cli.words import Words, looks_like_a_file, names, read, text, wants_help
 
 MODEL_SETTINGS = {"device": text, "trust": names}
 """Settings of `nucleist.load`."""
@@ -57,6 +57,8 @@ def images_through_a_model(
     words.nothing_left(kinds)
     model, *images = words.some("MODEL", "IMAGES")
     output = words.place()
+    if looks_like_a_file(model) and not model.lower().endswith(".ckpt"):
+        words.refuse(f"names {model} as MODEL, which is an image; MODEL comes first, then IMAGES")
     import nucleist
     from nucleist.progress import Console
 

@@ -15,6 +15,7 @@ from typing import Any
 from nucleist.types import UserError
 
 _SETTING = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@-]*=.*", re.DOTALL)
+FILES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".ckpt")
 _DELETION = re.compile(r"~[A-Za-z_][\w.@-]*")
 
 
@@ -108,7 +109,7 @@ class Words:
         """
         for word in self.settings:
             key = word.partition("=")[0]
-            if "/" in key:
+            if "/" in key or looks_like_a_file(word):
                 raise UserError(f"{word}: no such file or folder; check the path")
             near = difflib.get_close_matches(key, list(known), 1, 0.5)
             names = f"it has {', '.join(known)}" if known else "it has none"
@@ -158,6 +159,11 @@ def read(verb: str, arguments: Sequence[str], flags: Sequence[str] = ()) -> Word
         else:
             words.what.append(word)
     return words
+
+
+def looks_like_a_file(word: str) -> bool:
+    """Whether a word ends as the names of images and checkpoints do."""
+    return word.lower().endswith(FILES)
 
 
 def _is_setting(word: str) -> bool:

@@ -121,6 +121,10 @@ def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
             if "/" in key and key.rpartition("/")[0] not in _groups():
                 return f"{override}: neither a file that is there nor a setting; check the path"
             if "Ambiguous value" in text:
+                comma = re.fullmatch(r"-?\d+,\d+", override.partition("=")[2])
+                if comma and isinstance(_plain_value(_default(name), key), float):
+                    point = f"{key}={comma[0].replace(',', '.')}"
+                    return f"{override!r} is a list of values; the number is written {point}"
                 return f"{override!r} is a list of values; nucleist train -m trains a run for each"
             keys = [*_known_keys(name, overrides), *_groups()]
             if key in keys and "already" in text:

@@ -8,6 +8,7 @@ from importlib.resources import files
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
@@ -128,5 +129,12 @@ def _exists(path: str | Path) -> bool:
 
 
 def folder_of_images(folder: str | Path) -> list[str]:
-    """Overrides for a folder (or zip) of the user's own images."""
+    """Overrides for a folder (or zip) of the user's own images.
+
+    Raises:
+        UserError: If it is a file of another kind.
+    """
+    path = Path(folder).expanduser()
+    if path.is_file() and path.suffix.lower() != ".zip" and not is_zipfile(path):
+        raise UserError(f"{folder}: a single file; give the folder it is in, or a .zip of images")
     return ["data=folder", f"data.source.root={quoted(os.path.expanduser(folder))}"]

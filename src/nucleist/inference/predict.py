@@ -196,13 +196,14 @@ def warn_of_limits(reached: Mapping[str, int], images: int, progress: Progress) 
     """
     if reached:
         words = ", ".join(f"{name} in {n} of {images} images" for name, n in reached.items())
-        raised = " ".join(f"model.{key}={int(n) * 2}" for key, n in map(_split, reached))
+        raised = " ".join(f"model.{_doubled(name)}" for name in reached)
         progress.warn(f"nuclei were lost to a limit: {words}; raise it, for instance {raised}")
 
 
-def _split(limit: str) -> tuple[str, str]:
+def _doubled(limit: str) -> str:
+    """`roi.detections_per_img=1000` with twice the value."""
     key, _, value = limit.rpartition("=")
-    return key, value
+    return f"{key}={int(value) * 2}" if value.isdecimal() else limit
 
 
 def plan_outputs(images: Sequence[Path], folder: Path) -> dict[Path, Path]:

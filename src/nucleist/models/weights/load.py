@@ -149,8 +149,9 @@ def _find(weights: str, backbone_name: str) -> Path:
         return _download(COCO[backbone_name].url)
     path = Path(weights).expanduser()
     if not path.is_file():
+        kind = "a folder" if path.is_dir() else "no such file"
         raise UserError(
-            f"weights={weights}: no such file; use null, imagenet, coco or the path of a file"
+            f"weights={weights}: {kind}; use null, imagenet, coco or the path of a file"
         )
     if path.suffix not in SUFFIXES:
         raise UserError(
