@@ -149,13 +149,22 @@ def with_content(pixels: np.ndarray, colors: bool) -> int | None:
     if (pixels == pixels[..., :1]).all():
         return 0
     channels = range(pixels.shape[2])
-    others = [index for index in channels if (pixels[..., index] != pixels[0, 0, index]).any()]
+    means = [float(pixels[..., index].mean(dtype=np.float64)) for index in channels]
+    first = pixels[0, 0].astype(np.float64)  # a constant channel has this mean, but for rounding
+    near = [
+        abs(mean - value) <= 1e-6 * abs(value) for mean, value in zip(means, first, strict=True)
+    ]
+    others = [
+        index
+        for index in channels
+        if not near[index] or (pixels[..., index] != pixels[0, 0, index]).any()
+    ]
     if len(others) < 2:
         return others[0] if others else None
-    if not colors or pixels.min() < 0 or not np.isfinite(pixels).all():
+    signed = pixels.dtype.kind in "if"
+    if not colors or (signed and (pixels.min() < 0 or not np.isfinite(pixels).all())):
         return None
-    means = pixels.reshape(-1, pixels.shape[2]).mean(axis=0, dtype=np.float64)
-    fullest = max(others, key=lambda index: float(means[index]))
+    fullest = max(others, key=lambda index: means[index])
     if min(means) > _DARK * means[fullest]:
         return None
     filled = [index for index in others if means[index] > _EMPTY * means[fullest]]
