@@ -124,7 +124,13 @@ def test_pieces_of_a_mask():
     labels, notes = pieces_of_mask(np.where(INSIDE, 255, 0) + np.where(RIM, 100, 0), "x")
     np.testing.assert_array_equal(labels > 0, INSIDE)  # a soft edge is split at half
     assert notes == ("binary mask: its 48 pieces are the nuclei",)
-    labels, _ = pieces_of_mask(NUCLEI, "x")  # a label map: all of it
+    noise = NOISE.integers(0, 9, NUCLEI.shape)
+    labels, _ = pieces_of_mask(np.where(NUCLEI > 0, 255 - noise, noise), "x")  # was a JPEG
+    np.testing.assert_array_equal(labels > 0, NUCLEI > 0)
+    for ids in (NUCLEI, NUCLEI * 5, np.where(NUCLEI == 48, 255, NUCLEI)):
+        labels, _ = pieces_of_mask(ids, "x")  # a label map: all of it
+        np.testing.assert_array_equal(labels > 0, NUCLEI > 0)
+    labels, _ = pieces_of_mask(NUCLEI, "x")
     np.testing.assert_array_equal(labels > 0, NUCLEI > 0)
     with pytest.raises(UserError, match="set the background to 0"):
         pieces_of_mask(NUCLEI == 0, "x")

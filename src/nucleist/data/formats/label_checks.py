@@ -2,8 +2,7 @@
 
 What is judged is the separate pieces: in a label map nearly every id is one connected region, and 0
 is around them. Masks of classes, blurred or resized masks, ids that began again at 256 and camera
-images have ids in many pieces. Measured on the 670 images of BBBC038 and the 30 of Kumar: none is
-refused.
+images have ids in many pieces. Of 664 images of BBBC038 and 13 of Kumar none is refused or odd.
 """
 
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ TOUCHING = 0.9
 
 _LIMITS = (255, 65_535)  # the largest values of 8 and 16 bits
 _PIECES = 3  # of one id, from which they are many
+_NOISE_PX = 4  # mean area of regions up to which they are noise, not nuclei
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _check_noise(found: Pieces, where: str) -> None:
     size = found.area.sum() / len(found.area)
     empty = np.count_nonzero(found.labels == 0) / found.labels.size
     many = np.mean(found.counts >= _PIECES) >= 0.5
-    if len(found.ids) >= 50 and (size <= 4 or (many and empty < 0.01)):
+    if len(found.ids) >= 50 and (size <= _NOISE_PX or (many and empty < 0.01)):
         raise UserError(
             f"{where}: {len(found.ids)} values in {len(found.area)} regions of {size:.0f} pixels "
             "on average, as in a camera image; give the label map, where each nucleus has its own "
@@ -228,12 +228,26 @@ def _wrapped(found: Pieces, where: str, what: str) -> UserError:
     )
 
 
+def _is_soft(values: np.ndarray) -> bool:
+    """Whether a mask has shades: most of it is near its largest value, above 127."""
+    top = float(values.max(initial=0))
+    if top <= 127:
+        return False
+    low = np.where(values > top / 2, 0, values)
+    near = np.count_nonzero(values >= 0.9 * top)
+    if near > np.count_nonzero(values) / 2:
+        return bool(low.any())
+    regions = pieces_of(low)
+    noisy = len(regions.area) > 0 and regions.area.mean() <= _NOISE_PX
+    return bool(noisy and near > np.count_nonzero(values > top / 2) / 2)
+
+
 def pieces_of_mask(values: np.ndarray, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Take the connected pieces of a mask for the nuclei.
 
     Args:
-        values: `(H, W)`, 0 outside nuclei. In a mask with a soft edge (most of it has the largest
-            value, 255) what is above half of it is inside.
+        values: `(H, W)`, 0 outside nuclei. In a mask with a soft edge or with the noise of a JPEG
+            what is above half of the largest value is inside.
         where: The file, for messages.
 
     Returns:
@@ -242,10 +256,7 @@ def pieces_of_mask(values: np.ndarray, where: str) -> tuple[np.ndarray, tuple[st
     Raises:
         UserError: If the background is not 0.
     """
-    mask = values > 0
-    soft = values.max(initial=0) == 255 and np.any(mask & (values != 255))
-    if soft and np.count_nonzero(values == 255) > np.count_nonzero(mask) / 2:
-        mask = values > 127
+    mask = values > values.max(initial=0) / 2 if _is_soft(values) else values > 0
     labels, count = components(mask)
     found = pieces_of(labels)
     if count:
