@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from support.runs import Lines
 
 import nucleist
@@ -49,3 +50,16 @@ def test_without_a_choice_the_image_is_named(
     assert main([*words, "z=project", "channel=2"]) == 0
     assert main([*words, "z=project", "channel=blue"]) == 2
     assert "channel=blue: write a number from 1, or channel=rgb" in capsys.readouterr().err
+
+
+def test_a_picture_of_several_colours_without_nuclei_gets_the_word(
+    canonical: Path, tmp_path: Path
+) -> None:
+    generator, lines = np.random.default_rng(0), Lines()
+    colors = generator.integers(0, 90, (60, 70, 3)).astype(np.uint8)
+    colors[20:30, 20:32, 2] = colors[40:50, 40:52, 2] = 250
+    Image.fromarray(colors).save(tmp_path / "merge.png")
+    nucleist.predict(
+        canonical, tmp_path / "merge.png", tmp_path / "out", score_threshold=1.0, progress=lines
+    )
+    assert "if one colour shows the nuclei, write channel=1 (red), 2 or 3" in lines.warnings[0]

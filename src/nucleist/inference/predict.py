@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from PIL import Image
 
 from nucleist.config.targets import Trust
@@ -164,9 +165,15 @@ def _outline(
         progress.warn(
             f"{image}: no nucleus found, but the image has structure; look at "
             f"{_beside(output, '_overlay.png').name}, and try score_threshold={settled[0] / 2:.2g} "
-            "or train with nuclei like these"
+            f"or train with nuclei like these{_of_colors(pixels)}"
         )
     return len(result)
+
+
+def _of_colors(pixels: np.ndarray) -> str:
+    """More of the advice where an image has colours: one of them may show the nuclei alone."""
+    gray = (pixels == pixels[..., :1]).all()
+    return "" if gray else "; if one colour shows the nuclei, write channel=1 (red), 2 or 3"
 
 
 def warn_of_failed(failed: Mapping[Path, str], images: int, progress: Progress) -> None:
