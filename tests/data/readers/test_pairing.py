@@ -30,6 +30,7 @@ def pairs_of(*names, **folders):
         ("a.ome.tiff", "a_cp_masks.png"),
         ("a.OME.TIF", "a.zip"),
         ("a.tif", "a.tif_labels.png"),
+        ("a.nd2.tif", "a_labels.tif"),
         ("a.tif", "a.tif.geojson"),
         ("a.ome.tif", "a_seg.npy"),
         ("images/a.ome.tif", "labels/a.tif"),

@@ -36,7 +36,9 @@ LABEL_END = re.compile(
 OUTPUT_END = re.compile(r"(?i)_(cp_output|flows|overlay|outlines)$")
 """What tools write beside their results: pictures, neither images nor labels."""
 
-_INNER_SUFFIX = re.compile(r"(?i)(\.(ome|tiff?|png|jpe?g|bmp))+$")
+_INNER_SUFFIX = re.compile(
+    r"(?i)(\.(ome|tiff?|png|jpe?g|bmp|czi|nd2|lif|lsm|svs|vsi|oib|oif|ics))+$"
+)
 
 
 def is_annotation(stem: str, stems: Collection[str]) -> bool:
