@@ -17,6 +17,7 @@ _HOMES = {
     "Evaluation": "nucleist.evaluation.scores",
     "Model": "nucleist.inference.load",
     "Net": "nucleist.models.net",
+    "Predicted": "nucleist.inference.predict",
     "Progress": "nucleist.types",
     "Record": "nucleist.types",
     "Reproduction": "nucleist.training.reproduce",
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
     from nucleist.evaluation.evaluate import evaluate
     from nucleist.evaluation.scores import Evaluation
     from nucleist.inference.load import Model, load
-    from nucleist.inference.predict import predict
+    from nucleist.inference.predict import Predicted, predict
     from nucleist.inference.result import Result
     from nucleist.inference.subjects import draw_figures
     from nucleist.metrics.card_page import metric_cards
