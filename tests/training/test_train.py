@@ -144,7 +144,7 @@ def test_progress_is_shown_where_it_is_asked_for(
     lines = Lines()
     nucleist.train(overrides=[*silent, "seed=2"], progress=lines)
     assert capfd.readouterr() == ("", "")
-    assert [line.split()[1] for line in lines.notes if line.startswith("step")] == ["1/2", "2/2"]
+    assert [line.split()[1] for line in lines.notes if line.startswith("step")] == ["1/2,", "2/2,"]
     assert not lines.warnings
 
 
