@@ -21,6 +21,8 @@ def test_the_old_name_is_in_no_file() -> None:
     assert [name for name in names if OLD_NAME in name.lower()] == []
     found = {name for name in names if OLD_NAME.encode() in (ROOT / name).read_bytes().lower()}
     assert found <= MAY_TELL
+    for name in found:
+        assert (ROOT / name).read_bytes().lower().count(OLD_NAME.encode()) == 1, "told once"
 
 
 def test_the_readme_is_short() -> None:
