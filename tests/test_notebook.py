@@ -22,7 +22,7 @@ def test_it_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONWARNINGS", "ignore")  # of the kernel's own packages
     notebook = nbformat.read(NOTEBOOK, 4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    written = sorted(path.name for path in (tmp_path / "notebook" / "out").iterdir())
+    written = sorted(path.name for path in (tmp_path / "notebook" / "out").glob("[!.]*"))
     assert "synthetic-test-0000_labels.tif" in written and len(written) == 9
     scores = notebook.cells[-1].outputs[-1]["data"]["text/plain"]
     assert scores.startswith("{'map': ")

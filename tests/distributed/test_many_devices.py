@@ -271,4 +271,6 @@ def test_shares_of_a_prediction_are_the_prediction(tmp_path: Path) -> None:
     for a, b in zip(whole, shared, strict=True):
         if a.suffix == ".tif":
             assert np.array_equal(tifffile.imread(a), tifffile.imread(b))
-    assert main([*predict, str(tmp_path / "shared"), "share=1/2"]) == 2  # its own is there
+    before = [path.stat().st_mtime_ns for path in shared]
+    assert main([*predict, str(tmp_path / "shared"), "share=1/2"]) == 0  # nothing is left to do
+    assert [path.stat().st_mtime_ns for path in shared] == before

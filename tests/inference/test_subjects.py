@@ -138,7 +138,9 @@ def test_the_words_of_the_command_line(
     assert "overwrite=true" in said(capsys, *command)  # earlier pictures are kept
     cut = ["model.roi.score_thresh=0.0", "model.roi.detections_per_img=1"]
     assert main([*command, *cut, "overwrite=true"]) == 0
-    assert "a limit cut what was found: detections_per_img=1 in 1 of 1" in capsys.readouterr().err
+    assert (
+        "nuclei were lost to a limit: roi.detections_per_img=1 in 1 of 1" in capsys.readouterr().err
+    )
 
 
 def test_an_option_of_the_net_acts(pa: Path, image: Path, tmp_path: Path) -> None:

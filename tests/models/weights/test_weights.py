@@ -392,7 +392,7 @@ def test_file_without_state_dict(tmp_path, content):
 def test_unknown_values(tmp_path):
     with pytest.raises(UserError, match="weights=imagnet: no such file; use null, imagenet, coco"):
         load_weights(Linear(), "imagnet", "resnet18")
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="a folder; use null, imagenet, coco or the path of a file"):
         load_weights(Linear(), str(tmp_path), "resnet18")
     (tmp_path / "a.h5").touch()
     with pytest.raises(UserError, match=r"unknown kind of weights '\.h5'; use \.safetensors, \.pt"):
