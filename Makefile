@@ -29,7 +29,7 @@ demo: $(INSTALLED)  ## train on drawn nuclei with a quarter of the labels and sh
 # One thread a worker: two workers with two threads each get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
-test: $(INSTALLED)  ## run all tests, under 6 minutes on two cores
+test: $(INSTALLED)  ## run all tests, some 6 minutes on two cores
 	$(PYTEST)
 
 test-fast: $(INSTALLED)  ## run the tests that train nothing, under 90 seconds
