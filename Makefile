@@ -32,7 +32,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist work
 test: $(INSTALLED)  ## run all tests, some 6 minutes on two cores
 	$(PYTEST)
 
-test-fast: $(INSTALLED)  ## run the tests that train nothing, under 90 seconds
+test-fast: $(INSTALLED)  ## run the tests that train nothing, some 90 seconds
 	$(PYTEST) -m "not slow"
 
 # Old releases warn of what newer ones that they depend on have deprecated.

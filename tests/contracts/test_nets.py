@@ -19,6 +19,8 @@ from nucleist.models.net import SUPERVISION
 from nucleist.models.weights.load import load_weights
 from nucleist.ops.labels import at_threshold
 
+pytestmark = pytest.mark.slow
+
 CONF = Path(__file__).parents[2] / "src" / "nucleist" / "conf" / "model"
 NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))
 

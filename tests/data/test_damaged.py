@@ -20,6 +20,8 @@ from nucleist.data.formats.images import read_image
 from nucleist.data.formats.label_maps import read_label_map
 from nucleist.types import UserError
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 1.0
 """Longest time for a damaged file of some kilobytes, with room for a busy machine."""
 

@@ -28,6 +28,8 @@ from nucleist.report.table import Column, OverSeeds, Row, Table, to_csv, to_mark
 from nucleist.training.finished import METRICS
 from nucleist.types import Progress, UserError
 
+pytestmark = pytest.mark.slow
+
 KUMAR = {"_target_": "nucleist.data.Kumar", "root": "x"}
 
 

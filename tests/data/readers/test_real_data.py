@@ -9,6 +9,8 @@ import pytest
 from nucleist.data.readers.bbbc038 import BBBC038
 from nucleist.data.readers.kumar import Kumar
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(os.environ.get("NUCLEIST_DATA") or Path(__file__).parents[3] / ".." / "shared" / "data")
 
 
