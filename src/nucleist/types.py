@@ -11,7 +11,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NotRequired, TypedDict, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, NotRequired, TypedDict, TypeVar
 
 if TYPE_CHECKING:  # `import nucleist` and the help of its verbs load neither NumPy nor torch
     import numpy as np
@@ -78,6 +78,28 @@ Watch = Callable[[Sequence[str], str], Iterable[str]]
 """`Progress.watch`, for functions that need nothing else of it."""
 
 
+class Window(NamedTuple):
+    """A rectangle of an image, pixels, half-open: rows `y0:y1`, columns `x0:x1`."""
+
+    y0: int
+    x0: int
+    y1: int
+    x1: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Index of the rectangle in an array of the image."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+
+Complete = bool | tuple[Window, ...]
+"""Where every nucleus is labelled: everywhere (True), nowhere (False), or in some rectangles.
+
+Elsewhere an unlabelled pixel may belong to a nucleus. The rectangles lie inside the image and do
+not overlap; any area is a set of them, see `nucleist.data.complete`.
+"""
+
+
 @dataclass(frozen=True)
 class Record:
     """One image of a data set with all the labels that were published for it.
@@ -87,12 +109,14 @@ class Record:
         image: `(H, W, 3)`, `uint8`, `uint16` or `float32`, as stored; gray is repeated.
         labels: `(H, W)` `int32` label map; ids need not be consecutive.
         notes: What the reader had to decide, one sentence each (overlaps, dropped shapes).
+        complete: Where every nucleus is labelled.
     """
 
     id: str
     image: np.ndarray
     labels: np.ndarray
     notes: tuple[str, ...] = field(default=())
+    complete: Complete = True
 
 
 class Source(ABC):

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nucleist.data.formats.manifest import Choice, Window, read_manifest
-from nucleist.types import Record, UserError
+from nucleist.data.formats.manifest import Choice, read_manifest
+from nucleist.types import Record, UserError, Window
 
 
 def keep_fraction(ids: Sequence[int], fraction: float, seed: int, image_id: str) -> list[int]:

@@ -7,26 +7,11 @@ JSON, one image a line, sorted by image id: `{"ids": [3, 7]}` for nuclei that ar
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from nucleist.files import read_json, write_text
-from nucleist.types import UserError
+from nucleist.types import UserError, Window
 
 FORMAT = "nucleist-annotation-1"
-
-
-class Window(NamedTuple):
-    """A rectangle of an image, pixels, half-open: rows `y0:y1`, columns `x0:x1`."""
-
-    y0: int
-    x0: int
-    y1: int
-    x1: int
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        """Index of the rectangle in an array of the image."""
-        return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
 
 Choice = list[int] | Window
