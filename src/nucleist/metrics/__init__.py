@@ -22,6 +22,7 @@ from nucleist.metrics.instance import (
     PrecisionRecall,
     instance_metrics,
 )
+from nucleist.metrics.labelled import LabelledScores, labelled_scores
 from nucleist.metrics.nuset import (
     detection_errors,
     missed_and_spurious,
@@ -37,6 +38,7 @@ __all__ = [
     "CocoAveragePrecision",
     "ForegroundOverlap",
     "InstanceScores",
+    "LabelledScores",
     "MeanAveragePrecision",
     "NormalizedCoverageScore",
     "NucleusCount",
@@ -46,6 +48,7 @@ __all__ = [
     "aggregated_jaccard_index",
     "detection_errors",
     "instance_metrics",
+    "labelled_scores",
     "mean_average_precision",
     "mean_f1",
     "missed_and_spurious",

@@ -23,12 +23,17 @@ from nucleist.metrics.counts import (
     LabelMap,
     count,
 )
+from nucleist.metrics.partial import Area, batch_of, is_complete_somewhere, kept_at, within
 from nucleist.ops.contingency import contingency
 from nucleist.types import Prediction
 
 
 class InstanceScores(Metric):
     """States and update shared by all scores; `compute` of a subclass returns some of them.
+
+    Where an image is complete only in part, what counts is what lies there, see
+    `nucleist.metrics.partial`; an image that is complete nowhere does not count at all. Without
+    any that counts the scores are NaN, and 0 before the first update.
 
     A detection counts at a score threshold if its score is greater and it has a pixel in the
     label map. The overlaps are counted once for each image: at a higher threshold, detections are
@@ -58,6 +63,7 @@ class InstanceScores(Metric):
     matched_tenths: Tensor
     score_sums: Tensor
     images: Tensor
+    seen: Tensor
 
     def __init__(
         self,
@@ -93,26 +99,33 @@ class InstanceScores(Metric):
             self.add_state(name, torch.zeros(shape, dtype=dtype), dist_reduce_fx="sum")
         sums = torch.zeros(size, len(SCORES), dtype=torch.double)
         self.add_state("score_sums", sums, dist_reduce_fx="sum")
-        self.add_state("images", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+        for name in ("images", "seen"):
+            self.add_state(name, torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
-    def update(self, preds: Sequence[Prediction], targets: Sequence[LabelMap]) -> None:
+    def update(
+        self,
+        preds: Sequence[Prediction],
+        targets: Sequence[LabelMap],
+        complete: Sequence[Area] | None = None,
+    ) -> None:
         """Add a batch of images.
 
         Args:
             preds: One for each image; `label_map` `(H, W)` integer in which detection `i` has
                 the value `i + 1`, and `scores` `(N,)`.
-            targets: `(H, W)` integer label maps with **all** nuclei, 0 background.
+            targets: `(H, W)` integer label maps, 0 background, with **all** nuclei of the area
+                that is complete.
+            complete: For each image where it is complete, `(H, W)` `bool`, or None if it is
+                everywhere; None if all images are.
 
         Raises:
             ValueError: If the batch lengths or the shapes differ, or a detection has no score.
         """
-        if len(preds) != len(targets):
-            raise ValueError(
-                f"Expected a target for each prediction, but got {len(preds)} predictions "
-                f"and {len(targets)} targets"
-            )
-        for pred, target in zip(preds, targets, strict=True):
-            counts = self._count(pred, target)
+        for pred, target, area in batch_of(preds, targets, complete):
+            self.seen = self.seen + 1
+            if not is_complete_somewhere(area):
+                continue
+            counts = self._count(pred, target, area)
             scores = np.stack([score(counts) for score in SCORES.values()], axis=-1)
             for name, value in counts._asdict().items():
                 self._add(name, value)
@@ -120,35 +133,34 @@ class InstanceScores(Metric):
             self.images = self.images + 1
 
     def compute(self) -> dict[str, Tensor]:
-        """All scores, pooled and per image: `{"map_pooled": (thresholds,) float64, ...}`."""
-        return self.averages(*SCORES)
+        """All scores, pooled and per image: `{"map_pooled": (thresholds,) float64, ...}`.
+
+        None at all if there were images, but none that is complete anywhere.
+        """
+        return {} if self.seen and not self.images else self.averages(*SCORES)
 
     def averages(self, *names: str) -> dict[str, Tensor]:
         """Both averages of the named scores, each `(thresholds,)` `float64`.
 
-        Without any image all are 0, so that a validation without images does not score 1.
+        Without any image all are 0, so that a validation without images does not score 1; with
+        images of which none is complete anywhere they are NaN.
         """
         counts = Counts(*(getattr(self, field).cpu().numpy() for field in Counts._fields))
         result = {}
         for name in names:
             mean = self.score_sums[:, list(SCORES).index(name)] / self.images.clamp(min=1)
             pooled = torch.from_numpy(SCORES[name](counts)).to(mean)
-            result[f"{name}_pooled"] = pooled * (self.images > 0)
-            result[f"{name}_per_image"] = mean
+            undefined = np.nan if self.seen and not self.images else 0.0
+            result[f"{name}_pooled"] = pooled.where(self.images > 0, undefined)
+            result[f"{name}_per_image"] = mean.where(self.images > 0, undefined)
         return result
 
-    def _count(self, pred: Prediction, target: LabelMap) -> Counts:
+    def _count(self, pred: Prediction, target: LabelMap, area: Area) -> Counts:
         """Counts of one image with a leading dimension of score thresholds."""
         table = contingency(target, pred["label_map"])
-        scores = pred["scores"].detach().float().cpu().numpy()
-        if len(table.pred_ids) and table.pred_ids[-1] > len(scores):
-            raise ValueError(
-                f"Expected a score for each label of the predicted label map, but got "
-                f"{len(scores)} scores and the label {table.pred_ids[-1]}"
-            )
-        scores = scores[table.pred_ids - 1]
-        # in float32, as the scores are, or a score of 0.1 would be greater than 0.1
-        kept = [scores > np.float32(t) for t in self.score_thresholds]
+        if area is not None:
+            table = within(table, target, pred["label_map"], area)
+        kept = kept_at(table, pred, self.score_thresholds)
         each = [
             count(table.keep_predictions(keep), IOU_THRESHOLDS, self.inclusive, self.aji_matching)
             for keep in kept

@@ -4,18 +4,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from nucleist.metrics.counts import SCORES, LabelMap, count
+from nucleist.metrics.labelled import labelled_scores
+from nucleist.metrics.partial import Area, is_complete_somewhere, within
 from nucleist.ops.contingency import contingency
 
 EACH = 2
 """Best and worst images that are chosen, at most, of each."""
 
 
-def per_image_scores(true: LabelMap, pred: LabelMap) -> dict[str, float]:
-    """One row of a table: all scores of one image, and `nuclei` and `detections`.
+def per_image_scores(true: LabelMap, pred: LabelMap, area: Area = None) -> dict[str, float]:
+    """One row of a table: all scores of one image that are defined for it.
 
     Args:
-        true: `(H, W)` integer label map with all nuclei, 0 background.
+        true: `(H, W)` integer label map, 0 background, with all nuclei of the complete area.
         pred: `(H, W)` integer label map of the detections that count.
+        area: `(H, W)` `bool`, where the image is complete; None if it is everywhere.
+
+    Returns:
+        Every score of `SCORES` with `nuclei` and `detections`, unless the image is complete
+        nowhere; the scores at labelled nuclei, if it is not complete everywhere.
 
     Examples:
         >>> import numpy as np
@@ -23,16 +30,21 @@ def per_image_scores(true: LabelMap, pred: LabelMap) -> dict[str, float]:
         >>> row["recall"], row["precision"], row["nuclei"], row["detections"]
         (0.5, 1.0, 2.0, 1.0)
     """
-    counts = count(contingency(true, pred))
-    scores = {name: float(score(counts)) for name, score in SCORES.items()}
-    return scores | {"nuclei": float(counts.n_true), "detections": float(counts.n_pred)}
+    row: dict[str, float] = {}
+    if is_complete_somewhere(area):
+        counts = count(within(contingency(true, pred), true, pred, area))
+        row = {name: float(score(counts)) for name, score in SCORES.items()}
+        row |= {"nuclei": float(counts.n_true), "detections": float(counts.n_pred)}
+    return row if area is None else row | labelled_scores(true, pred, area)
 
 
 def extremes(rows: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     """The rows with the highest and with the lowest mAP, at most `EACH` of both, none twice.
 
+    Without any mAP the recall at labelled nuclei takes its place.
+
     Args:
-        rows: Scores of single images, each with `image` and `map`.
+        rows: Scores of single images, each with `image`; those without a score are left out.
 
     Returns:
         Pairs of `best` or `worst` and a row; each kind begins with its most extreme row.
@@ -42,7 +54,8 @@ def extremes(rows: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]
         >>> [(rank, row["image"]) for rank, row in extremes(rows)]
         [('best', 'b'), ('worst', 'a')]
     """
-    ordered = sorted(rows, key=lambda row: (-row["map"], row["image"]))
+    key = "map" if any("map" in row for row in rows) else "labelled_recall"
+    ordered = sorted((r for r in rows if key in r), key=lambda row: (-row[key], row["image"]))
     best = ordered[: min(EACH, -(-len(ordered) // 2))]
     worst = ordered[::-1][: min(EACH, len(ordered) // 2)]
     return [*(("best", row) for row in best), *(("worst", row) for row in worst)]

@@ -83,6 +83,26 @@ class Contingency(NamedTuple):
             intersection=self.intersection[pair],
         )
 
+    def keep_true(self, keep: np.ndarray) -> "Contingency":
+        """Table of the same maps with some true nuclei erased; see `keep_predictions`.
+
+        Args:
+            keep: `(T,)` `bool`, one for each of `true_ids`.
+        """
+        return self.swapped().keep_predictions(keep).swapped()
+
+    def swapped(self) -> "Contingency":
+        """The table with the two maps exchanged; its pairs are no longer sorted."""
+        return Contingency(
+            self.pred_ids,
+            self.true_ids,
+            self.pred_areas,
+            self.true_areas,
+            self.pred_index,
+            self.true_index,
+            self.intersection,
+        )
+
 
 def contingency(true: np.ndarray | Tensor, pred: np.ndarray | Tensor) -> Contingency:
     """Count the overlaps of two label maps of one shape.
