@@ -154,6 +154,19 @@ class Target(TypedDict):
     label_map: Tensor
 
 
+class Truth(NamedTuple):
+    """What an image is scored against.
+
+    Attributes:
+        labels: `(H, W)` `int32` label map, in evaluation of every labelled nucleus, in a validation
+            on held-out nuclei of these.
+        complete: `(H, W)` `bool`, where they are all that there are; None: everywhere.
+    """
+
+    labels: Tensor
+    complete: Tensor | None
+
+
 class BinaryTarget(TypedDict):
     """What a net learns from, for one image of which only the foreground is known.
 

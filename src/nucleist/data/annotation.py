@@ -19,8 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nucleist.data.formats.manifest import Choice, read_manifest
-from nucleist.types import Record, UserError, Window
+from nucleist.data.complete import both
+from nucleist.data.formats.manifest import Choice, Entry, read_manifest
+from nucleist.types import Complete, Record, UserError, Window
 
 
 def keep_fraction(ids: Sequence[int], fraction: float, seed: int, image_id: str) -> list[int]:
@@ -116,7 +117,7 @@ class Annotation:
     crop_fraction: float | None = None
     seed: int = 0
     manifest: str | Path | None = None
-    _choices: dict[str, Choice] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _entries: dict[str, Entry] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check_share("fraction", self.fraction)
@@ -130,7 +131,7 @@ class Annotation:
         if len(given) > 1:
             raise UserError(f"annotation: {' and '.join(given)} exclude each other; give one")
         if self.manifest is not None:
-            object.__setattr__(self, "_choices", read_manifest(self.manifest))
+            object.__setattr__(self, "_entries", read_manifest(self.manifest))
 
     def settings(self) -> dict[str, float | int | None]:
         """What is kept, in plain numbers: fraction, exemplars, crop_fraction and seed."""
@@ -146,13 +147,19 @@ class Annotation:
         if self.manifest is None:
             return
         known = set(image_ids)
-        for image_id in sorted(known - self._choices.keys()):
+        for image_id in sorted(known - self._entries.keys()):
             raise self._missing(image_id)
-        for image_id in sorted(self._choices.keys() - known):
+        for image_id in sorted(self._entries.keys() - known):
             raise UserError(
                 f"{self.manifest}: image {image_id!r} is not in the training split; "
                 "use the data set and split the manifest was written for"
             )
+
+    def held_out(self) -> dict[str, list[int]] | None:
+        """Held-out nuclei of each image, as a manifest has them; None without a manifest."""
+        if self.manifest is None:
+            return None
+        return {image_id: list(entry.held_out) for image_id, entry in self._entries.items()}
 
     def choose(self, record: Record) -> Choice:
         """Choose what of an image is annotated: its entry in a manifest.
@@ -193,6 +200,21 @@ class Annotation:
         labels[choice.slices] = record.labels[choice.slices]
         return labels
 
+    def complete(self, record: Record) -> Complete:
+        """Where the annotated nuclei are all that there are.
+
+        In the fully labelled window as far as the record is complete there; of kept nuclei
+        wherever the record is, if none was left out, else nowhere.
+
+        Raises:
+            UserError: If a manifest does not fit the image.
+        """
+        choice = self.choose(record)
+        if isinstance(choice, Window):
+            height, width = record.labels.shape
+            return both((choice,), record.complete, (height, width))
+        return record.complete if len(choice) == len(nucleus_ids(record.labels)) else False
+
     def apply(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
         """What training may see of an image: no label that is not kept.
 
@@ -219,9 +241,9 @@ class Annotation:
         )
 
     def _repeated(self, record: Record, ids: list[int]) -> Choice:
-        if record.id not in self._choices:
+        if record.id not in self._entries:
             raise self._missing(record.id)
-        choice = self._choices[record.id]
+        choice = self._entries[record.id].choice
         if isinstance(choice, Window):
             height, width = record.labels.shape
             if choice.y1 > height or choice.x1 > width:
@@ -246,16 +268,17 @@ def nucleus_ids(labels: np.ndarray) -> list[int]:
 
 def _ranked(ids: Iterable[int], seed: int, image_id: str) -> list[int]:
     unique = {int(value) for value in ids}
-    return sorted(unique, key=lambda value: (_digest(seed, image_id, value), value))
+    return sorted(unique, key=lambda value: (digest(seed, image_id, value), value))
 
 
-def _digest(*key: object) -> bytes:
+def digest(*key: object) -> bytes:
+    """SHA-256 of the parts of a key, each as text: the same on every machine."""
     # JSON keeps apart what concatenation would mix up: ("a1", 2) and ("a", 12).
     return hashlib.sha256(json.dumps([str(part) for part in key]).encode()).digest()
 
 
 def _uniform(*key: object) -> float:
-    return (int.from_bytes(_digest(*key)[:8], "big") >> 11) / 2**53  # [0, 1), 53 bits
+    return (int.from_bytes(digest(*key)[:8], "big") >> 11) / 2**53  # [0, 1), 53 bits
 
 
 def _check_share(name: str, value: object) -> None:

@@ -1,42 +1,22 @@
 """One LightningDataModule for every data set: partial labels in training, all in evaluation."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nucleist.data.annotation import Annotation
 from nucleist.data.caches import Prepared
-from nucleist.data.formats.manifest import write_manifest
-from nucleist.data.sets import Draws, Normalize, PartialSet, WholeSet, collate
+from nucleist.data.complete import mask_of
+from nucleist.data.formats.manifest import Entry, write_manifest
+from nucleist.data.loading import free_workers, not_shared, pixel_hash
+from nucleist.data.sets import Draws, Normalize, PartialSet, Whole, WholeSet, collate
 from nucleist.data.targets import to_target
 from nucleist.data.transforms import Augment, check_hidden
-from nucleist.types import Record, Source, Target, UserError
-
-
-def free_workers() -> int:
-    """Loader processes that help: up to 4 a GPU, one core of each GPU being left to training.
-
-    Without a GPU the cores are busy with the net, and two cores gained nothing from loaders.
-    """
-    devices = torch.cuda.device_count()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(4, max((cores or 1) // devices - 1, 0)) if devices else 0
-
-
-def _not_shared(batch_size: int, world: int, parts: int) -> str:
-    """Message about a batch size that the processes cannot share."""
-    pieces = f"{world} processes" + (f" with accumulate={parts}" if parts > 1 else "")
-    fits = ", ".join(str(n) for n in range(1, batch_size + 1) if batch_size % n == 0)
-    return (
-        f"data.batch_size={batch_size} cannot be shared by {pieces}; use a multiple of "
-        f"{world * parts}, or processes times accumulate equal to {fits}"
-    )
+from nucleist.types import Record, Source, Target, UserError, one_of
 
 
 class NucleiData(pl.LightningDataModule):
@@ -62,6 +42,10 @@ class NucleiData(pl.LightningDataModule):
         supervision: What a net learns from: `"instances"` (`Target`) or `"binary"`
             (`BinaryTarget`: foreground and count alone).
         splits: Which of the source's splits to train, validate and test on.
+        validation: What a training is validated on: `"images"` of the split `splits["val"]`, or
+            `"nuclei"` of the training images that are labelled and kept from the training; None
+            takes images where there are any, else nuclei.
+        held_out: Share of the kept nuclei that are kept from the training then, in (0, 1).
     """
 
     def __init__(
@@ -82,9 +66,12 @@ class NucleiData(pl.LightningDataModule):
         splits: dict[str, str] | None = None,
         cache: str | None = None,
         supervision: str = "instances",
+        validation: str | None = None,
+        held_out: float = 0.2,
     ):
         super().__init__()
         check_hidden(supervision, augment, pasted)
+        one_of("data.validation", validation, (None, "images", "nuclei"))
         self.source = source if cache is None else Prepared(source, cache)
         self.normalize = normalize
         self.annotation = Annotation(
@@ -99,29 +86,72 @@ class NucleiData(pl.LightningDataModule):
         self.splits = {"train": "train", "val": "test", "test": "test", **(splits or {})}
         train = self.ids("train")
         self.annotation.check_images(train)
+        self.validation = self._validation(validation, supervision)
         self.train_set = PartialSet(
-            self.source, train, self.annotation, normalize, augment, seed, pasted, supervision
+            *(self.source, train, self.annotation, normalize, augment, seed, pasted, supervision),
+            held_out=held_out if self.validation == "nuclei" else None,
         )
         self._labelled: int | None = None
-        self._whole: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._whole: dict[str, Whole] = {}
+
+    def _validation(self, asked: str | None, supervision: str) -> str:
+        if asked == "nuclei" and supervision == "binary":
+            raise UserError(
+                "data.validation=nuclei takes nuclei out of the labels, so that they are "
+                "background with data.supervision=binary; give validation images (data.splits.val)"
+            )
+        if asked == "images" and not self.ids("val"):
+            raise UserError(
+                "data.validation=images: the data set has no validation images; put some into a "
+                "folder called val, or write data.validation=nuclei"
+            )
+        return asked or ("images" if self.ids("val") or supervision == "binary" else "nuclei")
+
+    @property
+    def validates_apart(self) -> bool:
+        """Whether what a training is validated on is not what it is tested on."""
+        if self.validation == "nuclei":
+            return self.holds_out
+        return bool(self.ids("val")) and self.splits["val"] != self.splits["test"]
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether some labelled nuclei are kept from the training."""
+        return bool(self.train_set.validated)
+
+    def evaluated(self, use: str) -> int:
+        """Number of images that `val` or `test` looks at."""
+        if use == "val" and self.validation == "nuclei":
+            return len(self.train_set.validated)
+        return len(self.ids(use))
 
     def ids(self, use: str) -> list[str]:
-        """Image ids of `train`, `val` or `test`, as `splits` maps them to the source's splits."""
+        """Image ids of `train`, `val` or `test`, as `splits` maps them to the source's splits.
+
+        Returns:
+            None for `val` and `test`, if the data set has no images for it.
+
+        Raises:
+            UserError: If there is no training image, or no split of that name.
+        """
         available = self.source.splits()
         name = self.splits[use]
-        if available.get(name):
-            return available[name]
+        if available.get(name) or (use != "train" and name in ("val", "test")):
+            return available.get(name) or []
         found = ", ".join(f"{key} ({len(ids)})" for key, ids in available.items())
         raise UserError(
             f"the data set has no image in split {name!r}, it has {found}; "
             f"set data.splits.{use} to one of them"
         )
 
-    def whole(self, image_id: str) -> tuple[np.ndarray, np.ndarray]:
+    def whole(self, image_id: str) -> Whole:
         """Normalised image and all labels, kept in memory."""
         if image_id not in self._whole:
-            record = self.source.read(image_id)
-            self._whole[image_id] = self.normalize(record.image), record.labels
+            record, area = self.source.read(image_id), None
+            if record.complete is not True:
+                height, width = record.labels.shape
+                area = mask_of(record.complete, (height, width))
+            self._whole[image_id] = Whole(self.normalize(record.image), record.labels, area)
         return self._whole[image_id]
 
     def preload(self, rank: int = 0, world: int = 1) -> None:
@@ -190,10 +220,15 @@ class NucleiData(pl.LightningDataModule):
         return (to_target(self.train_set.partial(i)[1]) for i in self.train_set.ids)
 
     def write_manifest(self, path: Path) -> int:
-        """Write which labels were kept; returns the number of labelled nuclei."""
-        choices = {i: self.annotation.choose(self.record(i)) for i in self.train_set.ids}
-        write_manifest(path, choices, self.annotation.settings())
+        """Write which labels were kept; returns the number of nuclei that training sees."""
+        entries = {i: self._entry(self.record(i)) for i in self.train_set.ids}
+        write_manifest(path, entries, self.annotation.settings())
         return self.labelled_nuclei()
+
+    def _entry(self, record: Record) -> Entry:
+        held = tuple(self.train_set.held_out[record.id])
+        complete = False if held else self.annotation.complete(record)
+        return Entry(self.annotation.choose(record), held, complete, pixel_hash(record))
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Draws from the current step on: this process's share of each batch, in its parts."""
@@ -203,27 +238,35 @@ class NucleiData(pl.LightningDataModule):
             parts, done = self.trainer.accumulate_grad_batches, self.trainer.global_step
         size, rest = divmod(self.batch_size, world * parts)
         if rest:
-            raise UserError(_not_shared(self.batch_size, world, parts))
+            raise UserError(not_shared(self.batch_size, world, parts))
         draws = Draws(self.steps * self.batch_size, done * self.batch_size, rank, world)
         return self._loader(self.train_set, size, draws)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """All labels of the validation split."""
-        return self._evaluation("val")
+        """All labels of the validation split, or the held-out nuclei of the training images."""
+        if self.validation == "images":
+            return self._evaluation(self.ids("val"), self.whole)
+        return self._evaluation(self.train_set.validated, self.train_set.hidden)
 
     def test_dataloader(self) -> DataLoader[Any]:
         """All labels of the test split."""
-        return self._evaluation("test")
+        return self._evaluation(self.ids("test"), self.whole)
 
     def kept_dataloader(self) -> DataLoader[Any]:
-        """Training images, not augmented, with the kept labels: for calibration."""
-        return self._loader(WholeSet(self.train_set.ids, self.train_set.partial), 1, None)
+        """Training images, not augmented, with what calibration looks at.
 
-    def _evaluation(self, use: str) -> DataLoader[Any]:
-        ids = self.ids(use)
+        The labels are the held-out nuclei, or without any those that training saw.
+        """
+        read = self.train_set.hidden if self.holds_out else self._seen
+        return self._loader(WholeSet(self.train_set.ids, read), 1, None)
+
+    def _seen(self, image_id: str) -> Whole:
+        return Whole(*self.train_set.partial(image_id), None)
+
+    def _evaluation(self, ids: list[str], read: Callable[[str], Whole]) -> DataLoader[Any]:
         if self.trainer is not None:  # no image twice, unlike DistributedSampler
             ids = ids[self.trainer.global_rank :: self.trainer.world_size]
-        return self._loader(WholeSet(ids, self.whole), 1, None)
+        return self._loader(WholeSet(ids, read), 1, None)
 
     def _loader(self, data: Dataset[Any], size: int, sampler: Sampler[int] | None) -> Any:
         return DataLoader(

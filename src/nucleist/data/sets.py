@@ -3,24 +3,39 @@
 `Draws` numbers what training shows, so that neither workers, processes nor a restart change it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from nucleist.data.annotation import Annotation
+from nucleist.data.annotation import Annotation, nucleus_ids
+from nucleist.data.held_out import hold_out
 from nucleist.data.paste import Exemplar, exemplars, paste
 from nucleist.data.targets import supervised, to_tensor
 from nucleist.data.transforms import Augment
-from nucleist.types import Source
+from nucleist.types import Source, Truth
 
 Normalize = Callable[[np.ndarray], np.ndarray]
 Batch = tuple[list[Tensor], list[Any], list[str]]
+
+
+class Whole(NamedTuple):
+    """A whole image of evaluation.
+
+    Attributes:
+        image: `(H, W, 3)` `float32`, normalised.
+        labels: `(H, W)` `int32` label map.
+        complete: `(H, W)` `bool`, where it has every nucleus; None: everywhere.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    complete: np.ndarray | None
 
 
 class PartialSet(Dataset[tuple[Tensor, Any, str]]):
@@ -39,6 +54,7 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
         seed: Of order and augmentation.
         pasted: At most so many labelled nuclei are pasted into an image.
         supervision: `"instances"` or `"binary"`, see `nucleist.data.targets.supervised`.
+        held_out: Share of the kept nuclei that training does not see; None for none.
     """
 
     def __init__(
@@ -51,15 +67,50 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
         seed: int,
         pasted: int = 0,
         supervision: str = "instances",
+        held_out: float | None = None,
     ):
         self.supervision, self.to_target = supervision, supervised(supervision)
         self.source, self.ids, self.annotation = source, list(ids), annotation
         self.normalize, self.augment, self.seed = normalize, augment, seed
         self.pasted = pasted
+        self._held_share, self._held_seed = held_out, annotation.seed
         self._cache: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._seen: dict[str, np.ndarray] = {}
+
+    @cached_property
+    def held_out(self) -> Mapping[str, Sequence[int]]:
+        """Kept nuclei of each image that training does not see, by their ids.
+
+        Those of a manifest, if it repeats an earlier run.
+        """
+        if self._held_share is None:
+            return {image_id: [] for image_id in self.ids}
+        kept = {image_id: nucleus_ids(self.annotated(image_id)[1]) for image_id in self.ids}
+        return self.annotation.held_out() or hold_out(kept, self._held_share, self._held_seed)
+
+    @property
+    def validated(self) -> list[str]:
+        """The images with held-out nuclei."""
+        return [image_id for image_id in self.ids if len(self.held_out[image_id])]
 
     def partial(self, image_id: str) -> tuple[np.ndarray, np.ndarray]:
-        """Normalised image `(h, w, 3)` and its label map with the kept nuclei alone."""
+        """Normalised image `(h, w, 3)` and its label map with the nuclei that training sees."""
+        image, labels = self.annotated(image_id)
+        if image_id not in self._seen:
+            hidden = self.held_out[image_id]
+            self._seen[image_id] = (
+                np.where(np.isin(labels, hidden), 0, labels) if len(hidden) else labels
+            )
+        return image, self._seen[image_id]
+
+    def hidden(self, image_id: str) -> Whole:
+        """The same image, and the label map of the nuclei that are held out."""
+        image, labels = self.annotated(image_id)
+        held = np.where(np.isin(labels, self.held_out[image_id]), labels, 0)
+        return Whole(image, held, np.zeros(labels.shape, bool))
+
+    def annotated(self, image_id: str) -> tuple[np.ndarray, np.ndarray]:
+        """The same image, and the label map of all kept nuclei, held out or not."""
         if image_id not in self._cache:
             record = self.source.read(image_id)
             # Normalised before a crop is cut, so that crop and whole image look the same.
@@ -70,10 +121,11 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
     def forget(self) -> None:
         """Read the images anew, after the normalisation has changed."""
         self._cache.clear()
+        self._seen.clear()
 
     @cached_property
     def exemplars(self) -> list[Exemplar]:
-        """All labelled nuclei of the training images."""
+        """All nuclei of the training images that training sees."""
         return exemplars(self.partial(image_id) for image_id in self.ids)
 
     def __getitem__(self, draw: int) -> tuple[Tensor, Any, str]:
@@ -88,23 +140,24 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
         return to_tensor(image), self.to_target(labels), image_id
 
 
-class WholeSet(Dataset[tuple[Tensor, Tensor, str]]):
-    """Whole images: those of evaluation with all labels, or of training with the kept ones.
+class WholeSet(Dataset[tuple[Tensor, Truth, str]]):
+    """Whole images: those of evaluation with all labels, or of training with some of the kept.
 
     Args:
         ids: The images.
-        read: Gives the normalised image `(H, W, 3)` and the label map `(H, W)` of an id.
+        read: Gives the image of an id.
     """
 
-    def __init__(self, ids: Sequence[str], read: Callable[[str], tuple[np.ndarray, np.ndarray]]):
+    def __init__(self, ids: Sequence[str], read: Callable[[str], Whole]):
         self.ids, self.read = list(ids), read
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, str]:
-        image, labels = self.read(self.ids[index])
-        return to_tensor(image), torch.from_numpy(labels), self.ids[index]
+    def __getitem__(self, index: int) -> tuple[Tensor, Truth, str]:
+        image, labels, complete = self.read(self.ids[index])
+        area = None if complete is None else torch.from_numpy(complete)
+        return to_tensor(image), Truth(torch.from_numpy(labels), area), self.ids[index]
 
 
 class Draws(Sampler[int]):

@@ -190,7 +190,7 @@ class BetweenSteps(Callback):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         use = {"fit": "val", "test": "test"}.get(stage)
         if trainer.world_size > 1 and use and data is not None:
-            if (count := len(data.ids(use))) < trainer.world_size:
+            if 0 < (count := data.evaluated(use)) < trainer.world_size:
                 raise UserError(
                     f"split {data.splits[use]!r} has too few images ({count}) for "
                     f"{trainer.world_size} processes; use trainer.devices={count} at most"

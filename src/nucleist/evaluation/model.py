@@ -25,7 +25,7 @@ from nucleist.training.limits import limits_reached
 from nucleist.training.summary import summary_of
 from nucleist.training.task import SegmentationTask
 from nucleist.training.worker import cannot_be_sent, is_to_be_started
-from nucleist.types import Progress, Source
+from nucleist.types import Progress, Source, UserError
 
 
 def evaluate_model(
@@ -58,6 +58,11 @@ def evaluate_model(
         own = model.device if isinstance(model, Model) else None
         loaded = load(model, options=options, device="cpu", trust=trust)  # the trainer moves it
         images = build_data(config, loaded, source, trust)
+        if not images.ids("test"):
+            raise UserError(
+                f"{data or 'the data of the training'}: no test images; put some into a folder "
+                "called test, or write data.splits.test=train to score the model on what it knows"
+            )
         shows = progress if is_first() else Progress()
         try:
             return test(config, loaded, images, coco, options, shows)
@@ -145,7 +150,8 @@ class _Ranked(pl.Callback):
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *rest: Any
     ) -> None:
         """Add the batch."""
-        self.ap.update(self._predictions, batch[1])
+        whole = [i for i, truth in enumerate(batch[1]) if truth.complete is None]
+        self.ap.update([self._predictions[i] for i in whole], [batch[1][i].labels for i in whole])
 
     def leave(self) -> None:
         """Take the hook off the net."""

@@ -15,6 +15,7 @@ from nucleist.config.build import build
 from nucleist.config.options import with_options
 from nucleist.config.targets import Trust, check_targets
 from nucleist.data.sets import Normalize
+from nucleist.files import read_json_if_there
 from nucleist.inference.outline import outline
 from nucleist.inference.result import Result, as_image, to_result
 from nucleist.models.net import Net
@@ -109,8 +110,8 @@ def load(
     """Load a trained model.
 
     Args:
-        model: A run folder, of which `best.ckpt` is taken where it was chosen on other images
-            than the test images, else `last.ckpt`; or a checkpoint file; or a loaded model, which
+        model: A run folder, of which the checkpoint is taken that the training recommends (see
+            `nucleist.training.choice`); or a checkpoint file; or a loaded model, which
             is returned, moved if a device is named.
         options: Options of the model that are to differ from the training, such as
             `{"roi.score_thresh": 0.3}`; they must not change which weights there are. Keys that
@@ -192,7 +193,10 @@ def is_model_path(path: str | Path) -> bool:
 
 
 def _preferred(run: Path) -> Sequence[str]:
-    """`best` first if it was chosen on other images than the test images, else `last`."""
+    """What the run recommends; before its end `best` if it was chosen apart from the test."""
+    recommended = read_json_if_there(run / "summary.json").get("recommended")
+    if isinstance(recommended, dict):
+        return ("best", "last") if recommended.get("checkpoint") == "best" else ("last", "best")
     try:
         config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
         splits = config["data"]["splits"]

@@ -28,11 +28,11 @@ def overlay_rows(
     rows = []
     for image_id in data.train_set.ids[:count]:
         image, kept = data.train_set.partial(image_id)
-        truth = kept if data.annotation.crop_fraction else data.whole(image_id)[1]
+        truth = kept if data.annotation.crop_fraction else data.whole(image_id).labels
         found = at_threshold(outline(net, image), threshold).numpy()
         rows.append(LabelledImage(image, kept, truth, found, f"training image {image_id}"))
     for image_id in data.ids("test")[:count]:
-        image, truth = data.whole(image_id)
+        image, truth, _ = data.whole(image_id)
         found = at_threshold(outline(net, image), threshold).numpy()
         rows.append(LabelledImage(image, None, truth, found, f"test image {image_id}"))
     return rows

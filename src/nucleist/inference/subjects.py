@@ -176,7 +176,7 @@ def from_run(image_id: str, data: NucleiData) -> Subject:
     annotation = data.annotation
     if image_id in data.train_set.ids:
         image, kept = data.train_set.partial(image_id)
-        truth = data.whole(image_id)[1]
+        truth = data.whole(image_id).labels
         whole = kept if kept.shape != truth.shape else truth  # a window: all in it is labelled
         return Subject(image_id, f"training image {image_id}", image, kept, whole, kept)
     known = data.ids("test")
@@ -184,7 +184,7 @@ def from_run(image_id: str, data: NucleiData) -> Subject:
         close = difflib.get_close_matches(image_id, [*known, *data.train_set.ids], 1, 0.3)
         hint = f"did you mean {close[0]!r}?" if close else f"there is {known[0]!r}, for instance"
         raise UserError(f"{image_id}: neither a file nor an image of the run; {hint}")
-    image, truth = data.whole(image_id)
+    image, truth, _ = data.whole(image_id)
     query = truth
     if annotation.manifest is None and annotation.crop_fraction is None:
         query = annotation.visible(data.record(image_id))

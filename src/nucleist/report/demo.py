@@ -112,12 +112,12 @@ def _write_pictures(folder: Path, models: Mapping[str, Model], data: NucleiData)
     rows: list[LabelledImage] = []
     for image_id in data.train_set.ids[:2]:
         image, kept = data.train_set.partial(image_id)
-        truth = data.whole(image_id)[1]
+        truth = data.whole(image_id).labels
         for title, model in models.items():
             found = at_threshold(outline(model.net, image), 0.5).numpy()
             rows.append(LabelledImage(image, kept, truth, found, f"{title}, {image_id}"))
     save_overlays(folder / "overlays.png", rows)
     best = models["PA Mask R-CNN"]
     for image_id in data.ids("test"):
-        labels = at_threshold(outline(best.net, data.whole(image_id)[0]), best.threshold)
+        labels = at_threshold(outline(best.net, data.whole(image_id).image), best.threshold)
         write_label_map(folder / "labels" / f"{image_id}_labels.tif", labels.numpy())

@@ -6,9 +6,10 @@ a nucleus and `c` the probability that a nucleus counts as labelled (Elkan and N
 Its ranking is right and its scale is not. `c` is the mean score of nuclei, and `p(x) > 1/2` is
 `g(x) > c/2`.
 
-Labelled nuclei were positives in training and score higher than others, so nuclei that nobody
-labelled must be in the sample too: those found without the classifier, by the centre head of
-partial-annotation Mask R-CNN, which excluded them from the negatives.
+Labelled nuclei were positives in training and score higher than others. Best are nuclei that were
+held out of the training. Without them nuclei that nobody labelled must be in the sample too: those
+found without the classifier, by the centre head of partial-annotation Mask R-CNN, which excluded
+them from the negatives.
 
 A net whose loss models missing labels learns `p` itself, which needs no scaling.
 """
@@ -66,13 +67,14 @@ def found_scores(prediction: Prediction, kept: Tensor, found: Tensor) -> np.ndar
 
 
 @torch.inference_mode()
-def calibrate(net: Net, images: Iterable[tuple[Tensor, Tensor]]) -> float:
+def calibrate(net: Net, images: Iterable[tuple[Tensor, Tensor]], held_out: bool = False) -> float:
     """The threshold `c/2` from training images with their kept labels.
 
     Args:
         net: A net in eval mode. If it finds nuclei by their centres, those count too; if its loss
             models missing labels, its scores are taken as they are.
         images: `(3, H, W)` images and `(H, W)` label maps of the labelled nuclei.
+        held_out: Whether these are nuclei that the training did not see.
 
     Returns:
         A score in (0, 0.5]; 0.5 if nothing is labelled or found.
@@ -85,7 +87,7 @@ def calibrate(net: Net, images: Iterable[tuple[Tensor, Tensor]]) -> float:
         image = image.to(device)
         prediction = net([image])[0]
         scores += labelled_scores(prediction, kept).tolist()
-        if net.can.centers:
+        if net.can.centers and not held_out:
             scores += found_scores(prediction, kept, net.found_boxes(image)).tolist()
     share = float(np.mean(scores)) if scores else 1.0
     return share / 2 if share > 0 else 0.5

@@ -9,6 +9,7 @@ import io
 import os
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,10 @@ class AtomicCheckpoints(TorchCheckpointIO):
             os.fsync(file.fileno())
 
 
+MONITOR = ("val/labelled_score_best_threshold", "val/map_pooled")
+"""What the best checkpoint has the most of: where images are not complete it is the first."""
+
+
 class Checkpoints(Checkpoint):
     """`last.ckpt` every few steps and on SIGTERM, `best.ckpt` after the best validation.
 
@@ -55,16 +60,18 @@ class Checkpoints(Checkpoint):
     Args:
         folder: Where they are written.
         every: Steps between two `last.ckpt`.
-        monitor: Name of the score whose highest value makes a checkpoint the best.
+        monitor: Names of scores; the highest value of the first one that the validation gives
+            makes a checkpoint the best.
 
     Attributes:
         before: Seconds of training before the checkpoint that the run was resumed from.
     """
 
-    def __init__(self, folder: str, every: int = 50, monitor: str = "val/map_pooled"):
+    def __init__(self, folder: str, every: int = 50, monitor: Sequence[str] = MONITOR):
         if every < 1:
             raise UserError(f"checkpoint_every={every} is not a number of steps; give 1 or more")
-        self.folder, self.every, self.monitor = Path(folder), every, monitor
+        self.folder, self.every = Path(folder), every
+        self.monitor = [monitor] if isinstance(monitor, str) else list(monitor)
         self.best: float | None = None
         self._random: dict[str, Any] | None = None
         self._saved, self._between = 0, False
@@ -118,9 +125,10 @@ class Checkpoints(Checkpoint):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the best."""
-        score = trainer.callback_metrics.get(self.monitor)
-        if score is None or trainer.state.fn != "fit":
+        given = [name for name in self.monitor if name in trainer.callback_metrics]
+        if not given or trainer.state.fn != "fit":
             return
+        score = trainer.callback_metrics[given[0]]
         if self.best is None or float(score) > self.best:
             self.best = float(score)
             self._save(trainer, "best")

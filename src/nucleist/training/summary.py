@@ -20,6 +20,7 @@ from nucleist.models.net import Net
 from nucleist.models.weights.load import read_file
 from nucleist.training.calibration import calibrate
 from nucleist.training.checkpoints import AtomicCheckpoints
+from nucleist.training.choice import Choice, as_json, choose
 from nucleist.training.limits import limits_in, limits_reached
 from nucleist.training.loggers import log_summary
 from nucleist.training.speed import Speed
@@ -29,20 +30,25 @@ from nucleist.types import Progress
 
 @dataclass(frozen=True)
 class Tested:
-    """Result of testing one set of weights.
+    """What testing one set of weights gave.
 
     Attributes:
-        scores: At every threshold, and of each image.
+        test: On the test images, at every threshold and of each image; None without test images.
+        validation: Likewise on what the training was validated on, if that is not the test.
         limits_reached: Images in which a limit cut what was found, by limit.
     """
 
-    scores: TestScores
+    test: TestScores | None
+    validation: TestScores | None
     limits_reached: dict[str, int]
 
     def summary(self) -> dict[str, Any]:
         """Its part of `summary.json`."""
         limits = {"limits_reached": self.limits_reached} if self.limits_reached else {}
-        return {**summary_of(self.scores), **limits}
+        test = summary_of(self.test) if self.test else {}
+        apart = self.validation
+        validation = {"validation": by_metric(apart.calibrated)} if apart else {}
+        return {**test, **validation, **limits}
 
 
 def finish(
@@ -69,7 +75,7 @@ def finish(
     trainer.save_checkpoint(run / "checkpoints" / "last.ckpt")
     last = score(task, data, trainer, config.score_threshold)
     measured = measured_speed(trainer)
-    best = score_best(config, run, data, task, trainer, last)
+    step, best = score_best(config, run, data, task, trainer, last)
     if not is_first():
         return
     summary = {
@@ -86,13 +92,23 @@ def finish(
         "train_seconds": round(seconds, 1),
         **({"speed": measured} if measured else {}),
         **last.summary(),
-        **({"best_checkpoint": best} if best else {}),
+        **({"best_checkpoint": {"step": step, **best.summary()}} if best else {}),
+        "recommended": as_json(recommended(last, best)),
     }
-    write_results(run, data, task, last.scores)
+    write_results(run, data, task, last)
     log_summary(trainer.loggers, summary)
     write_json(run / "summary.json", summary)  # last: a run with a summary is finished
-    images = len({row["image"] for row in last.scores.images})
+    shown = last.test or last.validation
+    images = len({row["image"] for row in shown.images}) if shown else 0
     warn_of_limits(limits_in(run), images, progress)
+
+
+def recommended(last: Tested, best: Tested | None) -> Choice:
+    """Which checkpoint to use."""
+    if best is last:
+        return Choice("last", "it is the best in validation too")
+    apart = best.validation.calibrated.scores if best and best.validation else None
+    return choose(apart, last.validation.calibrated.scores if last.validation else {})
 
 
 def facts(net: Net) -> dict[str, float | None]:
@@ -118,7 +134,9 @@ def calibrate_on_kept(task: SegmentationTask, data: NucleiData, trainer: pl.Trai
         return
     task.net.eval()
     found = calibrate(
-        task.net, ((images[0], kept[0]) for images, kept, _ in data.kept_dataloader())
+        task.net,
+        ((images[0], kept[0].labels) for images, kept, _ in data.kept_dataloader()),
+        data.holds_out,
     )
     # Each process has calibrated for itself, and two GPUs may differ in the last digit.
     task.calibrated_threshold = trainer.strategy.broadcast(found)
@@ -127,10 +145,18 @@ def calibrate_on_kept(task: SegmentationTask, data: NucleiData, trainer: pl.Trai
 def score(task: SegmentationTask, data: NucleiData, trainer: pl.Trainer, fixed: float) -> Tested:
     """Test the task's weights at a fixed and at its calibrated threshold, on all processes."""
     calibrated = fixed if task.calibrated_threshold is None else task.calibrated_threshold
-    task.test_at(fixed, calibrated)
     task.net.limits_reached.clear()
-    trainer.test(task, datamodule=data, verbose=False)
-    return Tested(task.test_scores(), limits_reached(task.net))
+    apart = test = None
+    if data.validates_apart:
+        task.test_at(fixed, calibrated)
+        trainer.test(task, dataloaders=data.val_dataloader(), verbose=False)
+        apart = task.test_scores()
+    if data.ids("test"):
+        task.net.limits_reached.clear()
+        task.test_at(fixed, calibrated)
+        trainer.test(task, datamodule=data, verbose=False)
+        test = task.test_scores()
+    return Tested(test, apart, limits_reached(task.net))
 
 
 def score_best(
@@ -140,26 +166,27 @@ def score_best(
     task: SegmentationTask,
     trainer: pl.Trainer,
     last: Tested,
-) -> dict[str, Any] | None:
+) -> tuple[int, Tested | None]:
     """Test `best.ckpt` too, with a calibration of its own.
 
     If validation and test images are the same, the validation has given the scores already, so
     then it is done only if `test_best` asks for it. Afterwards the task has its own weights again.
 
     Returns:
-        The step it was saved at and its scores, as in the summary; None if it was not tested.
+        The step it was saved at, and what the test gave: `last` itself if the last weights are the
+        best, None if it was not tested.
     """
     path = run / "checkpoints" / "best.ckpt"
     wanted = config.get("test_best")
     if wanted is None:
-        wanted = data.splits["val"] != data.splits["test"]
+        wanted = data.validates_apart
     if not wanted or not path.exists():
-        return None
+        return 0, None
     best = read_file(path)
     step = int(best["global_step"])
-    if step == trainer.global_step:  # the last weights are the best
+    if step == trainer.global_step:
         keep_threshold(path, best, task.calibrated_threshold)
-        return {"step": step, **last.summary()}
+        return step, last
     weights = {key: value.clone() for key, value in task.state_dict().items()}
     threshold = task.calibrated_threshold
     task.load_state_dict(best["state_dict"])
@@ -168,7 +195,7 @@ def score_best(
     tested = score(task, data, trainer, config.score_threshold)
     task.load_state_dict(weights)
     task.calibrated_threshold = threshold
-    return {"step": step, **tested.summary()}
+    return step, tested
 
 
 def keep_threshold(path: Path, checkpoint: dict[str, Any], threshold: float | None) -> None:
@@ -178,14 +205,20 @@ def keep_threshold(path: Path, checkpoint: dict[str, Any], threshold: float | No
         AtomicCheckpoints().save_checkpoint(checkpoint, path)
 
 
-def write_results(run: Path, data: NucleiData, task: SegmentationTask, last: TestScores) -> None:
-    """Write the curve over thresholds, the scores of each image and the pictures."""
-    write_curve(run / "thresholds.csv", last)
-    write_rows(run / "per_image.csv", last.images)
-    figures, threshold = run / "figures", last.calibrated.threshold
+def write_results(run: Path, data: NucleiData, task: SegmentationTask, last: Tested) -> None:
+    """Write the curve over thresholds, the scores of each image and the pictures.
+
+    Without test images they are those of the validation.
+    """
+    figures, shown = run / "figures", last.test or last.validation
+    threshold = 0.5 if task.calibrated_threshold is None else task.calibrated_threshold
     figures.mkdir(exist_ok=True)
     write_figures(figures, task.net, data, threshold)
-    write_test_overlays(figures / "test", task.net, data, last.images, threshold)
+    if shown:
+        write_curve(run / "thresholds.csv", shown)
+        write_rows(run / "per_image.csv", shown.images)
+    if last.test:
+        write_test_overlays(figures / "test", task.net, data, last.test.images, threshold)
 
 
 def summary_of(scores: TestScores) -> dict[str, Any]:
@@ -193,23 +226,30 @@ def summary_of(scores: TestScores) -> dict[str, Any]:
 
     The last one looks at the test labels and is an upper bound, not a result.
     """
+    best = scores.best
     return {
-        "test": _by_metric(scores.fixed),
-        "test_calibrated": _by_metric(scores.calibrated),
-        "test_best_threshold": _by_metric(scores.best),
+        "test": by_metric(scores.fixed),
+        "test_calibrated": by_metric(scores.calibrated),
+        **({"test_best_threshold": by_metric(best)} if best else {}),
     }
 
 
-def _by_metric(at: ScoresAt) -> dict[str, Any]:
-    """`{"score_threshold": ..., "map": {"pooled": ..., "per_image": ...}, ...}`."""
-    names = [key.removesuffix("_pooled") for key in at.scores if key.endswith("_pooled")]
-    return {
-        "score_threshold": at.threshold,
-        **{
-            name: {how: round(at.scores[f"{name}_{how}"], 6) for how in ("pooled", "per_image")}
-            for name in names
-        },
-    }
+def by_metric(at: ScoresAt) -> dict[str, Any]:
+    """`{"score_threshold": ..., "map": {"pooled": ..., "per_image": ...}, ...}`.
+
+    What is not defined is left out; what has one value for all images has no averages.
+    """
+    found: dict[str, Any] = {"score_threshold": at.threshold}
+    for key, value in at.scores.items():
+        if not math.isfinite(value):
+            continue
+        name = key.removesuffix("_pooled").removesuffix("_per_image")
+        if name == key:
+            found[name] = round(value, 6) if value % 1 else int(value)
+        else:
+            how = key.removeprefix(f"{name}_")
+            found.setdefault(name, {})[how] = round(value, 6)
+    return found
 
 
 def write_curve(path: Path, scores: TestScores) -> None:
@@ -222,8 +262,9 @@ def write_curve(path: Path, scores: TestScores) -> None:
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write scores of each test image as CSV."""
+    """Write scores of each image as CSV; a cell is empty where a score is not defined."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        table = csv.DictWriter(file, list(rows[0]))
+        table = csv.DictWriter(file, columns, restval="")
         table.writeheader()
         table.writerows(rows)

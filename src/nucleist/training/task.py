@@ -1,15 +1,16 @@
 """The one LightningModule: it trains, validates and tests any net that obeys the contract."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torchmetrics import MetricCollection
 
 from nucleist.data.sets import Batch
-from nucleist.metrics import InstanceScores, per_image_scores
+from nucleist.metrics import InstanceScores, LabelledScores, per_image_scores
 from nucleist.models.net import Net
 from nucleist.ops.labels import at_threshold
 from nucleist.types import DivergedError, Prediction, UserError
@@ -24,7 +25,9 @@ class ScoresAt:
 
     Attributes:
         threshold: Detections with a higher score count.
-        scores: `<metric>_pooled` and `<metric>_per_image`, `nuclei` and `detections`.
+        scores: `<metric>_pooled` and `<metric>_per_image` of each metric that is defined, and
+            what they stand on: `labelled_nuclei`, `unjudged` and `complete_area` of images that
+            are not complete.
     """
 
     threshold: float
@@ -39,7 +42,8 @@ class TestScores:
         fixed: At the fixed score threshold.
         calibrated: At the one that was calibrated on the kept labels.
         curve: At each of `THRESHOLDS`.
-        images: Scores of each test image at the first two, by name and threshold.
+        images: Scores of each test image at the first two, by name and threshold; those that are
+            defined for it.
     """
 
     __test__ = False  # not a test of pytest's
@@ -50,9 +54,20 @@ class TestScores:
     images: list[dict[str, Any]]
 
     @property
-    def best(self) -> ScoresAt:
-        """The point of the curve with the highest mAP. It looks at the test labels: a bound."""
-        return max(self.curve, key=lambda point: point.scores["map_pooled"])
+    def best(self) -> ScoresAt | None:
+        """The point of the curve with the highest mAP, if there is one.
+
+        It looks at the test labels: a bound.
+        """
+        known = [point for point in self.curve if "map_pooled" in point.scores]
+        return max(known, key=lambda point: point.scores["map_pooled"], default=None)
+
+
+def scores_at(thresholds: Sequence[float]) -> MetricCollection:
+    """All scores at some score thresholds: those of complete areas and of labelled nuclei."""
+    return MetricCollection(
+        [InstanceScores(thresholds), LabelledScores(thresholds)], compute_groups=False
+    )
 
 
 class SegmentationTask(pl.LightningModule):
@@ -86,7 +101,7 @@ class SegmentationTask(pl.LightningModule):
         self.skip_others = False
         self.calibrated_threshold: float | None = None
         self.fixed_threshold = score_threshold
-        self.val_metrics = InstanceScores([score_threshold, *THRESHOLDS])
+        self.val_metrics = scores_at([score_threshold, *THRESHOLDS])
         self.test_at(score_threshold, score_threshold)
 
     def test_at(self, fixed: float, calibrated: float) -> None:
@@ -97,7 +112,7 @@ class SegmentationTask(pl.LightningModule):
             calibrated: The calibrated one.
         """
         self.test_thresholds = fixed, calibrated
-        self.test_metrics = InstanceScores([fixed, calibrated, *THRESHOLDS]).to(self.device)
+        self.test_metrics = scores_at([fixed, calibrated, *THRESHOLDS]).to(self.device)
         self.test_rows: list[dict[str, Any]] = []
 
     def forward(self, images: list[Tensor]) -> list[Prediction]:
@@ -137,24 +152,30 @@ class SegmentationTask(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the metrics with the predictions for a batch."""
         images, truth, _ = batch
-        self.val_metrics.update(self.net(images), truth)
+        self.val_metrics.update(
+            self.net(images), [t.labels for t in truth], [t.complete for t in truth]
+        )
 
     def on_validation_epoch_end(self) -> None:
-        """Log every metric at the fixed threshold, and mAP at the best threshold."""
+        """Log every metric at the fixed threshold, and two at the best threshold."""
         values = self.val_metrics.compute()
-        fixed = {f"val/{name}": value[0].float() for name, value in values.items()}
-        self.log_dict(fixed)
-        self.log("val/map_best_threshold", values["map_pooled"].max().float())
+        defined = {name: value[0].float() for name, value in values.items() if value[0].isfinite()}
+        self.log_dict({f"val/{name}": value for name, value in defined.items()})
+        for name in ("map_pooled", "labelled_score"):
+            if name in values:
+                word = f"val/{name.removesuffix('_pooled')}_best_threshold"
+                self.log(word, values[name].nan_to_num(0).max().float())
         self.val_metrics.reset()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the metrics with the predictions for a batch."""
         images, truth, ids = batch
         predictions = self.net(images)
-        self.test_metrics.update(predictions, truth)
-        for image_id, prediction, labels in zip(ids, predictions, truth, strict=True):
+        labels, areas = [t.labels for t in truth], [t.complete for t in truth]
+        self.test_metrics.update(predictions, labels, areas)
+        for image_id, prediction, (true, area) in zip(ids, predictions, truth, strict=True):
             for threshold in dict.fromkeys(self.test_thresholds):
-                scores = per_image_scores(labels, at_threshold(prediction, threshold))
+                scores = per_image_scores(true, at_threshold(prediction, threshold), area)
                 self.test_rows.append({"image": image_id, "score_threshold": threshold, **scores})
 
     def test_scores(self) -> TestScores:

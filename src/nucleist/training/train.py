@@ -25,6 +25,7 @@ from nucleist.progress import shown
 from nucleist.training.callbacks import without_bars
 from nucleist.training.checkpoints import seconds_before
 from nucleist.training.isolation import isolated
+from nucleist.training.overlap import seen_before, weights_file
 from nucleist.training.resume import (
     check_resumed,
     cut_short,
@@ -176,7 +177,8 @@ def initial_task(config: DictConfig) -> tuple[SegmentationTask, str]:
     net = check_net(build(config.model))
     check_fit(config, net)
     backbone = config.model.get("backbone", {}).get("name", "compact")
-    report = load_weights(net, config.weights, backbone, rescale_rpn=config.rescale_rpn)
+    weights = weights_file(config.weights)
+    report = load_weights(net, weights, backbone, rescale_rpn=config.rescale_rpn)
     return build_task(config, net), report.summary()
 
 
@@ -208,8 +210,26 @@ def write_record(
     if odd:
         more = f", and {len(odd) - 1} more; nucleist data check lists them" if odd[1:] else ""
         progress.warn(f"{odd[0]}{more}")
-    progress.note(f"{run}: {labelled} labelled nuclei")
+    progress.note(f"{run}: {labelled} labelled nuclei{validated_on(data)}")
+    if line := seen_before(weights_file(config.weights), data):
+        progress.warn(line)
     progress.detail(loaded)
+
+
+def validated_on(data: NucleiData) -> str:
+    """What is not trained on, in words that follow the number of labelled nuclei."""
+    tests = len(data.ids("test"))
+    held = sum(map(len, data.train_set.held_out.values()))
+    if data.validation == "nuclei":
+        parts = [f"{held} more are held out for validation" if held else "none for validation"]
+    else:
+        count = len(data.ids("val"))
+        parts = [f"{count} validation images"] if data.validates_apart else []
+        parts += [] if count else ["no validation images"]
+    parts.append(
+        f"{tests} test images" if tests else "no test image (see data.source.test_fraction)"
+    )
+    return ", " + ", ".join(parts)
 
 
 def fit(

@@ -173,7 +173,7 @@ def test_training_takes_crops_of_whole_images_and_evaluation_tiles():
     assert {tuple(image.shape) for image in images} == {(3, 24, 24)}
     assert all("@" not in name for name in names)
     assert {tuple(target["mask"].shape) for target in targets} == {(24, 24)}
-    shown = [(name, labels.shape) for _, (labels,), (name,) in data.val_dataloader()]
+    shown = [(name, truth.labels.shape) for _, (truth,), (name,) in data.val_dataloader()]
     assert len(shown) == 2 * 4 and all("@" in name and size == (24, 24) for name, size in shown)
     assert images_of(data.ids("train")).isdisjoint(images_of(data.ids("test")))
 
