@@ -84,6 +84,21 @@ def both(one: Complete, other: Complete, shape: tuple[int, int]) -> Complete:
     return complete_of(mask_of(one, shape) & mask_of(other, shape))
 
 
+def either(one: Complete, other: Complete, shape: tuple[int, int]) -> Complete:
+    """The area in which one of two is complete, or both.
+
+    Args:
+        one: An area.
+        other: Another of the same image.
+        shape: Height and width of the image, pixels.
+    """
+    if one is True or other is False:
+        return one
+    if other is True or one is False:
+        return other
+    return complete_of(mask_of(one, shape) | mask_of(other, shape))
+
+
 def share_of(complete: Complete, shape: tuple[int, int]) -> float:
     """Share of the image's area that is complete, in [0, 1]."""
     if isinstance(complete, bool):
