@@ -13,6 +13,23 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nucleist.data.complete import complete_of
+from nucleist.types import Complete
+
+
+class Drawn(NamedTuple):
+    """What a file of outlines says of an image.
+
+    Attributes:
+        labels: `(H, W)` `int32` label map.
+        notes: What had to be decided, one sentence each.
+        complete: Where the file says that every nucleus is labelled.
+    """
+
+    labels: np.ndarray
+    notes: tuple[str, ...] = ()
+    complete: Complete = False
+
 
 class Shape(NamedTuple):
     """One nucleus as a mask of its own bounding box.
@@ -129,6 +146,20 @@ def compose(shape: tuple[int, int], nuclei: Sequence[Shape]) -> tuple[np.ndarray
         shared[window] |= nucleus.mask & (labels[window] > 0)
         labels[window][nucleus.mask] = nucleus.id
     return labels, _notes(labels, shared, areas)
+
+
+def area(shape: tuple[int, int], regions: Sequence[Shape]) -> Complete:
+    """All that lies in one of several regions.
+
+    Args:
+        shape: Height and width of the image, pixels.
+        regions: In any order.
+    """
+    mask = np.zeros(shape, bool)
+    for region in regions:
+        height, width = region.mask.shape
+        mask[region.top : region.top + height, region.left : region.left + width] |= region.mask
+    return complete_of(mask)
 
 
 def _notes(labels: np.ndarray, shared: np.ndarray, areas: dict[int, int]) -> tuple[str, ...]:

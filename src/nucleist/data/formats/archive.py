@@ -71,6 +71,14 @@ class FileTree:
         wanted = {suffix.lower() for suffix in suffixes}
         return sorted(n for n in names if PurePosixPath(n).suffix.lower() in wanted)
 
+    def top(self) -> str:
+        """The folder in which an archive has all its files, `"set/"`; empty if there is none."""
+        tops = {name.partition("/")[:2] for name in self._index()}
+        if self._archive is None or len(tops) != 1:
+            return ""
+        folder, slash = tops.pop()
+        return folder + slash if slash else ""
+
     def match(self, pattern: str) -> Iterator[tuple[str, re.Match[str]]]:
         """The files whose path ends in `pattern`, whole components only, sorted by path.
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nucleist.data.outlines import Shape, compose, fill, union
+from nucleist.data.formats.complete import is_region
+from nucleist.data.outlines import Drawn, Shape, area, compose, fill, union
 from nucleist.types import UserError
 
 _MAX_COORDINATE = 1e7
@@ -23,13 +24,12 @@ Ring = np.ndarray
 """`(N, 2)` `float64`, x and y, pixels; the last vertex is joined to the first."""
 
 
-def read_geojson(
-    data: bytes, where: str, shape: tuple[int, int]
-) -> tuple[np.ndarray, tuple[str, ...]]:
+def read_geojson(data: bytes, where: str, shape: tuple[int, int]) -> Drawn:
     """Read the nuclei of an image.
 
     Overlaps follow the rule of `nucleist.data.outlines`. What is no area, lies outside the image or
-    is an annotation around detections is left out, with a note.
+    is an annotation around detections is left out, with a note. What is called `complete`, by
+    name or class, is no nucleus: in it all nuclei are labelled.
 
     Args:
         data: Content of the file.
@@ -37,35 +37,27 @@ def read_geojson(
         shape: Height and width of the image, pixels.
 
     Returns:
-        `(H, W)` `int32` label map in which the k-th feature that is taken has the id k, and the
-        notes.
+        The label map, in which the k-th feature that is taken has the id k, notes and area.
 
     Raises:
         UserError: If the file is damaged, or no GeoJSON of outlines.
     """
     everything = load_features(data, where)
-    features = [feature for feature in everything if not _is_region(feature)]
+    complete = [feature for feature in everything if _is_complete(feature)]
+    others = [feature for feature in everything if not _is_complete(feature)]
+    features = [feature for feature in others if not _is_ignored(feature)]
     found = [feature for feature in features if _kind(feature) != "annotation"]
     notes = []
-    if regions := len(everything) - len(features):
-        notes.append(f"{regions} regions (complete, Region*, Ignore*) are no nuclei")
+    if ignored := len(others) - len(features):
+        notes.append(f"{ignored} regions (Region*, Ignore*) are no nuclei")
     if found and len(found) < len(features):
         notes.append(
             f"{len(features) - len(found)} annotations beside {len(found)} detections are taken "
             "for regions, not nuclei, and were left out"
         )
-    nuclei = []
-    for number, feature in enumerate(found or features, 1):
-        name = f"feature {number}"
-        polygons = _polygons(feature, f"{where}: {name}")
-        if polygons is None:
-            notes.append(f"{name} outlines no area and was left out")
-        elif nucleus := _rasterised(polygons, shape, number):
-            nuclei.append(nucleus)
-        else:
-            notes.append(f"{name} holds no pixel of the image and was left out")
-    labels, overlaps = compose(shape, nuclei)
-    return labels, (*notes, *overlaps)
+    regions = _filled(complete, "region 'complete'", where, shape, notes)
+    labels, overlaps = compose(shape, _filled(found or features, "feature", where, shape, notes))
+    return Drawn(labels, (*notes, *overlaps), area(shape, regions))
 
 
 def is_geojson(head: bytes) -> bool:
@@ -104,14 +96,43 @@ def _kind(feature: Mapping[str, Any]) -> str:
     return "detection" if "detection" in kind or "cell" in kind else "annotation"
 
 
-def _is_region(feature: Mapping[str, Any]) -> bool:
-    """Whether name or class say that it is no object: classes of QuPath that end with a star."""
+def _names(feature: Mapping[str, Any]) -> list[object]:
+    """Its name and class, as far as it has them."""
     properties = feature.get("properties")
     if not isinstance(properties, Mapping):
-        return False
+        return []
     kind = properties.get("classification")
-    names = [properties.get("name"), kind.get("name") if isinstance(kind, Mapping) else None]
-    return any(str(name).lower() in ("complete", "region*", "ignore*") for name in names)
+    return [properties.get("name"), kind.get("name") if isinstance(kind, Mapping) else None]
+
+
+def _is_complete(feature: Mapping[str, Any]) -> bool:
+    return any(map(is_region, _names(feature)))
+
+
+def _is_ignored(feature: Mapping[str, Any]) -> bool:
+    """Whether name or class say that it is no object: classes of QuPath that end with a star."""
+    return any(str(name).lower() in ("region*", "ignore*") for name in _names(feature))
+
+
+def _filled(
+    features: Sequence[Mapping[str, Any]],
+    word: str,
+    where: str,
+    shape: tuple[int, int],
+    notes: list[str],
+) -> list[Shape]:
+    """Rasterise features; what is left out is added to the notes."""
+    shapes = []
+    for number, feature in enumerate(features, 1):
+        name = f"{word} {number}"
+        polygons = _polygons(feature, f"{where}: {name}")
+        if polygons is None:
+            notes.append(f"{name} outlines no area and was left out")
+        elif drawn := _rasterised(polygons, shape, number):
+            shapes.append(drawn)
+        else:
+            notes.append(f"{name} holds no pixel of the image and was left out")
+    return shapes
 
 
 def _polygons(feature: Mapping[str, Any], where: str) -> list[list[Ring]] | None:

@@ -22,8 +22,9 @@ from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi
 from scipy.interpolate import CubicSpline
 
 from nucleist.data.formats.archive import FileTree
+from nucleist.data.formats.complete import is_region
 from nucleist.data.formats.limits import is_outline
-from nucleist.data.outlines import Shape, compose, fill, union
+from nucleist.data.outlines import Drawn, Shape, area, compose, fill, union
 from nucleist.types import UserError
 
 logging.getLogger("roifile").setLevel(logging.CRITICAL)  # what matters is raised as well
@@ -69,19 +70,21 @@ class Outline:
         paths: Closed outlines, `(N, 2)` `float64`, x and y, pixels, each vertex joined to the
             next and the last to the first; several for a composite, where what lies in an even
             number of them is outside. None if the selection is no area (a point, a line).
+        region: Whether its name or its file's says that it is no nucleus, but where all nuclei
+            are labelled.
     """
 
     name: str
     paths: list[np.ndarray] | None
+    region: bool = False
 
 
-def read_rois(
-    data: bytes, where: str, shape: tuple[int, int]
-) -> tuple[np.ndarray, tuple[str, ...]]:
+def read_rois(data: bytes, where: str, shape: tuple[int, int]) -> Drawn:
     """Read the nuclei of an image from a zip of ROIs or a `.roi` file.
 
     Overlaps follow the rule of `nucleist.data.outlines`. Selections that are no area or lie
-    outside the image are left out, with a note.
+    outside the image are left out, with a note. One that is called `complete` is no nucleus: in
+    it all nuclei are labelled.
 
     Args:
         data: Content of the file.
@@ -89,8 +92,7 @@ def read_rois(
         shape: Height and width of the image, pixels.
 
     Returns:
-        `(H, W)` `int32` label map in which the k-th selection of the file has the id k, and
-        the notes.
+        The label map, in which the k-th selection of the file has the id k, notes and area.
 
     Raises:
         UserError: If the file is damaged or not safe, or holds no ROI.
@@ -98,9 +100,7 @@ def read_rois(
     return _painted(read_outlines(data, where), shape)
 
 
-def read_roi_files(
-    tree: FileTree, names: Sequence[str], shape: tuple[int, int]
-) -> tuple[np.ndarray, tuple[str, ...]]:
+def read_roi_files(tree: FileTree, names: Sequence[str], shape: tuple[int, int]) -> Drawn:
     """Read the nuclei of an image from a folder of `.roi` files, as `read_rois` from a zip.
 
     Args:
@@ -117,19 +117,19 @@ def read_roi_files(
     return _painted(outlines, shape)
 
 
-def _painted(
-    outlines: Sequence[Outline], shape: tuple[int, int]
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    notes, nuclei = [], []
+def _painted(outlines: Sequence[Outline], shape: tuple[int, int]) -> Drawn:
+    notes: list[str] = []
+    nuclei: list[Shape] = []
+    regions: list[Shape] = []
     for number, outline in enumerate(outlines, 1):
         if outline.paths is None:
             notes.append(f"ROI '{outline.name}' outlines no area and was left out")
-        elif nucleus := _rasterised(outline.paths, shape, number):
-            nuclei.append(nucleus)
+        elif drawn := _rasterised(outline.paths, shape, number):
+            (regions if outline.region else nuclei).append(drawn)
         else:
             notes.append(f"ROI '{outline.name}' holds no pixel of the image and was left out")
     labels, overlaps = compose(shape, nuclei)
-    return labels, (*notes, *overlaps)
+    return Drawn(labels, (*notes, *overlaps), area(shape, regions))
 
 
 def read_outlines(data: bytes, where: str) -> list[Outline]:
@@ -225,10 +225,11 @@ def _check_complete(content: bytes) -> None:
 
 
 def _outline(roi: ImagejRoi, where: str) -> Outline:
-    name = roi.name or where.split("/")[-1].split(":")[-1].removesuffix(".roi")
+    file = re.sub(r"(?i)\.roi$", "", re.split("[/:]", where)[-1])
+    name, region = roi.name or file, is_region(roi.name) or is_region(file)
     drawn = roi.subtype in (ROI_SUBTYPE.TEXT, ROI_SUBTYPE.IMAGE)
     if roi.roitype not in _AREAS or (drawn and not roi.composite):
-        return Outline(name, None)
+        return Outline(name, None, region)
     if roi.composite:
         paths = [np.asarray(path, np.float64) for path in roi.coordinates(multi=True)]
     elif roi.roitype in (ROI_TYPE.RECT, ROI_TYPE.OVAL):
@@ -237,7 +238,7 @@ def _outline(roi: ImagejRoi, where: str) -> Outline:
         paths = [np.asarray(roi.coordinates(), np.float64)]
         if roi.options & ROI_OPTIONS.SPLINE_FIT:
             paths = [spline_outline(_checked(paths[0]))]
-    return Outline(name, [_checked(path) for path in paths])
+    return Outline(name, [_checked(path) for path in paths], region)
 
 
 def _box(roi: ImagejRoi) -> np.ndarray:

@@ -5,7 +5,8 @@ ROIs, QuPath's GeoJSON or Cellpose's `_seg.npy`; see `nucleist.data.readers.pair
 belongs to what.
 """
 
-from dataclasses import replace
+import unicodedata
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from nucleist.data.formats.cellpose import read_cellpose
 from nucleist.data.formats.channels import Choice
-from nucleist.data.formats.coco import CocoImage, label_map, load_coco
+from nucleist.data.formats.coco import label_map
 from nucleist.data.formats.geojson import is_geojson, read_geojson
 from nucleist.data.formats.imagej import read_roi_files, read_rois
 from nucleist.data.formats.label_checks import check_label_map, oddities, pieces_of, pieces_of_mask
@@ -24,7 +25,10 @@ from nucleist.data.formats.label_maps import (
     read_mask_values,
 )
 from nucleist.data.formats.nucleus_masks import read_nucleus_masks
+from nucleist.data.outlines import Drawn
+from nucleist.data.readers.areas import Areas, said
 from nucleist.data.readers.base import FileSource
+from nucleist.data.readers.coco_pairing import Entries, pair_coco
 from nucleist.data.readers.names import (
     IGNORED_SUFFIXES,
     IMAGE_SUFFIXES,
@@ -32,12 +36,13 @@ from nucleist.data.readers.names import (
     ROI_SUFFIXES,
     is_roi,
     is_seg,
-    split_of,
 )
-from nucleist.data.readers.pairing import Pair, pair
+from nucleist.data.readers.pairing import Found, Pair, pair
+from nucleist.data.readers.splitting import split_by_name
 from nucleist.types import Record, UserError
 
-Labels = tuple[np.ndarray, tuple[str, ...]]
+VAL_FRACTION = 0.2
+"""Share of the images that validate where all labelled images are complete."""
 
 
 class Folder(FileSource[Pair]):
@@ -50,8 +55,13 @@ class Folder(FileSource[Pair]):
             by name, or to use the json files if no other labels are found.
         masks: `"labels"` if each nucleus has its own value in a mask; `"components"` if masks
             are binary: their 8-connected pieces are then the nuclei.
+        complete: Where all nuclei are labelled: True in all images that have labels, False
+            nowhere, or a list of image ids or files. Without True or False, regions count besides:
+            the rows of `complete.csv` (see `nucleist.data.formats.complete`) at the top of the
+            folder, and ROIs of ImageJ or annotations of QuPath that are called `complete`.
         test_fraction: Share of the labelled images that is set apart for testing, in [0, 1),
-            where no folder names a test split.
+            where no folder names a test split; about that share, see `splits`.
+        val_fraction: Likewise for validation; None is 0.2 if `complete` is True, else 0.
         seed: Seed of that choice.
         channel: Number of the channel that shows the nuclei, from 1, or `"rgb"`, of images that
             have several; see `nucleist.data.formats.channels.Choice`.
@@ -67,63 +77,79 @@ class Folder(FileSource[Pair]):
         images: str | None = None,
         labels: str | None = None,
         masks: Literal["labels", "components"] = "labels",
+        complete: bool | Sequence[str] | None = None,
         test_fraction: float = 0.2,
+        val_fraction: float | None = None,
         seed: int = 0,
         channel: int | Literal["rgb"] | None = None,
         z: int | Literal["project"] | None = None,
     ):
         if masks not in ("labels", "components"):
             raise UserError(f"masks={masks}: unknown; use masks=labels or masks=components")
-        if not 0 <= test_fraction < 1:
-            raise UserError(f"test_fraction={test_fraction}: give a number from 0 to below 1")
+        if val_fraction is None:
+            val_fraction = VAL_FRACTION if complete is True else 0.0
+        self._shares = {"test": test_fraction, "val": val_fraction}
+        for split, share in self._shares.items():
+            if not 0 <= share < 1:
+                raise UserError(f"{split}_fraction={share}: give a number from 0 to below 1")
+        if test_fraction + val_fraction >= 1:
+            raise UserError(
+                f"test_fraction={test_fraction} and val_fraction={val_fraction} leave nothing to "
+                "train on; give fractions with a sum below 1"
+            )
         super().__init__(root)
         self._images, self._labels, self._masks = images, labels, masks
-        self._test_fraction, self._seed = test_fraction, seed
+        self._complete, self._seed = said(complete), seed
         self._channel, self._z, self._choice = channel, z, Choice(channel, z)
         self._orphans: list[str] = []
         self._unused: dict[str, list[str]] = {}  # what is said of files, and the files
-        self._coco: dict[tuple[str, str], CocoImage] = {}  # json and image file, annotations
+        self._coco: Entries = {}
+        self._areas = Areas(False, self._tree, [])
 
     def splits(self) -> dict[str, list[str]]:
-        """Ids of `train` and `test`, of `val` if there is such a folder, and of `unlabelled`.
+        """Ids of `train` and `test`, of `val` if there are any, and of `unlabelled`, sorted.
 
-        Images in no folder of a split are for training. If no folder is called `test`,
-        `numpy.random.default_rng(seed).permutation` of the sorted training ids chooses the test
-        images, at least one of two or more.
+        Folders called `train`, `val` and `test` are followed; other images are for training. Of a
+        split that no labelled image's folder names, images are set apart: those whose hash of
+        `seed` and name lies below `test_fraction` test, those up to `test_fraction + val_fraction`
+        validate. The name is the image's path in the folder, without extension and without folders
+        that name kind or split. So an image that is added moves no other, and of a few images
+        perhaps none tests: a folder `test/` or a larger fraction gives some. If none were left,
+        the image with the largest hash trains.
 
         Raises:
             UserError: If no image has labels, or names are ambiguous.
         """
         pairs = self.pairing()
-        found: dict[str, list[str]] = {"train": [], "test": []}
-        for one in pairs:
-            split = "unlabelled" if one.labels is None else one.split or "train"
-            found.setdefault(split, []).append(one.id)
-        if all(one.labels is None for one in pairs):
+        labelled = [one for one in pairs if one.labels is not None]
+        if not labelled:
             raise UserError(
                 f"{self._tree.describe()}: {len(pairs)} images and {len(self._orphans)} label "
                 f"files, but no pair; name the labels of {pairs[0].image} {pairs[0].id}_labels.tif"
             )
-        train = found["train"]
-        if not found["test"] and self._test_fraction and len(train) > 1:
-            count = min(max(1, round(self._test_fraction * len(train))), len(train) - 1)
-            order = np.random.default_rng(self._seed).permutation(len(train))
-            found["test"] = sorted(train[i] for i in order[:count])
-            found["train"] = sorted(train[i] for i in order[count:])
-        return found
+        top = unicodedata.normalize("NFC", self._tree.top())
+        free = {o.id: o.key.removeprefix(top) for o in labelled if o.split in (None, "train")}
+        closed = frozenset(one.split for one in labelled if one.split)
+        chosen = split_by_name(free, self._shares, self._seed, closed)
+        found: dict[str, list[str]] = {"train": [], "val": [], "test": [], "unlabelled": []}
+        for one in pairs:
+            split = "unlabelled" if one.labels is None else chosen.get(one.id, one.split)
+            found[split or "train"].append(one.id)
+        return {name: ids for name, ids in found.items() if ids or name in ("train", "test")}
 
     def read(self, image_id: str) -> Record:
         """Read one image; without labels, its label map is empty, with a note.
 
         Raises:
-            UserError: If the id is unknown, a file is damaged, the sizes differ, or a binary
-                mask is where a label map is needed.
+            UserError: If the id is unknown, a file is damaged, the sizes differ, a binary mask is
+                where a label map is needed, or a rectangle of `complete.csv` lies outside.
         """
         one = self._entry(image_id)
         image = self._image(one.image, self._choice)
-        labels, notes = self._read_labels(one, image)
+        labels, notes, regions = self._read_labels(one, image)
         check_shape(labels, image, self._tree.describe(one.labels or ""))
-        return Record(image_id, image, labels, notes)
+        complete = self._areas.of(image_id, (image.shape[0], image.shape[1]), regions)
+        return Record(image_id, image, labels, notes, complete)
 
     def pairing(self) -> list[Pair]:
         """Every image with what holds its labels, sorted by id.
@@ -139,14 +165,20 @@ class Folder(FileSource[Pair]):
         One line for each image without labels and labels without image; one line for all files
         that are not used for the same reason.
         """
+        pairs = self.pairing()
         alone = [
             f"{self._tree.describe(one.image)}: image without labels"
-            for one in self.pairing()
+            for one in pairs
             if one.labels is None
         ]
         alone += [
             f"{self._tree.describe(name)}: labels without an image; add the image or remove them"
             for name in self._orphans
+        ]
+        alone += [
+            f"{self._tree.describe()}: {image_id} is said to be complete, but has no labels; if it "
+            "shows no nucleus, add a label image of zeros"
+            for image_id in self._areas.without_labels()
         ]
         for reason, names in self._unused.items():
             shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
@@ -191,78 +223,53 @@ class Folder(FileSource[Pair]):
         if json or all(one.labels is None for one in found.pairs):
             jsons = [json] if json else self._tree.names({".json"})
             geo = [name for name in jsons if is_geojson(self._tree.head(name, 1000))]
+            used |= {*jsons, *geo}
             if geo:
                 found = pair([*names, *geo], where, **folders)
-            jsons = [name for name in jsons if name not in geo]
-            used |= {*jsons, *geo}
-            if jsons:
-                paired, orphans = self._pair_coco(found.pairs, jsons, found.orphans)
-                found = replace(found, pairs=paired, orphans=orphans)
-        self._orphans = found.orphans
-        strange = [name for name in everything if name not in used and not _is_ignored(name)]
-        unused = {
-            "are not understood and not used; save images as TIFF or PNG, labels as label maps, "
-            "ROIs or GeoJSON": strange,
-            "are not used, because their images have other labels": found.spare,
-            "are taken for pictures of results by their names and not used": found.pictures,
-        }
-        self._unused = {reason: names for reason, names in unused.items() if names}
+            if jsons := [name for name in jsons if name not in geo]:
+                found, self._coco = pair_coco(self._tree, jsons, found)
+        self._areas = Areas(self._complete, self._tree, found.pairs)
+        self._note_unused(found, [name for name in everything if name not in used])
         return {one.id: one for one in found.pairs}
 
-    def _pair_coco(
-        self, pairs: list[Pair], jsons: list[str], orphans: list[str]
-    ) -> tuple[list[Pair], list[str]]:
-        """Pair images with the entries of COCO files, by file name without folder."""
-        by_stem: dict[str, list[Pair]] = {}
-        for one in pairs:
-            by_stem.setdefault(PurePosixPath(one.image).stem, []).append(one)
-        found = {one.id: Pair(one.id, one.image, split=one.split) for one in pairs}
-        for json in jsons:
-            where, split = self._tree.describe(json), split_of(json)
-            for entry in load_coco(self._tree.read(json), where):
-                stem = PurePosixPath(entry.file_name.replace("\\", "/")).stem
-                alike = by_stem.get(stem, [])
-                fits = [one for one in alike if split is None or one.split in (None, split)]
-                if not fits:
-                    orphans = [*orphans, f"{json}: {entry.file_name}"]
-                    continue
-                one = found[fits[0].id]
-                if len(fits) > 1 or one.labels is not None:
-                    raise UserError(
-                        f"{where}: {entry.file_name} fits {len(fits)} images or is listed twice; "
-                        "give images names of their own and list each once"
-                    )
-                found[one.id] = Pair(one.id, one.image, json, split=one.split or split)
-                self._coco[json, one.image] = entry
-        return list(found.values()), orphans
+    def _note_unused(self, found: Found, others: list[str]) -> None:
+        """Keep what `problems` says of files that are not used."""
+        self._orphans = found.orphans
+        unused = {
+            "are not understood and not used; save images as TIFF or PNG, labels as label maps, "
+            "ROIs or GeoJSON": [name for name in others if not _is_ignored(name)],
+            "are not used, because their images have other labels": found.spare,
+            "are taken for pictures of results by their names and not used": found.pictures,
+            "are not read, because they are not at the top of the folder": self._areas.spare,
+        }
+        self._unused = {reason: names for reason, names in unused.items() if names}
 
-    def _read_labels(self, one: Pair, image: np.ndarray) -> Labels:
+    def _read_labels(self, one: Pair, image: np.ndarray) -> Drawn:
         shape = (image.shape[0], image.shape[1])
         if one.labels is None:
-            return np.zeros(shape, np.int32), ("no labels",)
+            return Drawn(np.zeros(shape, np.int32), ("no labels",))
         where = self._tree.describe(one.labels)
         drawn = self._read_outlines(one, image, where)
         if drawn is not None:
-            labels, notes = drawn
-            return labels, (*notes, *oddities(pieces_of(labels)))
+            return drawn._replace(notes=(*drawn.notes, *oddities(pieces_of(drawn.labels))))
         data = self._tree.read(one.labels)
         if is_seg(one.labels):
             labels = read_cellpose(data, where)
         elif self._masks == "components":
-            return pieces_of_mask(read_mask_values(data, where), where)
+            return Drawn(*pieces_of_mask(read_mask_values(data, where), where))
         else:
             labels = read_label_map(data, where)
             check_instances(labels, where)
-        return labels, check_label_map(labels, where)
+        return Drawn(labels, check_label_map(labels, where))
 
-    def _read_outlines(self, one: Pair, image: np.ndarray, where: str) -> Labels | None:
+    def _read_outlines(self, one: Pair, image: np.ndarray, where: str) -> Drawn | None:
         """Labels of which each nucleus was given by itself; None where one file has a label map."""
         assert one.labels is not None
         shape = (image.shape[0], image.shape[1])
         if (one.labels, one.image) in self._coco:
-            return label_map(self._coco[one.labels, one.image], where, shape)
+            return Drawn(*label_map(self._coco[one.labels, one.image], where, shape))
         if one.nuclei and not any(map(is_roi, one.nuclei)):
-            return read_nucleus_masks(self._tree, one.nuclei, image)
+            return Drawn(*read_nucleus_masks(self._tree, one.nuclei, image))
         if one.nuclei:
             return read_roi_files(self._tree, one.nuclei, shape)
         if is_roi(one.labels):

@@ -47,6 +47,8 @@ class Pair:
         labels: The file or folder that holds its labels; None if there is none.
         nuclei: Of a folder of masks, its files, sorted.
         split: Named by the folders: `train`, `val`, `test`, or None.
+        key: The image's path without extension and without the folders that name kind or split:
+            it depends on no other file.
     """
 
     id: str
@@ -54,6 +56,7 @@ class Pair:
     labels: str | None = None
     nuclei: tuple[str, ...] = ()
     split: str | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class _Images:
         key = "/".join((*file.folders, file.stem))
         if (file.split, key) in self.pairs:
             raise _twice(where, self.pairs[file.split, key].image, file.name)
-        self.pairs[file.split, key] = Pair("", file.name, split=file.split)
+        self.pairs[file.split, key] = Pair("", file.name, split=file.split, key=key)
         self.splits[key].append(file.split)
         for stem in {file.stem, plain(file.stem)}:
             self.names[stem].add(key)
