@@ -162,7 +162,9 @@ def test_check_tells_oddities_and_succeeds(run, root):
     assert (status, error) == (0, "")
     assert sum("1 of 3 nuclei have one pixel" in line for line in report.splitlines()) == 5
     assert report.endswith(
-        "train: 4 images, 12 nuclei\ntest: 1 images, 3 nuclei\nerrors: 0, warnings: 5\n"
+        "train: 4 images, 12 nuclei; complete: 4, in part: 0, not: 0\n"
+        "test: 1 images, 3 nuclei; complete: 1, in part: 0, not: 0\n"
+        "errors: 0, warnings: 5\n"
     )
     # The tiny Kumar test image has the pixels of the images of TNBC's first slide.
     status, report, _ = run("check", "tnbc", f"data_root={root}")
@@ -205,6 +207,34 @@ def test_check_shows_the_pairing_of_a_folder(run, tmp_path):
     assert re.search(r"^warning: .*z_labels\.png: labels without an image", told[1], re.MULTILINE)
 
 
+def test_check_tells_what_is_complete(run, tmp_path):
+    mine = tmp_path / "mine"
+    for name in ("a", "b", "c", "test/d"):
+        layouts.png(mine / f"{name}.png", layouts.rgb(ord(name[-1])))
+        layouts.png(mine / f"{name}_labels.png", layouts.squares().astype(np.uint16))
+    layouts.png(mine / "e.png", layouts.rgb(9))
+    (mine / "complete.csv").write_text("image,x,y,width,height\na.png\nb.png,0,0,9,9\n")
+    report = run("check", "./mine")[1].splitlines()
+    *splits, said, total = report[-5:]
+    assert splits == [
+        "train: 3 images, 9 nuclei; complete: 1, in part: 1, not: 1",
+        "test: 1 images, 3 nuclei; complete: 0, in part: 0, not: 1",
+        "unlabelled: 1 images, 0 nuclei",
+    ]
+    assert said.startswith("not complete: ") and "data.source.complete=true" in said
+    assert total == "errors: 0, warnings: 5"  # one-pixel nuclei, and the image without labels
+    report = run("check", "./mine", "data.source.complete=true")[1]  # a has 0.29: it validates
+    assert "train: 2 images, 6 nuclei; complete: 2, in part: 0, not: 0\nval: 1 images" in report
+    assert "not complete:" not in report
+    report = run("check", "./mine", "data.source.complete=[c,d.png]")[1]
+    assert "train: 3 images, 9 nuclei; complete: 2, in part: 1, not: 0" in report
+    assert "test: 1 images, 3 nuclei; complete: 1, in part: 0, not: 0" in report
+    assert "no image 'x'; " in refused(run("check", "./mine", "data.source.complete=[x]"))
+    (mine / "complete.csv").write_text("image,x,y,width,height\na.png,24,0,9,9\n")
+    told = run("check", "./mine")
+    assert "complete.csv: line 2: x=24" in refused(told)
+
+
 @pytest.mark.parametrize("name", ["bbbc038", "kumar", "tnbc", "dh100", "synthetic"])
 def test_prepare_is_read_back_the_same(run, root, tmp_path, name):
     extra = SYNTHETIC if name == "synthetic" else []
@@ -224,6 +254,7 @@ def test_prepare_is_read_back_the_same(run, root, tmp_path, name):
         assert after.image.dtype == before.image.dtype
         np.testing.assert_array_equal(after.image, before.image)
         np.testing.assert_array_equal(after.labels, before.labels)
+        assert after.complete is before.complete is True
     labels = next((tmp_path / "new" / "set" / "train" / "labels").iterdir())
     with Image.open(labels) as stored:
         assert stored.mode == "I;16"

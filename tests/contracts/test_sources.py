@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from support import layouts
+from support.areas import check_area
 
 from nucleist.config.build import build
 from nucleist.config.compose import compose
@@ -66,7 +67,7 @@ def same(one, other):
     for array, twin in ((one.image, other.image), (one.labels, other.labels)):
         assert array.dtype == twin.dtype
         np.testing.assert_array_equal(array, twin)
-    assert (one.id, one.notes) == (other.id, other.notes)
+    assert (one.id, one.notes, one.complete) == (other.id, other.notes, other.complete)
 
 
 def test_every_data_set_has_a_layout():
@@ -101,6 +102,12 @@ class TestSource:
             assert record.labels.any() or split not in ("train", "test")
             assert all(isinstance(note, str) for note in record.notes)
             same(source.read(ids[0]), record)
+
+    def test_published_images_are_complete_and_a_folder_is_not(self, source, name):
+        for ids in source.splits().values():
+            for record in map(source.read, ids):
+                check_area(record.complete, record.labels.shape)
+                assert record.complete is (name != "folder")
 
     def test_workers_of_a_loader_read_the_same(self, source):
         first = source.splits()["train"][0]

@@ -6,15 +6,17 @@ import shutil
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
 from omegaconf import OmegaConf
 from support import layouts
+from support.areas import areas
 
 from nucleist.data.caches import InMemory, Prepared, settings_of
 from nucleist.data.readers.bbbc038 import BBBC038
 from nucleist.data.readers.folder import Folder
 from nucleist.data.readers.synthetic import Synthetic
 from nucleist.data.readers.tnbc import TNBC
-from nucleist.types import Record, Source, UserError
+from nucleist.types import Record, Source, UserError, Window
 
 
 def same(one, other):
@@ -22,6 +24,7 @@ def same(one, other):
         assert array.dtype == twin.dtype
         np.testing.assert_array_equal(array, twin)
     assert (one.id, one.notes) == (other.id, other.notes)
+    assert one.complete == other.complete and type(one.complete) is type(other.complete)
 
 
 class Listed(Source):
@@ -40,7 +43,7 @@ class Listed(Source):
         return self.held[image_id]
 
 
-def record(image_id, dtype=np.uint8, gray=False, highest=3, shape=(13, 9), notes=()):
+def record(image_id, dtype=np.uint8, gray=False, highest=3, shape=(13, 9), notes=(), complete=True):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 200, (*shape, 3)).astype(dtype)
     if dtype == np.uint16:
@@ -50,7 +53,7 @@ def record(image_id, dtype=np.uint8, gray=False, highest=3, shape=(13, 9), notes
     if gray:
         image[:] = image[..., :1]
     labels = rng.integers(0, 2, shape).astype(np.int32) * highest
-    return Record(image_id, image, labels, notes)
+    return Record(image_id, image, labels, notes, complete)
 
 
 KINDS = [
@@ -63,6 +66,8 @@ KINDS = [
     record("a row", np.float32, shape=(1, 7)),
     record("a column", np.uint16, shape=(7, 1)),
     record("notes", notes=("one: é", "two\nlines")),
+    record("complete nowhere", complete=False),
+    record("complete in part", complete=(Window(0, 0, 5, 9), Window(5, 2, 13, 4))),
     record("folder/../name: é?" + "x" * 300),
     record("a%2Fb"),
     record("a/b"),
@@ -80,6 +85,16 @@ def test_prepared_equals_direct(tmp_path, one):
     assert len(files) == 3 and not any(name.startswith(".") for name in files)
     large = one.labels.max(initial=0) > 65535
     assert sum(name.endswith(".labels.tif" if large else ".labels.png") for name in files) == 1
+
+
+@given(areas((5, 6)))
+@settings(max_examples=20, deadline=None)
+def test_any_area_comes_back(tmp_path_factory, area):
+    folder = tmp_path_factory.mktemp("x")
+    one = record("a", shape=(5, 6), complete=area)
+    for source in (Prepared(Listed([one]), folder), InMemory(Listed([one]))):
+        same(source.read("a"), one)
+        same(source.read("a"), one)  # from the files, from memory
 
 
 def test_files_outside_the_folder_are_never_written(tmp_path):
@@ -146,9 +161,9 @@ def test_another_setting_is_another_cache(tmp_path):
 def test_what_a_reader_has_found_is_no_setting(tmp_path):
     archive = layouts.pack(layouts.bbbc038(tmp_path / "data"), tmp_path / "data.zip")
     for source in (BBBC038(archive), Folder(archive)):
-        settings, folder = settings_of(source), Prepared(source, tmp_path).folder
+        before, folder = settings_of(source), Prepared(source, tmp_path).folder
         source.read(source.splits()["train"][0])
-        assert settings_of(source) == settings
+        assert settings_of(source) == before
         assert Prepared(source, tmp_path).folder == folder
 
 
@@ -166,6 +181,28 @@ def test_a_changed_file_or_argument_is_noticed(tmp_path):
     assert Prepared(BBBC038(root), tmp_path).folder == before
     shutil.rmtree(root / "a1")
     assert Prepared(BBBC038(root), tmp_path).folder != before
+
+
+def test_what_is_said_to_be_complete_is_noticed(tmp_path):
+    root = layouts.folder(tmp_path / "data", 3)
+
+    def read(**options):
+        prepared = Prepared(Folder(root, **options), tmp_path / "cache")
+        return prepared.folder, prepared.read("image0").complete
+
+    said = [None, True, False, ["image0"], ["image1"]]
+    found = [read(complete=one) for one in said]
+    assert [complete for _, complete in found] == [False, True, False, True, False]
+    assert [read(complete=one) for one in said] == found
+    assert read(complete=("image0.png",))[1] is True
+    table = root / "complete.csv"
+    table.write_text("image,x,y,width,height\nimage0,0,0,5,6\n")
+    found.append(read())
+    assert found[-1][1] == (Window(0, 0, 6, 5),)
+    table.write_text("image,x,y,width,height\nimage0,0,0,15,6\n")
+    found.append(read())
+    assert found[-1][1] == (Window(0, 0, 6, 15),)
+    assert len({folder for folder, _ in found}) == len(found)
 
 
 def test_settings_of_a_source_in_a_source(tmp_path):

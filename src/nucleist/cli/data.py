@@ -2,10 +2,13 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nucleist.cli.words import Words, count, read, switch, text, wants_help
 from nucleist.types import UserError
+
+if TYPE_CHECKING:
+    from nucleist.data.problems import Report
 
 HELP = """usage: nucleist data VERB [WHAT] [key=value ...] [-o PLACE]
 
@@ -53,14 +56,15 @@ thin and gray; other splits have all labels in colour.
 
 Reads every image and reports what is wrong: images that cannot be used are errors (exit status
 2), what a person should look at are warnings (0). Of a folder it prints which image goes with
-which labels.
+which labels, and how many images are complete: every nucleus is labelled.
 """,
     "prepare": """usage: nucleist data prepare WHAT -o FOLDER [key=value ...]
 
   nucleist data prepare kumar -o prepared/kumar data_root=../shared/data
   nucleist train prepared/kumar
 
-Writes images and 16-bit label PNGs, by split, into a new folder.
+Writes images and 16-bit label PNGs, by split, into a new folder, and complete.csv, which names the
+images or rectangles of which every nucleus is labelled.
 """,
     "download": """usage: nucleist data download NAME [-o FOLDER] [key=value ...]
 
@@ -74,6 +78,13 @@ by hand.
   checksum=sha256:HEX    or md5:HEX; unknown checks none
 """,
 }
+
+
+PARTIAL = (
+    "not complete: where not every nucleus is labelled for sure, a pixel without label counts as "
+    "unknown, not as background; if all are labelled, add data.source.complete=true, list images "
+    "in complete.csv, or draw regions called complete"
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -144,7 +155,9 @@ def check(words: Words) -> None:
         for line in lines:
             print(f"{kind}: {line}")
     for split, (images, nuclei) in report.counts.items():
-        print(f"{split}: {images} images, {nuclei} nuclei")
+        print(f"{split}: {images} images, {nuclei} nuclei{_completeness(report, split)}")
+    if any(part or nowhere for _, part, nowhere in report.complete.values()):
+        print(PARTIAL)
     print(f"errors: {len(report.errors)}, warnings: {len(report.warnings)}")
     if report.errors:
         total = sum(images for images, _ in report.counts.values())
@@ -152,6 +165,14 @@ def check(words: Words) -> None:
             f"{what}: {len(report.errors)} of {total} images cannot be used; mend or remove "
             f"them, first {report.errors[0]}"
         )
+
+
+def _completeness(report: "Report", split: str) -> str:
+    """How many images of a split are complete, in words; nothing if it has none with labels."""
+    if split not in report.complete:
+        return ""
+    whole, part, nowhere = report.complete[split]
+    return f"; complete: {whole}, in part: {part}, not: {nowhere}"
 
 
 def prepare(words: Words) -> None:

@@ -18,9 +18,9 @@ from nucleist.data.formats.archive import FileTree
 from nucleist.data.formats.images import read_image, write_image
 from nucleist.data.formats.label_maps import read_label_map, suffix_for, write_label_map
 from nucleist.files import replacing
-from nucleist.types import Record, Source, UserError
+from nucleist.types import Complete, Record, Source, UserError, Window
 
-FORMAT = 1
+FORMAT = 2
 """Increased whenever the meaning of a cached file changes; older entries are then ignored."""
 
 
@@ -83,6 +83,7 @@ class Prepared(Source):
                 read_image(image, entry["image"]["name"]),
                 read_label_map(labels, entry["labels"]["name"]),
                 tuple(entry["notes"]),
+                _area(entry["complete"]),
             )
         except (OSError, ValueError, TypeError, KeyError, AttributeError, UserError):
             return None
@@ -97,7 +98,9 @@ class Prepared(Source):
         image_path = write_image(self._path(record.id, ""), record.image)
         labels_path = self._path(record.id, ".labels" + suffix_for(record.labels))
         write_label_map(labels_path, record.labels)
-        entry: dict[str, Any] = {"id": record.id, "notes": record.notes}
+        area = record.complete
+        corners = area if isinstance(area, bool) else [list(map(int, window)) for window in area]
+        entry: dict[str, Any] = {"id": record.id, "notes": record.notes, "complete": corners}
         for kind, path in (("image", image_path), ("labels", labels_path)):
             entry[kind] = {"name": path.name, "crc32": zlib.crc32(path.read_bytes())}
         line = json.dumps(entry).encode()
@@ -188,6 +191,10 @@ def settings_of(source: object) -> dict[str, Any]:
         elif isinstance(value, Source):
             values[name] = settings_of(value)
     return values
+
+
+def _area(value: bool | list[list[int]]) -> Complete:
+    return value if isinstance(value, bool) else tuple(Window(*corners) for corners in value)
 
 
 def _plain(value: Any) -> Any:

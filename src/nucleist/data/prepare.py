@@ -1,7 +1,8 @@
 """Convert a data set to plain files: images and 16-bit label PNGs, by split.
 
 `train/images/a.png` and `train/labels/a.png`: the layout that `nucleist.data.Folder` reads back,
-and that other tools understand. Images and ids of nuclei stay as they are.
+and that other tools understand. Images and ids of nuclei stay as they are. `complete.csv` says of
+which images, or of which rectangles of them, all nuclei are labelled.
 """
 
 import shutil
@@ -12,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from nucleist.data.formats.complete import FILE, write_complete
 from nucleist.data.formats.images import write_image
 from nucleist.data.formats.label_checks import check_label_map
 from nucleist.data.formats.label_maps import check_instances, suffix_for, write_label_map
 from nucleist.data.readers.folder import Folder
-from nucleist.types import Progress, Record, Source, UserError
+from nucleist.types import Complete, Progress, Record, Source, UserError
 
 SPLITS = ("train", "val", "test")
 
@@ -46,9 +48,7 @@ def prepare(source: Source, folder: str | Path, progress: Progress | None = None
             raise UserError(f"{folder}: is there already; choose another folder or remove it")
         splits = {s: list(ids) for s, ids in source.splits().items() if s in SPLITS and ids}
         temporary.mkdir(parents=True)
-        for split, ids in splits.items():
-            for image_id in progress.watch(ids, split):
-                _write(source.read(image_id), temporary / split)
+        _write_all(source, splits, temporary, progress)
         _check(temporary, folder, splits)
         if folder.exists():
             folder.rmdir()
@@ -66,6 +66,20 @@ def prepare(source: Source, folder: str | Path, progress: Progress | None = None
         if ids and split not in splits:
             progress.note(f"left out: split {split}, {len(ids)} images")
     return {split: len(ids) for split, ids in splits.items()}
+
+
+def _write_all(
+    source: Source, splits: Mapping[str, list[str]], folder: Path, progress: Progress
+) -> None:
+    """Write the images of the splits, and where they are complete unless all are nowhere."""
+    areas: dict[str, Complete] = {}
+    for split, ids in splits.items():
+        for image_id in progress.watch(ids, split):
+            record = source.read(image_id)
+            _write(record, folder / split)
+            areas[image_id] = record.complete
+    if any(areas.values()):
+        write_complete(folder / FILE, areas)
 
 
 def _write(record: Record, folder: Path) -> None:
@@ -86,7 +100,9 @@ def _write(record: Record, folder: Path) -> None:
 
 def _check(written: Path, folder: Path, splits: Mapping[str, list[str]]) -> None:
     """Refuse names that would not be found again, such as those of pictures of results."""
-    found = {(one.split, one.id) for one in Folder(written).pairing() if one.labels}
+    # With complete=False nothing asks for the names in complete.csv, which would be told first.
+    pairs = Folder(written, complete=False).pairing()
+    found = {(one.split, one.id) for one in pairs if one.labels}
     for split, ids in splits.items():
         for image_id in ids:
             if (split, image_id) not in found:

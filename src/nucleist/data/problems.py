@@ -29,12 +29,15 @@ class Report:
 
     Attributes:
         counts: Images and nuclei of each split.
+        complete: How many labelled images of each split are complete, in part complete, and
+            nowhere complete; splits without labelled images are left out.
         errors: One line each, with the file.
         warnings: One line each, with split and image, or with the file.
         pairing: Which image was paired with which labels; empty where nothing is paired.
     """
 
     counts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    complete: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     pairing: str = ""
@@ -54,7 +57,7 @@ def examine(source: Source, progress: Progress | None = None) -> Report:
     progress = progress or Progress()
     seen: dict[str, dict[str, np.ndarray]] = {}
     for split, ids in source.splits().items():
-        nuclei, seen[split] = 0, {}
+        nuclei, seen[split], areas = 0, {}, []
         for image_id in progress.watch(ids, split):
             try:
                 record = source.read(image_id)
@@ -63,9 +66,13 @@ def examine(source: Source, progress: Progress | None = None) -> Report:
                 continue
             count, oddities = _look_at(record, labelled=split != UNLABELLED)
             nuclei += count
+            areas.append(record.complete)
             report.warnings += [f"{split}/{image_id}: {text}" for text in oddities]
             seen[split][image_id] = block_means(record.image)
         report.counts[split] = len(ids), nuclei
+        if areas and split != UNLABELLED:
+            whole, nowhere = (sum(area is one for area in areas) for one in (True, False))
+            report.complete[split] = whole, len(areas) - whole - nowhere, nowhere
     report.warnings += [*_shared_names(source), *_alike(seen), *source.problems()]
     return report
 

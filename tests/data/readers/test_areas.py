@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from roifile import ImagejRoi
+from support.areas import areas
 from support.layouts import pack, png, rgb, squares
 
 from nucleist.data.complete import mask_of
+from nucleist.data.prepare import prepare
 from nucleist.data.readers.areas import Names, said
 from nucleist.data.readers.folder import Folder
 from nucleist.data.readers.pairing import pair
-from nucleist.types import UserError, Window
+from nucleist.types import Record, Source, UserError, Window
 
 HEADER = "image,x,y,width,height\n"
 
@@ -182,3 +184,45 @@ def test_an_annotation_of_qupath(tmp_path):
     # Centres on the slanted edge lie inside or outside, as it is a left or right one.
     inside = mask_of(record.complete, (24, 24))
     assert inside[x + y < 20].all() and not inside[x + y > 20].any()
+
+
+class Given(Source):
+    """Labelled images `a0`, `a1`, ... of given areas, the last for testing."""
+
+    def __init__(self, found):
+        self.areas = {f"a{i}": area for i, area in enumerate(found)}
+
+    def splits(self):
+        *train, test = self.areas
+        return {"train": train, "test": [test]}
+
+    def read(self, image_id):
+        labels = squares()[4:10, 3:11]
+        image = np.zeros((*labels.shape, 3), np.uint8)
+        return Record(image_id, image, labels, (), self.areas[image_id])
+
+
+@given(st.lists(areas((6, 8)), min_size=2, max_size=4))
+@settings(max_examples=15, deadline=None)
+def test_what_is_exported_is_complete_where_it_was(tmp_path_factory, found):
+    source, folder = Given(found), tmp_path_factory.mktemp("x") / "new"
+    prepare(source, folder)
+    written = Folder(folder)
+    assert written.splits() == source.splits() and written.problems() == []
+    for image_id, area in source.areas.items():
+        assert written.read(image_id).complete == area
+    assert (folder / "complete.csv").exists() == any(found)
+
+
+def test_an_exported_folder_gives_the_same_splits_and_areas(tmp_path):
+    write(tmp_path / "mine", "p1/g", "p2/g", "p2/h", "c", " d ", "e,f")
+    (tmp_path / "mine" / "complete.csv").write_text(
+        f'{HEADER}p2/g,1,2,3,4\np2/g,10,2,3,4\n" d "\n"e,f",0,0,5,5\n'
+    )
+    source = Folder(tmp_path / "mine", test_fraction=0.1, val_fraction=0.1)
+    prepare(source, tmp_path / "new")
+    written = Folder(tmp_path / "new", test_fraction=0.1, val_fraction=0.1)
+    assert written.splits() == source.splits()
+    found = {i: source.read(i).complete for ids in source.splits().values() for i in ids}
+    assert found == {i: written.read(i).complete for i in found}
+    assert len(set(found.values())) == 4

@@ -4,9 +4,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.areas import areas, check_area
 from support.sources import InMemory, grid, make_data
 
 from nucleist.data import Prepared, Tiles
+from nucleist.data.complete import complete_of, mask_of
 from nucleist.data.transforms import light
 from nucleist.ops.normalize import FullRange
 from nucleist.types import Record, Source, UserError
@@ -105,6 +109,46 @@ def test_a_nucleus_at_a_mirrored_edge_goes_on_as_one():
     expected = np.zeros((8, 8), np.int32)
     expected[3:6, 2:4] = 7
     assert (tile.labels == expected).all()
+
+
+class One(Source):
+    """One test image of random labels and an area."""
+
+    def __init__(self, shape, complete):
+        labels = np.zeros(shape, np.int32)
+        labels[1:3, 1:3] = 1
+        self.record = Record("a", np.zeros((*shape, 3), np.uint8), labels, (), complete)
+
+    def splits(self):
+        return {"train": ["a"], "test": ["a"]}
+
+    def read(self, image_id):
+        return self.record
+
+
+@given(areas((9, 7)), st.sampled_from([3, 5, 7]))
+@settings(max_examples=30, deadline=None)
+def test_a_tile_is_complete_where_its_image_is(area, size):
+    found, mask = Tiles(One((9, 7), area), size), mask_of(area, (9, 7))
+    assert found.read("a").complete == area  # a training image, whole
+    for name in found.splits()["test"]:
+        row, col = map(int, name.removeprefix("a@").split(","))
+        complete = found.read(name).complete
+        check_area(complete, (size, size))
+        assert complete == complete_of(mask[row : row + size, col : col + size])
+
+
+@given(areas((4, 6)), st.sampled_from([6, 8, 20]))
+@settings(max_examples=30, deadline=None)
+def test_what_is_mirrored_is_complete_where_its_pixel_is(area, size):
+    tile = Tiles(One((4, 6), area), size).read("a@0,0")
+    check_area(tile.complete, (size, size))
+    mask, wide = mask_of(area, (4, 6)), mask_of(tile.complete, (size, size))
+    for row in range(size):
+        for col in range(size):
+            # 0 1 2 3 2 1 0 1 ...: a way of period 2 (n - 1) there and back.
+            y, x = row % 6, col % 10
+            assert wide[row, col] == mask[min(y, 6 - y), min(x, 10 - x)]
 
 
 def test_a_published_nucleus_in_two_pieces_stays_one():

@@ -46,7 +46,7 @@ class Names:
             bases += [f"{one.split}/{base}" for base in (path.name, one.key) if one.split]
             for base in bases:
                 for name in (base, base.removesuffix(path.suffix), plain(base)):
-                    self._others[name].add(one.id)
+                    self._others[name.strip()].add(one.id)
 
     def find(self, name: str, where: str) -> str:
         """The id of an image.

@@ -112,10 +112,11 @@ class Folder(FileSource[Pair]):
         Folders called `train`, `val` and `test` are followed; other images are for training. Of a
         split that no labelled image's folder names, images are set apart: those whose hash of
         `seed` and name lies below `test_fraction` test, those up to `test_fraction + val_fraction`
-        validate. The name is the image's path in the folder, without extension and without folders
-        that name kind or split. So an image that is added moves no other, and of a few images
-        perhaps none tests: a folder `test/` or a larger fraction gives some. If none were left,
-        the image with the largest hash trains.
+        validate. The name is the image's path in the folder, joined by `_`, without extension and
+        without folders that name kind or split: the id, where ids need a folder to be unique. So
+        an image that is added moves no other, and of a few images perhaps none tests: a folder
+        `test/` or a larger fraction gives some. If none were left, that with the largest hash
+        trains.
 
         Raises:
             UserError: If no image has labels, or names are ambiguous.
@@ -128,7 +129,8 @@ class Folder(FileSource[Pair]):
                 f"files, but no pair; name the labels of {pairs[0].image} {pairs[0].id}_labels.tif"
             )
         top = unicodedata.normalize("NFC", self._tree.top())
-        free = {o.id: o.key.removeprefix(top) for o in labelled if o.split in (None, "train")}
+        inner = [one for one in labelled if one.split in (None, "train")]
+        free = {one.id: one.key.removeprefix(top).replace("/", "_") for one in inner}
         closed = frozenset(one.split for one in labelled if one.split)
         chosen = split_by_name(free, self._shares, self._seed, closed)
         found: dict[str, list[str]] = {"train": [], "val": [], "test": [], "unlabelled": []}

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from skimage.measure import label
 
-from nucleist.types import Record, Source, UserError
+from nucleist.data.complete import complete_of, inside, mask_of
+from nucleist.types import Record, Source, UserError, Window
 
 WHOLE = "train"
 """The split whose images stay whole: training takes random crops (`augment.crop`) of them."""
@@ -105,9 +106,12 @@ class Tiles(Source):
             return self._source.read(image_id)
         name, row, col = self._places[image_id]
         whole = self._whole(name)
-        window = np.s_[row : row + self._size, col : col + self._size]
+        window = Window(row, col, row + self._size, col + self._size)
         # Copies, or a tile that is kept would keep its whole image in memory.
-        return Record(image_id, whole.image[window].copy(), whole.labels[window].copy())
+        image, labels = (part[window.slices].copy() for part in (whole.image, whole.labels))
+        height, width = whole.labels.shape
+        complete = inside(whole.complete, window, (height, width))
+        return Record(image_id, image, labels, complete=complete)
 
     def problems(self) -> list[str]:
         """As the data set's own."""
@@ -174,7 +178,8 @@ def mirrored(record: Record, size: int) -> Record:
     """An image of at least `size` x `size` px: mirrored at its lower and right edge if need be.
 
     Labels are mirrored too. A piece that is connected (8 neighbours) to what it is the mirror
-    image of is one nucleus with it; any other is a new one.
+    image of is one nucleus with it; any other is a new one. A mirrored pixel is complete where
+    its original is.
     """
     height, width = record.labels.shape
     more = (0, max(size - height, 0)), (0, max(size - width, 0))
@@ -185,4 +190,5 @@ def mirrored(record: Record, size: int) -> Record:
     pieces = label(labels, connectivity=2)
     own = np.isin(pieces, pieces[:height, :width])
     labels = np.where(own, labels, pieces + labels.max())
-    return Record(record.id, image, labels.astype(np.int32), record.notes)
+    complete = complete_of(np.pad(mask_of(record.complete, (height, width)), more, "reflect"))
+    return Record(record.id, image, labels.astype(np.int32), record.notes, complete)

@@ -5,6 +5,8 @@ Map, IEEE TMI 38 (2019); Zenodo 1175282. 50 images of 512 x 512 pixels, one slid
 patients. The nuclei of the published ground truth are separated by gaps.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from nucleist.data.formats.label_maps import check_shape, components, read_label_map
@@ -79,8 +81,7 @@ class TNBC(FileSource[tuple[str, str, int]]):
             UserError: If the id is unknown, a file is damaged or the sizes differ.
         """
         if self._kumar is not None and image_id.startswith(PREFIX):
-            record = self._kumar.read(image_id.removeprefix(PREFIX))
-            return Record(image_id, record.image, record.labels, record.notes)
+            return replace(self._kumar.read(image_id.removeprefix(PREFIX)), id=image_id)
         slide, truth, _ = self._entry(image_id)
         image = self._image(slide)
         labels = read_label_map(self._tree.read(truth), self._tree.describe(truth))
