@@ -136,7 +136,7 @@ def labels_beside(path: Path, progress: Progress) -> np.ndarray | None:
     root = path.absolute().parent
     while root.name.lower() in ABOVE:
         root = root.parent
-    source = Folder(root)
+    source = Folder(root, complete=False)  # of no matter here
     try:
         pairs = source.pairing()
     except UserError as error:

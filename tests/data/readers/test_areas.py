@@ -186,6 +186,40 @@ def test_an_annotation_of_qupath(tmp_path):
     assert inside[x + y < 20].all() and not inside[x + y > 20].any()
 
 
+def test_regions_beside_labels_of_any_kind(tmp_path):
+    write(tmp_path, "a", "b", "sub/c")
+    (tmp_path / "a_complete.roi").write_bytes(roi(2, 3, 10, 12, "0009-0007"))
+    with zipfile.ZipFile(tmp_path / "sub" / "c_Complete.zip", "w") as file:
+        file.writestr("1.roi", roi(0, 0, 3, 24, "complete"))
+        file.writestr("2.roi", roi(2, 0, 3, 24, "2"))
+    text = json.dumps([polygon([[0, 0], [24, 0], [24, 24], [0, 24]])])
+    (tmp_path / "b_complete.geojson").write_text(text)
+    source = Folder(tmp_path)
+    assert source.problems() == []
+    records = [source.read(name) for name in "abc"]
+    assert [one.complete for one in records] == [
+        *((Window(3, 2, 15, 12),), True, (Window(0, 0, 24, 5),))
+    ]
+    assert all((one.labels == squares()).all() and one.notes == () for one in records)
+    (tmp_path / "a_complete.roi").write_bytes(b"Iout")
+    with pytest.raises(UserError, match=r"a_complete\.roi: not a complete ImageJ ROI"):
+        Folder(tmp_path).read("a")
+
+
+def test_an_image_that_is_called_complete_has_its_labels(tmp_path):
+    png(tmp_path / "a_complete.png", rgb())
+    png(tmp_path / "a.png", rgb())
+    (tmp_path / "a_complete.roi").write_bytes(roi(4, 5, 5, 6, "1"))
+    found = pair(["a.png", "a_complete.png", "a_complete.roi", "z_complete.roi"], "root")
+    assert [(one.id, one.labels, one.regions) for one in found.pairs] == [
+        ("a", None, ()),
+        ("a_complete", "a_complete.roi", ()),
+    ]
+    assert found.orphans == ["z_complete.roi"]
+    record = Folder(tmp_path).read("a_complete")
+    assert record.labels.max() == 1 and record.complete is False
+
+
 class Given(Source):
     """Labelled images `a0`, `a1`, ... of given areas, the last for testing."""
 

@@ -10,10 +10,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from nucleist.data.complete import either
+from nucleist.data.complete import complete_of, either
 from nucleist.data.formats.archive import FileTree
 from nucleist.data.formats.complete import FILE, Row, area_of, read_complete
-from nucleist.data.readers.names import plain
+from nucleist.data.formats.geojson import read_geojson
+from nucleist.data.formats.imagej import read_rois
+from nucleist.data.readers.names import is_roi, plain
 from nucleist.data.readers.pairing import Pair
 from nucleist.types import Complete, UserError
 
@@ -72,6 +74,25 @@ class Names:
             hint = f"did you mean {near[0]!r}?" if near else f"one is {min(self._ids)!r}"
             raise UserError(f"{where}: no image {name!r}; {hint}")
         return ids[0]
+
+
+def read_regions(tree: FileTree, names: Sequence[str], shape: tuple[int, int]) -> Complete:
+    """All that the outlines of some files hold, whatever they are called.
+
+    Args:
+        tree: Holds the files.
+        names: Files of ImageJ or QuPath.
+        shape: Height and width of the image, pixels.
+
+    Raises:
+        UserError: If a file is damaged.
+    """
+    found: Complete = False
+    for name in names:
+        read = read_rois if is_roi(name) else read_geojson
+        drawn = read(tree.read(name), tree.describe(name), shape)
+        found = either(found, either(complete_of(drawn.labels > 0), drawn.complete, shape), shape)
+    return found
 
 
 class Areas:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from nucleist.data.complete import either
 from nucleist.data.formats.cellpose import read_cellpose
 from nucleist.data.formats.channels import Choice
 from nucleist.data.formats.coco import label_map
@@ -26,7 +27,7 @@ from nucleist.data.formats.label_maps import (
 )
 from nucleist.data.formats.nucleus_masks import read_nucleus_masks
 from nucleist.data.outlines import Drawn
-from nucleist.data.readers.areas import Areas, said
+from nucleist.data.readers.areas import Areas, read_regions, said
 from nucleist.data.readers.base import FileSource
 from nucleist.data.readers.coco_pairing import Entries, pair_coco
 from nucleist.data.readers.names import (
@@ -58,7 +59,8 @@ class Folder(FileSource[Pair]):
         complete: Where all nuclei are labelled: True in all images that have labels, False
             nowhere, or a list of image ids or files. Without True or False, regions count besides:
             the rows of `complete.csv` (see `nucleist.data.formats.complete`) at the top of the
-            folder, and ROIs of ImageJ or annotations of QuPath that are called `complete`.
+            folder, and ROIs of ImageJ or annotations of QuPath that are called `complete`, or lie
+            in a file `IMAGE_complete`.
         test_fraction: Share of the labelled images that is set apart for testing, in [0, 1),
             where no folder names a test split; about that share, see `splits`.
         val_fraction: Likewise for validation; None is 0.2 if `complete` is True, else 0.
@@ -150,7 +152,9 @@ class Folder(FileSource[Pair]):
         image = self._image(one.image, self._choice)
         labels, notes, regions = self._read_labels(one, image)
         check_shape(labels, image, self._tree.describe(one.labels or ""))
-        complete = self._areas.of(image_id, (image.shape[0], image.shape[1]), regions)
+        shape = (image.shape[0], image.shape[1])
+        regions = either(regions, read_regions(self._tree, one.regions, shape), shape)
+        complete = self._areas.of(image_id, shape, regions)
         return Record(image_id, image, labels, notes, complete)
 
     def pairing(self) -> list[Pair]:

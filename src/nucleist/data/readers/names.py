@@ -33,6 +33,9 @@ LABEL_END = re.compile(
     r"(?i)[._ -](cp_masks?|labels?|label_?(map|image)s?|masks?|seg|segmentation|instances?"
     r"|annotations?|gt|rois?|roiset)$"
 )
+REGION_END = re.compile(r"(?i)[._ -]complete$")
+"""Of outlines that are no nuclei: in them all nuclei are labelled."""
+
 OUTPUT_END = re.compile(r"(?i)_(cp_output|flows|overlay|outlines)$")
 """What tools write beside their results: pictures, neither images nor labels."""
 

@@ -10,7 +10,7 @@ Labels belong to the image with the same name, extension aside; a folder of mask
 Extensions inside a name (`a.ome.tif`, `a.tif_labels.png`) and the form in which Unicode is written
 (composed or not) do not matter. Folders `train`, `val` and `test` name the split and are otherwise
 ignored. Outlines of QuPath (`a.geojson`) and Cellpose (`a_seg.npy`) are the labels of an image that
-has no others.
+has no others. Outlines called `a_complete` are no labels, but regions of `a`.
 """
 
 import re
@@ -27,6 +27,7 @@ from nucleist.data.readers.names import (
     LABEL_FOLDERS,
     OUTLINE_SUFFIXES,
     OUTPUT_END,
+    REGION_END,
     ROI_SUFFIXES,
     SPLITS,
     is_roi,
@@ -49,6 +50,7 @@ class Pair:
         split: Named by the folders: `train`, `val`, `test`, or None.
         key: The image's path without extension and without the folders that name kind or split:
             it depends on no other file.
+        regions: Files of outlines in which all nuclei are labelled.
     """
 
     id: str
@@ -57,6 +59,7 @@ class Pair:
     nuclei: tuple[str, ...] = ()
     split: str | None = None
     key: str = ""
+    regions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Found:
 @dataclass(frozen=True)
 class _File:
     name: str
-    kind: str  # image, labels
+    kind: str  # image, labels, region
     split: str | None
     folders: tuple[str, ...]  # without those that name kind or split
     stem: str
@@ -93,6 +96,10 @@ class _File:
     @property
     def folder(self) -> str:
         return self.name.rpartition("/")[0]
+
+    @property
+    def picture(self) -> bool:
+        return PurePosixPath(self.name).suffix.lower() in IMAGE_SUFFIXES
 
     @property
     def second(self) -> bool:
@@ -144,7 +151,7 @@ def pair(
     orphans: list[str] = []
     spare: list[str] = []
     for file in sorted(files, key=lambda file: file.second):  # in each half by name
-        if file.kind == "labels" and not _attach(file, found, where, spare):
+        if file.kind != "image" and not _attach(file, found, where, spare):
             orphans.append(file.name)
     return Found(_named(found.pairs), sorted(orphans), pictures, spare)
 
@@ -175,6 +182,7 @@ def _classify(name: str, images: str | None, labels: str | None) -> _File | None
 
 def _settled(files: list[_File]) -> tuple[list[_File], list[str]]:
     """The files, those in doubt as what they are, without the pictures; and the pictures."""
+    images = {plain(file.stem) for file in files if file.kind == "image"}
     sure = {plain(file.stem) for file in files if file.kind == "image" and not file.doubt}
     about = {file.short for file in files if file.doubt != "picture"} | sure
     labels = [file for file in files if file.kind == "labels" and file.doubt != "picture"]
@@ -189,6 +197,8 @@ def _settled(files: list[_File]) -> tuple[list[_File], list[str]]:
             if OUTPUT_END.sub("", stem) in about:
                 pictures.append(file.name)
                 continue
+        elif REGION_END.search(stem) and not file.picture and stem not in images:
+            file = replace(file, kind="region", stem=REGION_END.sub("", stem))
         elif file.doubt == "end":
             alone = file.short not in sure and stem in in_full
             roi = re.search(r"(?i)rois?$", stem) and (file.folder, stem) in beside
@@ -221,6 +231,9 @@ def _attach(file: _File, images: _Images, where: str, spare: list[str]) -> bool:
             continue
         at = (splits[0], key)
         held = images.pairs[at]
+        if file.kind == "region":
+            images.pairs[at] = replace(held, regions=(*held.regions, file.name))
+            return True
         folder = file.folder + "/"
         if held.labels is not None and file.second:
             spare.append(file.name)
