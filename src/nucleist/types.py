@@ -161,10 +161,13 @@ class Truth(NamedTuple):
         labels: `(H, W)` `int32` label map, in evaluation of every labelled nucleus, in a validation
             on held-out nuclei of these.
         complete: `(H, W)` `bool`, where they are all that there are; None: everywhere.
+        known: `(H, W)` `int32` label map of further labelled nuclei, which are not scored; None if
+            there are none.
     """
 
     labels: Tensor
     complete: Tensor | None
+    known: Tensor | None = None
 
 
 class BinaryTarget(TypedDict):

@@ -171,3 +171,16 @@ def test_an_image_without_labelled_nuclei_counts_in_no_mean():
     alone = labelled_scores(true.numpy(), erase(pred, 0.5), nowhere)
     assert found["labelled_recall_per_image"].item() == pytest.approx(alone["labelled_recall"])
     assert "labelled_recall" not in labelled_scores(empty.numpy(), empty.numpy(), nowhere)
+
+
+def test_a_detection_on_a_known_nucleus_is_judged_and_not_scored():
+    true, known = np.zeros((2, 6, 12), np.int32)
+    true[1:4, 1:4], known[1:4, 5:8] = 1, 7
+    pred = np.zeros((6, 12), np.int32)
+    pred[1:4, 5:8], pred[1:4, 9:12] = 1, 2
+    nowhere = np.zeros(true.shape, bool)
+    row = per_image_scores(true, pred, nowhere, known)
+    assert (row["labelled_recall"], row["labelled_nuclei"], row["unjudged"]) == (0.0, 1, 1)
+    metric = LabelledScores()
+    metric.update([numbered(pred)], [torch.from_numpy(true)], [nowhere], known=[known])
+    assert metric.compute()["unjudged"].item() == 1

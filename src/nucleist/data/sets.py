@@ -31,11 +31,13 @@ class Whole(NamedTuple):
         image: `(H, W, 3)` `float32`, normalised.
         labels: `(H, W)` `int32` label map.
         complete: `(H, W)` `bool`, where it has every nucleus; None: everywhere.
+        known: `(H, W)` `int32` label map of further labelled nuclei, which are not scored.
     """
 
     image: np.ndarray
     labels: np.ndarray
     complete: np.ndarray | None
+    known: np.ndarray | None = None
 
 
 class PartialSet(Dataset[tuple[Tensor, Any, str]]):
@@ -107,7 +109,7 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
         """The same image, and the label map of the nuclei that are held out."""
         image, labels = self.annotated(image_id)
         held = np.where(np.isin(labels, self.held_out[image_id]), labels, 0)
-        return Whole(image, held, np.zeros(labels.shape, bool))
+        return Whole(image, held, np.zeros(labels.shape, bool), self.partial(image_id)[1])
 
     def annotated(self, image_id: str) -> tuple[np.ndarray, np.ndarray]:
         """The same image, and the label map of all kept nuclei, held out or not."""
@@ -155,9 +157,10 @@ class WholeSet(Dataset[tuple[Tensor, Truth, str]]):
         return len(self.ids)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Truth, str]:
-        image, labels, complete = self.read(self.ids[index])
-        area = None if complete is None else torch.from_numpy(complete)
-        return to_tensor(image), Truth(torch.from_numpy(labels), area), self.ids[index]
+        image, labels, *rest = self.read(self.ids[index])
+        area, known = (None if part is None else torch.from_numpy(part) for part in rest)
+        truth = Truth(torch.from_numpy(labels), area, known)
+        return to_tensor(image), truth, self.ids[index]
 
 
 class Draws(Sampler[int]):

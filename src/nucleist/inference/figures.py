@@ -150,7 +150,7 @@ def write_test_overlays(
     """
     own = [row for row in rows if row["score_threshold"] == threshold]
     for _, row in extremes(own):
-        image, truth, _ = data.whole(row["image"])
+        image, truth, *_ = data.whole(row["image"])
         subject = Subject(row["image"], f"test image {row['image']}", image, truth=truth)
         save_overlay(net, subject, threshold, folder)
 

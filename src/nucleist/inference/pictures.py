@@ -32,7 +32,7 @@ def overlay_rows(
         found = at_threshold(outline(net, image), threshold).numpy()
         rows.append(LabelledImage(image, kept, truth, found, f"training image {image_id}"))
     for image_id in data.ids("test")[:count]:
-        image, truth, _ = data.whole(image_id)
+        image, truth, *_ = data.whole(image_id)
         found = at_threshold(outline(net, image), threshold).numpy()
         rows.append(LabelledImage(image, None, truth, found, f"test image {image_id}"))
     return rows

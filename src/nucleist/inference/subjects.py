@@ -184,7 +184,7 @@ def from_run(image_id: str, data: NucleiData) -> Subject:
         close = difflib.get_close_matches(image_id, [*known, *data.train_set.ids], 1, 0.3)
         hint = f"did you mean {close[0]!r}?" if close else f"there is {known[0]!r}, for instance"
         raise UserError(f"{image_id}: neither a file nor an image of the run; {hint}")
-    image, truth, _ = data.whole(image_id)
+    image, truth, *_ = data.whole(image_id)
     query = truth
     if annotation.manifest is None and annotation.crop_fraction is None:
         query = annotation.visible(data.record(image_id))

@@ -12,13 +12,16 @@ EACH = 2
 """Best and worst images that are chosen, at most, of each."""
 
 
-def per_image_scores(true: LabelMap, pred: LabelMap, area: Area = None) -> dict[str, float]:
+def per_image_scores(
+    true: LabelMap, pred: LabelMap, area: Area = None, known: LabelMap | None = None
+) -> dict[str, float]:
     """One row of a table: all scores of one image that are defined for it.
 
     Args:
         true: `(H, W)` integer label map, 0 background, with all nuclei of the complete area.
         pred: `(H, W)` integer label map of the detections that count.
         area: `(H, W)` `bool`, where the image is complete; None if it is everywhere.
+        known: `(H, W)` integer label map of further labelled nuclei, which are not scored.
 
     Returns:
         Every score of `SCORES` with `nuclei` and `detections`, unless the image is complete
@@ -35,7 +38,7 @@ def per_image_scores(true: LabelMap, pred: LabelMap, area: Area = None) -> dict[
         counts = count(within(contingency(true, pred), true, pred, area))
         row = {name: float(score(counts)) for name, score in SCORES.items()}
         row |= {"nuclei": float(counts.n_true), "detections": float(counts.n_pred)}
-    return row if area is None else row | labelled_scores(true, pred, area)
+    return row if area is None else row | labelled_scores(true, pred, area, known)
 
 
 def extremes(rows: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:

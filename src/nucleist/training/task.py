@@ -13,7 +13,7 @@ from nucleist.data.sets import Batch
 from nucleist.metrics import InstanceScores, LabelledScores, per_image_scores
 from nucleist.models.net import Net
 from nucleist.ops.labels import at_threshold
-from nucleist.types import DivergedError, Prediction, UserError
+from nucleist.types import DivergedError, Prediction, Truth, UserError
 
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 """Score thresholds of the curves; a test adds the fixed and the calibrated one."""
@@ -152,9 +152,7 @@ class SegmentationTask(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the metrics with the predictions for a batch."""
         images, truth, _ = batch
-        self.val_metrics.update(
-            self.net(images), [t.labels for t in truth], [t.complete for t in truth]
-        )
+        self._score(self.val_metrics, self.net(images), truth)
 
     def on_validation_epoch_end(self) -> None:
         """Log every metric at the fixed threshold, and two at the best threshold."""
@@ -171,12 +169,18 @@ class SegmentationTask(pl.LightningModule):
         """Update the metrics with the predictions for a batch."""
         images, truth, ids = batch
         predictions = self.net(images)
-        labels, areas = [t.labels for t in truth], [t.complete for t in truth]
-        self.test_metrics.update(predictions, labels, areas)
-        for image_id, prediction, (true, area) in zip(ids, predictions, truth, strict=True):
+        self._score(self.test_metrics, predictions, truth)
+        for image_id, prediction, one in zip(ids, predictions, truth, strict=True):
             for threshold in dict.fromkeys(self.test_thresholds):
-                scores = per_image_scores(true, at_threshold(prediction, threshold), area)
+                scores = per_image_scores(
+                    one.labels, at_threshold(prediction, threshold), one.complete, one.known
+                )
                 self.test_rows.append({"image": image_id, "score_threshold": threshold, **scores})
+
+    @staticmethod
+    def _score(metrics: MetricCollection, found: list[Prediction], truth: list[Truth]) -> None:
+        labels, areas = [one.labels for one in truth], [one.complete for one in truth]
+        metrics.update(found, labels, areas, known=[one.known for one in truth])
 
     def test_scores(self) -> TestScores:
         """What the last test found, on all processes."""
