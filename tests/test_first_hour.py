@@ -1,0 +1,130 @@
+"""The first hour of a biologist: ten labelled nuclei an image, and numbers that can be believed.
+
+The truth is known here, so what the training says of labelled nuclei is compared with all nuclei.
+"""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+import nucleist
+from nucleist.cli.main import main
+from nucleist.data import Synthetic
+from nucleist.data.catalog import open_source
+from scripts.page import alike, run_page
+
+PAGE = Path(__file__).parents[1] / "docs" / "first_hour.md"
+DATA = Path(os.environ.get("NUCLEIST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+LABELLED = 10
+QUICK = {"val_every": 20, "steps": 40, "trainer": "cpu", "augment": {"crop": 96}}
+WRONG = re.compile(r"precision|\bmap\b|map_|\baji\b|aji_|\bpq\b|pq_", re.IGNORECASE)
+"""What must not be said of images in which not every nucleus is labelled."""
+
+
+def drawn_records():
+    source = Synthetic(6, 18, size=(128, 128), count=(14, 22), radius=(6.0, 9.0), seed=5)
+    return {split: [source.read(i) for i in ids] for split, ids in source.splits().items()}
+
+
+def real_records():
+    if not (DATA / "bbbc038").exists():
+        pytest.skip(f"bbbc038 is not in {DATA}; set NUCLEIST_DATA to the folder that holds it")
+    source = open_source("bbbc360", {"data_root": str(DATA)})
+    ids = source.splits()
+    crowded = [r for r in map(source.read, ids["test"]) if len(np.unique(r.labels)) > LABELLED + 1]
+    return {"train": [source.read(i) for i in ids["train"][:8]], "test": crowded[:12]}
+
+
+def write(folder, records):
+    """`partial/` with some labels and `full/` with all, each with `train` and `test`."""
+    rng = np.random.default_rng(0)
+    for split, some in records.items():
+        for record in some:
+            nuclei = np.unique(record.labels)[1:]
+            kept = rng.choice(nuclei, min(LABELLED, len(nuclei)), replace=False)
+            labels = {"full": record.labels}
+            labels["partial"] = np.where(np.isin(record.labels, kept), record.labels, 0)
+            for name, label_map in labels.items():
+                place = folder / name / split
+                place.mkdir(parents=True, exist_ok=True)
+                tifffile.imwrite(place / f"{record.id}.tif", record.image[..., 0])
+                tifffile.imwrite(place / f"{record.id}_labels.tif", label_map.astype(np.uint16))
+    return folder
+
+
+def said(run):
+    """All text that a run left behind, by file; settings are no results."""
+    texts = [p for p in run.rglob("*") if p.suffix in (".json", ".csv", ".md", ".html", ".txt")]
+    return {path.name: path.read_text() for path in texts}
+
+
+def check(run, folder, evaluate):
+    """Compare what a run says with the truth in `folder/full`."""
+    summary = json.loads((run / "summary.json").read_text())
+    reported = summary["test_calibrated"]["labelled_recall"]["pooled"]
+    nuclei = evaluate(run, folder / "full", False)["test_calibrated"]  # all labelled nuclei: all
+    assert nuclei["labelled_nuclei"] > 1.4 * summary["test_calibrated"]["labelled_nuclei"]
+    assert reported == pytest.approx(nuclei["labelled_recall"]["pooled"], abs=0.05)
+    each = {
+        name: evaluate(run / "checkpoints" / f"{name}.ckpt", folder / "full", True)
+        for name in ("best", "last")
+    }
+    maps = {name: scores["test_calibrated"]["map"]["pooled"] for name, scores in each.items()}
+    recommended = nucleist.load(run).path.stem
+    assert recommended == summary["recommended"]["checkpoint"]
+    assert maps[recommended] >= max(maps.values()) - 0.02
+    assert summary["validation"]["labelled_nuclei"] == pytest.approx(0.2 * 10 * 6, abs=5)
+    for name, text in said(run).items():
+        assert not WRONG.search(text), f"{name}: {WRONG.search(text)}"
+
+
+@pytest.mark.slow
+def test_from_python_on_real_images(tmp_path):
+    folder = write(tmp_path, real_records())
+    run = nucleist.train(folder / "partial", runs=tmp_path / "runs", **QUICK)
+
+    def evaluate(model, data, complete):
+        words = [f"data.source.complete={str(complete).lower()}", "trainer=cpu"]
+        found = nucleist.evaluate(model, data=data, overrides=words)
+        return json.loads(json.dumps(found.summary))
+
+    check(run, folder, evaluate)
+
+
+@pytest.mark.slow
+def test_from_the_command_line_on_drawn_images(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = write(tmp_path, drawn_records())
+    words = ["steps=40", "val_every=20", "trainer=cpu", "augment.crop=96"]
+    assert main(["train", "partial", *words, "-o", "runs"]) == 0
+    run = tmp_path / capsys.readouterr().out.split()[-1]
+    assert main(["report", "runs", "-o", "report"]) == 0
+    printed = "".join(capsys.readouterr())
+    assert not WRONG.search(printed)
+    for name, text in said(tmp_path / "report").items():
+        assert not WRONG.search(text), f"{name}: {WRONG.search(text)}"
+
+    def evaluate(model, data, complete):
+        setting = f"data.source.complete={str(complete).lower()}"
+        assert main(["evaluate", str(model), f"data={data}", setting, "trainer=cpu"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    check(run, folder, evaluate)
+
+
+@pytest.mark.slow
+def test_the_page_is_what_happens(tmp_path):
+    smaller = {"Synthetic(8, 4, ": "Synthetic(8, 1, ", "steps=600": "steps=20 val_every=10"}
+
+    def change(command):
+        for old, new in smaller.items():
+            command = command.replace(old, new)
+        return command
+
+    for command, expected, printed in run_page(PAGE.read_text(), tmp_path / "hour", change):
+        assert alike(expected, printed), f"{command}\n{printed}"
