@@ -150,13 +150,13 @@ def test_outlining_everything_raises_recall_and_not_the_score():
     assert [s["unjudged"] for s in scores] == [0, 8]
 
 
-@pytest.mark.parametrize("shift", [0, 1, 2])
-def test_boundary_distance_of_a_shifted_disc(shift):
+@pytest.mark.parametrize(("shift", "number"), [(0, 1), (1, 7), (2, 2**24 - 1)])
+def test_boundary_distance_of_a_shifted_disc(shift, number):
     # An outline shifted along x by s is |s cos a| away at the angle a: 2 s / pi on the mean.
     y, x = np.mgrid[:80, :80]
     disc = (y - 40) ** 2 + (x - 40) ** 2 < 30**2
-    true = disc.astype(np.int32)
-    pred = np.roll(true, shift, axis=1)
+    true = number * disc.astype(np.int32)
+    pred = np.roll(disc.astype(np.int32), shift, axis=1)
     row = labelled_scores(true, pred, np.zeros(true.shape, bool))
     assert row["boundary_distance"] == pytest.approx(2 * shift / np.pi, abs=0.1)
 

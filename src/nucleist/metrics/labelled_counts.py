@@ -84,18 +84,24 @@ def _distances(
     table: Contingency, true: LabelMap, pred: LabelMap, pairs: np.ndarray
 ) -> list[float]:
     """Boundary distance of pairs of the table, in pixels."""
-    true, pred = as_array(true), as_array(pred)
+    true, pred = _numbered(true, table.true_ids), _numbered(pred, table.pred_ids)
     boxes_true, boxes_pred = ndimage.find_objects(true), ndimage.find_objects(pred)
     found = []
-    for pair in pairs:
-        one = int(table.true_ids[table.true_index[pair]])
-        other = int(table.pred_ids[table.pred_index[pair]])
+    for one, other in zip(table.true_index[pairs], table.pred_index[pairs], strict=True):
         box = tuple(
             slice(min(a.start, b.start), max(a.stop, b.stop))
-            for a, b in zip(boxes_true[one - 1], boxes_pred[other - 1], strict=True)
+            for a, b in zip(boxes_true[one], boxes_pred[other], strict=True)
         )
-        found.append(boundary_distance(true[box] == one, pred[box] == other))
+        found.append(boundary_distance(true[box] == one + 1, pred[box] == other + 1))
     return found
+
+
+def _numbered(labels: LabelMap, ids: np.ndarray) -> np.ndarray:
+    """The map with its ids as 1, 2, ...: a list of boxes is as long as the largest id."""
+    labels = as_array(labels)
+    if len(ids) == 0 or ids[-1] == len(ids):
+        return labels
+    return np.where(labels > 0, np.searchsorted(ids, labels) + 1, 0)
 
 
 def boundary_distance(one: np.ndarray, other: np.ndarray) -> float:
