@@ -148,5 +148,9 @@ class TestSource:
             assert image.dtype == torch.float32 and image.shape[0] == 3
             assert target["label_map"].shape == image.shape[1:]
             assert len(target["boxes"]) == target["label_map"].max()
-        images, labels, ids = next(iter(data.test_dataloader()))
-        assert ids == data.ids("test")[:1] and labels[0].shape == images[0].shape[1:]
+        ((image,), (truth,), ids) = next(iter(data.test_dataloader()))
+        assert ids == data.ids("test")[:1] and truth.labels.shape == image.shape[1:]
+        if name == "folder":  # complete nowhere, as its owner says nothing of it
+            assert truth.complete.shape == image.shape[1:] and not truth.complete.any()
+        else:
+            assert truth.complete is None
