@@ -104,7 +104,7 @@ def _decoded(entry: object, image_id: str, path: str | Path) -> Entry:
     assert isinstance(entry, dict)
     held_out, complete = entry.get("held_out", []), entry.get("complete", False)
     area = complete if isinstance(complete, bool) else _rectangles(complete)
-    if not _are_ids(held_out) or area is None:
+    if not _are_ids(held_out) or not _are_among(held_out, choice) or area is None:
         raise UserError(
             f"{path}: held_out or complete of image {image_id!r} is not what nucleist writes; give "
             "a manifest that nucleist wrote"
@@ -121,6 +121,10 @@ def _choice(entry: Mapping[str, object]) -> Choice | None:
 
 def _are_ids(values: object) -> bool:
     return isinstance(values, list) and all(type(v) is int and v > 0 for v in values)
+
+
+def _are_among(held_out: list[int], choice: Choice) -> bool:
+    return isinstance(choice, Window) or set(held_out) <= set(choice)
 
 
 def _window(values: object) -> Window | None:
