@@ -131,13 +131,11 @@ def test_processes_share_each_batch():
 @pytest.mark.parametrize("use", ["val", "test"])
 @pytest.mark.parametrize("world", [1, 2, 4])  # of 3 images: one process of four has none
 def test_processes_test_each_image_once(use, world):
-    names = [
-        name
-        for rank in range(world)
-        for _, _, names in getattr(on(rank, world), f"{use}_dataloader")()
-        for name in names
-    ]
+    batches = [list(getattr(on(rank, world), f"{use}_dataloader")()) for rank in range(world)]
+    assert all(batches)  # the one without an image has an empty batch, and adds up with the others
+    names = [name for own in batches for _, _, names in own for name in names]
     assert sorted(names) == on(0, 1).ids(use)
+    assert all(len(images) == len(truth) for own in batches for images, truth, _ in own)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():

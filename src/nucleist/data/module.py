@@ -6,7 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from nucleist.data.annotation import Annotation
 from nucleist.data.caches import Prepared
@@ -45,7 +45,8 @@ class NucleiData(pl.LightningDataModule):
         validation: What a training is validated on: `"images"` of the split `splits["val"]`, or
             `"nuclei"` of the training images that are labelled and kept from the training; None
             takes images where there are any, else nuclei.
-        held_out: Share of the kept nuclei that are kept from the training then, in (0, 1).
+        held_out: Share of the kept nuclei that are kept from the training then, in (0, 1); None for
+            none, and no validation.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class NucleiData(pl.LightningDataModule):
         cache: str | None = None,
         supervision: str = "instances",
         validation: str | None = None,
-        held_out: float = 0.2,
+        held_out: float | None = 0.2,
     ):
         super().__init__()
         check_hidden(supervision, augment, pasted)
@@ -118,12 +119,6 @@ class NucleiData(pl.LightningDataModule):
     def holds_out(self) -> bool:
         """Whether some labelled nuclei are kept from the training."""
         return bool(self.train_set.validated)
-
-    def evaluated(self, use: str) -> int:
-        """Number of images that `val` or `test` looks at."""
-        if use == "val" and self.validation == "nuclei":
-            return len(self.train_set.validated)
-        return len(self.ids(use))
 
     def ids(self, use: str) -> list[str]:
         """Image ids of `train`, `val` or `test`, as `splits` maps them to the source's splits.
@@ -240,7 +235,7 @@ class NucleiData(pl.LightningDataModule):
         if rest:
             raise UserError(not_shared(self.batch_size, world, parts))
         draws = Draws(self.steps * self.batch_size, done * self.batch_size, rank, world)
-        return self._loader(self.train_set, size, draws)
+        return self._loader(self.train_set, batch_size=size, sampler=draws)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """All labels of the validation split, or the held-out nuclei of the training images."""
@@ -257,22 +252,25 @@ class NucleiData(pl.LightningDataModule):
 
         The labels are the held-out nuclei, or without any those that training saw.
         """
-        read = self.train_set.hidden if self.holds_out else self._seen
-        return self._loader(WholeSet(self.train_set.ids, read), 1, None)
+        if self.holds_out:
+            return self._loader(WholeSet(self.train_set.validated, self.train_set.hidden))
+        return self._loader(WholeSet(self.train_set.ids, self._seen))
 
     def _seen(self, image_id: str) -> Whole:
         return Whole(*self.train_set.partial(image_id), None)
 
     def _evaluation(self, ids: list[str], read: Callable[[str], Whole]) -> DataLoader[Any]:
+        own = ids
         if self.trainer is not None:  # no image twice, unlike DistributedSampler
-            ids = ids[self.trainer.global_rank :: self.trainer.world_size]
-        return self._loader(WholeSet(ids, read), 1, None)
+            own = ids[self.trainer.global_rank :: self.trainer.world_size]
+        # Processes add up their scores, so one without an image still takes part, with none.
+        empty: dict[str, Any] = {"batch_sampler": [[]]} if ids and not own else {}
+        return self._loader(WholeSet(own, read), **empty)
 
-    def _loader(self, data: Dataset[Any], size: int, sampler: Sampler[int] | None) -> Any:
+    def _loader(self, data: Dataset[Any], **batches: Any) -> DataLoader[Any]:
         return DataLoader(
             data,
-            batch_size=size,
-            sampler=sampler,
+            **batches,
             collate_fn=collate,
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),

@@ -152,7 +152,10 @@ class SegmentationTask(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the metrics with the predictions for a batch."""
         images, truth, _ = batch
-        self._score(self.val_metrics, self.net(images), truth)
+        self._score(self.val_metrics, self._found(images), truth)
+
+    def _found(self, images: list[Tensor]) -> list[Prediction]:
+        return self.net(images) if images else []  # a process may have none
 
     def on_validation_epoch_end(self) -> None:
         """Log every metric at the fixed threshold, and two at the best threshold."""
@@ -168,7 +171,7 @@ class SegmentationTask(pl.LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the metrics with the predictions for a batch."""
         images, truth, ids = batch
-        predictions = self.net(images)
+        predictions = self._found(images)
         self._score(self.test_metrics, predictions, truth)
         for image_id, prediction, one in zip(ids, predictions, truth, strict=True):
             for threshold in dict.fromkeys(self.test_thresholds):
