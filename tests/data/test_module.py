@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from support.sources import InMemory, drain, grid, make_data, synthetic
 
 from nucleist.data.annotation import Annotation, crop_window, keep_exemplars, keep_fraction
-from nucleist.data.formats.manifest import write_manifest
+from nucleist.data.formats.manifest import Entry, write_manifest
 from nucleist.data.targets import to_target
 from nucleist.data.transforms import light, strong
 from nucleist.ops.normalize import FullRange, Percentile
 from nucleist.types import UserError
 
 LARGE_IDS = (300, 70_000, 2**24 - 1)
+TEST = [grid(1)]
+"""There is an image to validate on, so no nucleus is held out of the training for that."""
 
 
 def test_targets_from_any_ids():
@@ -65,10 +67,10 @@ def test_training_shows_the_kept_labels_and_testing_all():
     assert (images[0][:, labels > 0] == 1).all()  # the image still shows all of them
     for loader in (data.val_dataloader(), data.test_dataloader()):
         ((_, (whole,), names),) = loader
-        assert names == ["test-0"]
-        assert torch.equal(whole, torch.from_numpy(source.records["test-0"].labels))
+        assert names == ["test-0"] and whole.complete is None
+        assert torch.equal(whole.labels, torch.from_numpy(source.records["test-0"].labels))
     ((_, (kept,), _),) = data.kept_dataloader()
-    assert kept.unique().tolist() == [0, *wanted]
+    assert kept.labels.unique().tolist() == [0, *wanted]
     assert (source.records["train-0"].labels == grid(*range(1, 9))).all()  # unchanged
 
 
@@ -82,7 +84,7 @@ def test_hidden_labels_change_nothing_that_training_sees(seed, way):
     full = InMemory([grid(*range(1, 9)), grid(*range(3, 9))])
     kept = {name: choose(record) for name, record in full.records.items()}
     with tempfile.TemporaryDirectory() as folder:
-        write_manifest(f"{folder}/m.json", kept)
+        write_manifest(f"{folder}/m.json", {name: Entry(ids) for name, ids in kept.items()})
         seen = [everything_seen(full, f"{folder}/m.json")]
         for change in (np.zeros_like, lambda ids: ids + 100, lambda ids: np.roll(ids, 1, 1)):
             other = InMemory([])
@@ -101,21 +103,24 @@ def everything_seen(source, manifest):
     data = make_data(
         source, light(crop=32), manifest=manifest, pasted=2, batch_size=2, steps=3, seed=1
     )
-    calibration = [(i[0].numpy().tobytes(), m[0].numpy().tobytes()) for i, m, _ in
-                   data.kept_dataloader()]  # fmt: skip
+    looked_at = [
+        (images[0].numpy().tobytes(), truth[0].labels.numpy().tobytes(), names)
+        for loader in (data.kept_dataloader(), data.val_dataloader())
+        for images, truth, names in loader
+    ]
     numbers = data.median_box_size(), data.labelled_nuclei()
-    return drain(data.train_dataloader()), calibration, numbers
+    return drain(data.train_dataloader()), looked_at, numbers
 
 
 def test_exemplars():
-    source = InMemory([grid(*range(1, 9))])
+    source = InMemory([grid(*range(1, 9))], TEST)
     data = make_data(source, exemplars=3)
     assert kept_ids(data, "train-0") == keep_exemplars(range(1, 9), 3, 0, "train-0")
 
 
 def test_a_crop_is_cut_out_with_all_its_nuclei_and_normalised_as_the_whole():
     labels = grid(*range(1, 13), shape=(40, 64))
-    source = InMemory([labels])
+    source = InMemory([labels], TEST)
     source.records["train-0"].image[0, 0] = 255  # outside the window, and the brightest
     data = make_data(source, crop_fraction=0.25, normalize=Percentile(0, 100))
     window = crop_window((40, 64), 0.25, 0, "train-0")
@@ -143,7 +148,7 @@ def test_a_manifest_repeats_an_earlier_choice(tmp_path):
 
 @pytest.mark.parametrize("augment", [light(crop=40), strong(), strong(crop=40)])
 def test_large_ids_survive_augmentation(augment):
-    source = InMemory([grid(*LARGE_IDS)])
+    source = InMemory([grid(*LARGE_IDS)], TEST)
     labels = augment(*make_data(source).train_set.partial("train-0"), seed=1)[1]
     assert set(np.unique(labels)) <= {0, *LARGE_IDS} and labels.any()
     data = make_data(source, augment, batch_size=1, steps=8)
@@ -154,14 +159,14 @@ def test_large_ids_survive_augmentation(augment):
             list(range(1, count + 1)),
         )
     ((_, (kept,), _),) = data.kept_dataloader()
-    assert kept.unique().tolist() == [0, *LARGE_IDS]
+    assert kept.labels.unique().tolist() == [0, *LARGE_IDS]
 
 
 def test_median_box_size():
     labels = np.zeros((48, 60), np.int32)
     for i, (width, height) in enumerate([(4, 6), (8, 3), (20, 9)]):
         labels[12 * i : 12 * i + height, 5 : 5 + width] = i + 1
-    data = make_data(InMemory([labels]))
+    data = make_data(InMemory([labels], TEST))
     assert data.median_box_size() == [8, 6]
     # the net resizes the short side, 48 px, to 96
     assert data.median_box_size(96) == [16, 12]
@@ -190,8 +195,14 @@ def test_a_missing_split_is_named():
     source = InMemory([grid(1)])
     with pytest.raises(UserError, match=r"split 'val', it has train \(1\), test \(0\)"):
         make_data(source, splits={"train": "val"})
-    with pytest.raises(UserError, match=r"split 'test'.*set data\.splits\.test"):
-        make_data(source).test_dataloader()
+    for use in ("val", "test"):
+        with pytest.raises(UserError, match=rf"split 'hold'.*set data\.splits\.{use}"):
+            make_data(source, splits={use: "hold"}).ids(use)
+
+
+def test_a_data_set_may_have_no_test_images():
+    data = make_data(InMemory([grid(1)]))
+    assert data.ids("test") == list(data.test_dataloader()) == []
 
 
 def test_normalisation_is_the_callers():

@@ -6,6 +6,7 @@ outlined.
 """
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 from nucleist.data.annotation import digest
 from nucleist.types import UserError
@@ -14,8 +15,9 @@ from nucleist.types import UserError
 def hold_out(kept: Mapping[str, Sequence[int]], share: float, seed: int) -> dict[str, list[int]]:
     """Choose nuclei over all training images.
 
-    They are ranked by a hash of seed, image and nucleus, and the first are taken. The last labelled
-    nucleus of an image stays, unless no image has two.
+    They are ranked by a hash of seed, image and nucleus, and the first are taken, so a larger share
+    contains the smaller. The last labelled nucleus of an image stays, unless no image has two; one
+    stays in any case.
 
     Args:
         kept: Ids of the labelled nuclei of each training image.
@@ -32,18 +34,19 @@ def hold_out(kept: Mapping[str, Sequence[int]], share: float, seed: int) -> dict
     >>> hold_out({"a": [1, 2, 3], "b": [7]}, 0.25, seed=0)["b"]
     []
     """
-    if not 0 < share < 1:
+    is_number = isinstance(share, Real) and not isinstance(share, bool)
+    if not is_number or not 0 < share < 1:
         raise UserError(f"data.held_out={share} is not a share; give a number above 0 and below 1")
     ranked = sorted(
         ((image, int(nucleus)) for image, ids in kept.items() for nucleus in ids),
         key=lambda one: (digest(seed, "held out", *one), one),
     )
-    wanted = max(1, round(share * len(ranked)))
+    wanted = min(max(1, round(share * len(ranked))), len(ranked) - 1)
     left = {image: len(ids) for image, ids in kept.items()}
     found: dict[str, list[int]] = {image: [] for image in kept}
     spare = 1 if any(count > 1 for count in left.values()) else 0
-    for image, nucleus in ranked[: len(ranked) if len(ranked) > 1 else 0]:
-        if wanted and left[image] > spare:
+    for image, nucleus in ranked:
+        if wanted > 0 and left[image] > spare:
             found[image].append(nucleus)
             left[image] -= 1
             wanted -= 1

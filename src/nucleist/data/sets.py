@@ -83,12 +83,15 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
     def held_out(self) -> Mapping[str, Sequence[int]]:
         """Kept nuclei of each image that training does not see, by their ids.
 
-        Those of a manifest, if it repeats an earlier run.
+        Those of a manifest, if the run that wrote it held any out.
         """
         if self._held_share is None:
             return {image_id: [] for image_id in self.ids}
+        earlier = self.annotation.held_out() or {}
+        if any(earlier.values()):
+            return earlier
         kept = {image_id: nucleus_ids(self.annotated(image_id)[1]) for image_id in self.ids}
-        return self.annotation.held_out() or hold_out(kept, self._held_share, self._held_seed)
+        return hold_out(kept, self._held_share, self._held_seed)
 
     @property
     def validated(self) -> list[str]:
@@ -124,6 +127,7 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
         """Read the images anew, after the normalisation has changed."""
         self._cache.clear()
         self._seen.clear()
+        self.__dict__.pop("exemplars", None)  # they are cut out of the images
 
     @cached_property
     def exemplars(self) -> list[Exemplar]:
@@ -186,6 +190,6 @@ class Draws(Sampler[int]):
 
 
 def collate(items: Sequence[tuple[Any, Any, str]]) -> Batch:
-    """Images differ in size, so a batch is lists."""
-    images, targets, ids = zip(*items, strict=True)
+    """Images differ in size, so a batch is lists; a process without an image has empty ones."""
+    images, targets, ids = zip(*items, strict=True) if items else ((), (), ())
     return list(images), list(targets), list(ids)
