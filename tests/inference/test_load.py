@@ -1,5 +1,6 @@
 """A model from a run folder or a checkpoint, its options, and the images that it takes."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -45,7 +46,26 @@ def test_a_run_folder_means_its_last_weights(plain: Path) -> None:
     assert nucleist.load(model) is model
 
 
-def test_or_the_best_where_they_were_chosen_on_other_images(copy: Path) -> None:
+def test_or_the_best_where_the_run_recommends_them(copy: Path) -> None:
+    summary, checkpoints = copy / "summary.json", copy / "checkpoints"
+    for name in ("best", "last", "best"):
+        content = json.loads(summary.read_text()) | {"recommended": {"checkpoint": name}}
+        summary.write_text(json.dumps(content))
+        assert nucleist.load(copy, device="cpu").path == checkpoints / f"{name}.ckpt"
+    (checkpoints / "best.ckpt").unlink()
+    assert nucleist.load(copy, device="cpu").path == checkpoints / "last.ckpt"
+
+
+@pytest.mark.parametrize("summary", [None, "{}", '{"recommended": "best"}', "{"])
+def test_or_before_the_end_the_best_where_they_were_chosen_on_other_images(
+    summary: str | None, copy: Path
+) -> None:
+    """Likewise of a run of an earlier version, which recommends nothing."""
+    if summary is None:
+        (copy / "summary.json").unlink()
+    else:
+        (copy / "summary.json").write_text(summary)
+    assert nucleist.load(copy, device="cpu").path == copy / "checkpoints" / "last.ckpt"
     config = yaml.safe_load((copy / "config.yaml").read_text())
     config["data"]["splits"]["val"] = "train"
     (copy / "config.yaml").write_text(yaml.safe_dump(config))

@@ -1,12 +1,18 @@
 """Calibration with a net whose detections and scores are known."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from support.sources import InMemory, grid, make_data
 from torch import nn
 
 from nucleist.models import Capabilities, Net
 from nucleist.training.calibration import calibrate, found_scores, labelled_scores
+from nucleist.training.summary import calibrate_on_kept
+from nucleist.training.task import SegmentationTask
 
 
 def squares(*corners, side=4, size=(32, 32)):
@@ -127,6 +133,34 @@ def test_found_nuclei_count_as_much_as_labelled_ones():
     # labelled: 0.9; found: one detected with 0.3, the other missed
     found = {**prediction(squares((0, 0), (10, 10)), 0.9, 0.3), "boxes": at((0, 0), (10, 10))}
     assert calibrate(Finding(found), [(IMAGE, squares((0, 0)))]) == pytest.approx(1.2 / 3 / 2)
+
+
+def test_with_held_out_nuclei_found_ones_are_not_needed():
+    """They are as nuclei that nobody labelled, but known: 0.5 and one that is missed."""
+    kept = squares((0, 0), (20, 20))
+    found = {**prediction(squares((0, 0), (10, 10)), 0.5, 0.3), "boxes": at((0, 0), (10, 10))}
+    assert calibrate(Finding(found), [(IMAGE, kept)], held_out=True) == pytest.approx(0.5 / 2 / 2)
+    # Without: labelled 0.5 and 0, found 0.3; the other found one is labelled.
+    assert calibrate(Finding(found), [(IMAGE, kept)]) == pytest.approx(0.8 / 3 / 2)
+
+
+def test_a_training_is_calibrated_on_what_it_did_not_see():
+    """Detections of score 0.8 on seen nuclei and of 0.4 on held-out ones."""
+    source = InMemory([grid(*range(1, 9), shape=(32, 64)), grid(3, shape=(32, 64))])
+    data = make_data(source, held_out=0.4)
+    hidden = data.train_set.held_out["train-0"]
+    assert len(hidden) == 4 and data.train_set.validated == ["train-0"]  # 0.4 of 9
+    labels = torch.from_numpy(source.records["train-0"].labels)
+    found = prediction(labels, *[0.4 if i in hidden else 0.8 for i in range(1, 9)])
+    trainer: Any = SimpleNamespace(strategy=SimpleNamespace(broadcast=lambda value: value))
+    task = SegmentationTask(Fixed(found))
+    calibrate_on_kept(task, data, trainer)
+    assert task.calibrated_threshold == pytest.approx(0.2)
+    # Where images validate, on the labels that it saw.
+    other = make_data(InMemory([source.records["train-0"].labels], [grid(1)]))
+    task = SegmentationTask(Fixed(found))
+    calibrate_on_kept(task, other, trainer)
+    assert task.calibrated_threshold == pytest.approx(0.6 / 2)
 
 
 def test_a_real_net_can_be_calibrated(make_net, make_batch):

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
+from torch import nn
+from torch.optim import SGD
+from torch.utils.data import DataLoader
 
 from nucleist.training.checkpoints import (
     AtomicCheckpoints,
@@ -63,6 +67,62 @@ def test_random_numbers_go_on_where_they_were(tmp_path: Path) -> None:
     first = draw()
     set_random_state(torch.load(tmp_path / "state.pt", weights_only=True))
     assert draw() == first
+
+
+class Scored(pl.LightningModule):
+    """Logs the given scores, one of each list a validation, after each of three steps."""
+
+    def __init__(self, scores: dict[str, list[float]]):
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+        self.scores = {name: list(values) for name, values in scores.items()}
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        return self.layer(batch).sum()
+
+    def validation_step(self, batch: torch.Tensor, batch_idx: int) -> None:
+        self.log_dict({f"val/{name}": values.pop(0) for name, values in self.scores.items()})
+
+    def configure_optimizers(self) -> SGD:
+        return SGD(self.parameters(), 0.1)
+
+
+FOUND = "labelled_score_best_threshold"
+
+
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.parametrize(
+    ("scores", "monitor", "step"),
+    [
+        ({FOUND: [0.1, 0.3, 0.2], "map_pooled": [0.9, 0.1, 0.2]}, None, 2),
+        ({"map_pooled": [0.1, 0.2, 0.9], FOUND: [0.0, 0.0, 0.0]}, None, 1),  # none is better
+        ({"map_pooled": [0.1, 0.1, 0.9], "aji_pooled": [0.9, 0.1, 0.1]}, None, 3),
+        ({FOUND: [0.9, 0.3, 0.2], "map_pooled": [0.1, 0.9, 0.2]}, "val/map_pooled", 2),
+        ({"aji_pooled": [0.1, 0.2, 0.3]}, None, None),
+    ],
+    ids=["labelled nuclei", "equal", "complete images", "as asked", "neither"],
+)
+def test_the_best_has_most_of_the_first_score_that_there_is(
+    scores: dict[str, list[float]], monitor: str | None, step: int | None, tmp_path: Path
+) -> None:
+    options = {} if monitor is None else {"monitor": monitor}
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        devices=1,
+        max_steps=3,
+        val_check_interval=1,
+        num_sanity_val_steps=0,
+        logger=False,
+        callbacks=[Checkpoints(str(tmp_path), every=100, **options)],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    batches = DataLoader(torch.zeros(4, 1))
+    trainer.fit(Scored(scores), batches, DataLoader(torch.zeros(1, 1)))
+    best = tmp_path / "best.ckpt"
+    found = torch.load(best, weights_only=True)["global_step"] if best.exists() else None
+    assert found == step
 
 
 def test_a_number_of_steps_is_at_least_one(tmp_path: Path) -> None:

@@ -49,12 +49,15 @@ def test_the_best_weights_are_tested_where_they_were_chosen_on_other_images(
     summary = json.loads((other / "summary.json").read_text())
     best = summary.pop("best_checkpoint")
     assert best["step"] == 1 and summary["steps"] == 2
-    for part in ("test", "test_calibrated", "test_best_threshold"):
+    for part in ("test", "test_calibrated", "test_best_threshold", "validation"):
         assert set(best[part]) == set(summary[part])
+    assert best["validation"]["map"] == summary["validation"]["map"]
+    why = "mAP of best in validation is not higher"
+    assert summary["recommended"] == {"checkpoint": "last", "why": why}
+    assert nucleist.load(other, device="cpu").path == other / "checkpoints" / "last.ckpt"
 
-    # The run's model is the best, calibrated on its own, and scores what the summary has.
-    model = nucleist.load(other, device="cpu")
-    assert model.path == other / "checkpoints" / "best.ckpt"
+    # The best is calibrated on its own, and scores what the summary has.
+    model = nucleist.load(other / "checkpoints" / "best.ckpt", device="cpu")
     assert model.threshold == best["test_calibrated"]["score_threshold"]
     found = nucleist.evaluate(model, progress=Lines(), overrides=["trainer=cpu"])
     assert {part: found.summary[part] for part in ("test", "test_calibrated")} == {
@@ -62,6 +65,7 @@ def test_the_best_weights_are_tested_where_they_were_chosen_on_other_images(
     }
     # The last weights are back in the end: everything else is theirs.
     first = json.loads((pa / "summary.json").read_text())
+    assert "validation" not in first and first["recommended"]["checkpoint"] == "last"
     assert all(summary[part] == first[part] for part in ("test", "test_calibrated"))
     stored = [torch.load(r / "checkpoints" / "last.ckpt", weights_only=True) for r in (other, pa)]
     assert all(
