@@ -104,7 +104,7 @@ def test_train_plans_many_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["predict", "m", "a=1.tif", "-o", "x"], ["a=1.tif: no such file or folder"]),
         (["predict", "m", "runs/seed=1/a", "-o", "x"], ["runs/seed=1/a: no such file or folder"]),
         (["predict", "m", "a", "-o", "x", "score_threshold=0,5"], ["with a point, 0.5"]),
-        (["train", "weights=/tmp"], ["weights=/tmp: a folder; use null", "the path of a file"]),
+        (["train", "weights=/tmp"], ["weights=/tmp: no checkpoint in this folder; "]),
         (["predict", "m", "a", "-o", "x", "--device", "cpu"], ["--device", "device=cpu"]),
         (["predict", "m", "a", "-o", "x", "devise=cpu"], ["'devise'; did you mean 'device'?"]),
         (["predict", "m", "a", "-o", "x", "model.grid=1,2"], ["'grid=1,2' is a list of values"]),

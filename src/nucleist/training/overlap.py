@@ -1,12 +1,13 @@
-"""Images that earlier weights were trained on and that now count as unseen."""
+"""What earlier weights were trained on and what now counts as unseen."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nucleist.data.formats.manifest import read_manifest
+from nucleist.data.formats.manifest import Entry, read_manifest
 from nucleist.data.loading import pixel_hash
 from nucleist.data.module import NucleiData
 from nucleist.inference.load import checkpoint_of
-from nucleist.types import UserError
+from nucleist.types import UserError, Window
 
 KEYWORDS = ("imagenet", "coco")
 """Values of `weights` that name no file."""
@@ -20,13 +21,17 @@ def weights_file(weights: str | None) -> str | None:
     """
     if weights is None or weights in KEYWORDS or not Path(weights).expanduser().is_dir():
         return weights
-    return str(checkpoint_of(weights))
+    try:
+        return str(checkpoint_of(weights))
+    except UserError as error:
+        raise UserError(f"weights={error}") from error
 
 
 def seen_before(weights: str | None, data: NucleiData) -> str:
     """One line if the weights are from a run that trained on what is now tested or validated.
 
-    Images are compared by their pixels, whatever they are called.
+    Images are compared by their pixels, whatever they are called; held-out nuclei by their ids in
+    images of the same pixels.
 
     Args:
         weights: A file; only the checkpoints of a run folder, which has a manifest, say what they
@@ -34,26 +39,48 @@ def seen_before(weights: str | None, data: NucleiData) -> str:
         data: What will be trained on and tested.
 
     Returns:
-        The line; empty if there is no such image, or nothing is known.
+        The line; empty if there is no such image or nucleus, or nothing is known.
     """
     if weights is None or weights in KEYWORDS:
         return ""
     manifest = Path(weights).expanduser().absolute().parent.parent / "manifest.json"
     try:
-        earlier = {entry.pixels for entry in read_manifest(manifest).values()} - {""}
+        earlier = {entry.pixels: entry for entry in read_manifest(manifest).values()}
     except UserError:
         return ""
-    if not earlier:
-        return ""
-    found = {}
-    for use in ("test", "val"):
-        ids = [i for i in data.ids(use) if i not in data.train_set.ids]
-        found[use] = [i for i in ids if pixel_hash(data.record(i)) in earlier]
-    words = {"test": "test", "val": "validation"}
-    parts = [f"{len(ids)} {words[use]} images ({ids[0]}, ...)" for use, ids in found.items() if ids]
+    earlier.pop("", None)
+    parts = [*_images(data, earlier), *_nuclei(data, earlier)] if earlier else []
     if not parts:
         return ""
     return (
-        f"weights={weights}: trained on what are now {' and '.join(parts)}; their scores will be "
-        "too good, take the split of that run or other weights"
+        f"weights={weights}: were trained on {' and '.join(parts)} of this run, whose scores will "
+        "be too good; take the split of that run or other weights"
     )
+
+
+def _images(data: NucleiData, earlier: Mapping[str, Entry]) -> list[str]:
+    """The test and the validation images among earlier training images, in words."""
+    words, trained = {"test": "test"}, set(data.train_set.ids)
+    if data.splits["val"] != data.splits["test"]:
+        words["val"] = "validation"
+    found = []
+    for use, word in words.items():
+        unseen = [image_id for image_id in data.ids(use) if image_id not in trained]
+        ids = [image_id for image_id in unseen if pixel_hash(data.record(image_id)) in earlier]
+        found += [_counted(ids, f"{word} image")] if ids else []
+    return found
+
+
+def _nuclei(data: NucleiData, earlier: Mapping[str, Entry]) -> list[str]:
+    """The held-out nuclei among those of earlier trainings, in words."""
+    count = 0
+    for image_id in data.train_set.validated:
+        entry = earlier.get(pixel_hash(data.record(image_id)))
+        if entry is not None:
+            seen = set(data.train_set.held_out[image_id]) - set(entry.held_out)
+            count += len(seen if isinstance(entry.choice, Window) else seen & set(entry.choice))
+    return [f"{count} held-out {'nucleus' if count == 1 else 'nuclei'}"] if count else []
+
+
+def _counted(ids: Sequence[str], word: str) -> str:
+    return f"1 {word} ({ids[0]})" if len(ids) == 1 else f"{len(ids)} {word}s ({ids[0]}, ...)"
