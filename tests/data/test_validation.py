@@ -86,8 +86,8 @@ def test_held_out_and_seen_nuclei_are_the_kept_ones(way, share):
     assert names == {name for name, ids in held(data).items() if ids}
     for name in data.train_set.ids:
         image, seen = data.train_set.partial(name)
-        shown, hidden, complete = data.train_set.hidden(name)
-        assert nucleus_ids(hidden) == held(data)[name] and shown is image
+        shown, hidden, complete, known = data.train_set.hidden(name)
+        assert nucleus_ids(hidden) == held(data)[name] and shown is image and known is seen
         assert not complete.any() and complete.shape == hidden.shape == seen.shape
         assert not ((seen > 0) & (hidden > 0)).any()
         every = data.annotation.apply(data.record(name))[1]
