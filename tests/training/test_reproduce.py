@@ -76,7 +76,7 @@ def test_the_stored_labels_are_kept_whatever_is_drawn_now(run: Path, copy: Path)
     assert not any(line.startswith(("kept", "annotation_fraction")) for line in found.differences)
     assert any(line.startswith("labelled_nuclei: ") for line in found.differences)
     again = json.loads((found.run / "manifest.json").read_text())
-    assert again["images"] == {**images, name: {"ids": kept[:1]}}
+    assert again["images"] == {**images, name: {**images[name], "ids": kept[:1]}}
 
 
 def test_other_images_are_noticed_and_old_records_compare_none(run: Path) -> None:

@@ -188,8 +188,15 @@ def where_they_were(config: DictConfig, before: Mapping[str, Any]) -> Iterator[N
 
 def draw_changes(old: Mapping[str, Any], data: NucleiData) -> Iterator[str]:
     """A line if other labels would be drawn now; those of the manifest are used in their place."""
-    drawn = {record.id: list(data.annotation.choose(record)) for record in data.training_records()}
-    stored = {name: next(iter(entry.values())) for name, entry in old.get("images", {}).items()}
+    held_out = data.train_set.held_out
+    drawn = {
+        record.id: (list(data.annotation.choose(record)), list(held_out[record.id]))
+        for record in data.training_records()
+    }
+    stored = {
+        name: (next(iter(entry.values())), entry.get("held_out", []))
+        for name, entry in old.get("images", {}).items()
+    }
     names = [name for name in stored | drawn if stored.get(name) != drawn.get(name)]
     if names:
         yield (
@@ -224,8 +231,16 @@ def version_changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
 
 
 def label_changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
-    """A line if other labels were kept: the data or the drawing of labels have changed."""
+    """A line if other labels were kept: the data or the drawing of labels have changed.
+
+    What an earlier version did not write of an image is not compared.
+    """
     first, second = old.get("images", {}), new.get("images", {})
+    unknown = {"complete", "pixels"} - {key for entry in first.values() for key in entry}
+    second = {
+        name: {key: value for key, value in entry.items() if key not in unknown}
+        for name, entry in second.items()
+    }
     changed = [name for name in first | second if first.get(name) != second.get(name)]
     if changed:
         yield f"kept labels: different in {len(changed)} images, {changed[0]!r} for one"
