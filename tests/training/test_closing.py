@@ -45,8 +45,31 @@ def test_a_number_that_is_not_known_is_not_said(tmp_path: Path, scores: dict[str
 
 
 def test_with_partial_labels_only_what_the_labelled_nuclei_say(tmp_path: Path) -> None:
-    lines = closing_words(run_folder(tmp_path / "run", labelled_recall={"pooled": 0.5}))
+    recalls = {"labelled_recall": {"pooled": 0.3}, "labelled_recall_50": {"pooled": 0.5}}
+    lines = closing_words(run_folder(tmp_path / "run", **recalls))
     assert "it found 50 % of the labelled nuclei (score" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("held", "scores", "words"),
+    [
+        (2, {"labelled_recall_50": {"pooled": 0.5}}, "of 2 held-out nuclei it found 50 % (score"),
+        (1, {"labelled_recall_50": {"pooled": 0.0}}, "of the held-out nucleus it found 0 % ("),
+        (0, {"labelled_recall_50": {"pooled": 0.5}}, "in 2 validation images it found 50 % of the"),
+        (0, {"recall": {"pooled": 0.5}, "precision": {"pooled": 0.25}}, "50 % of the labelled nuc"),
+    ],
+)
+def test_without_test_images_the_validation(
+    held: int, scores: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    run = run_folder(tmp_path / "run")
+    summary = json.loads((run / "summary.json").read_text())
+    del summary["test_calibrated"]
+    summary |= {"validation": {"score_threshold": 0.62, **scores}}
+    summary |= {"held_out_nuclei": held} if held else {}
+    (run / "summary.json").write_text(json.dumps(summary))
+    _, found, _ = closing_words(run)
+    assert words in found and found.endswith("(score threshold 0.62)")
 
 
 def test_a_run_without_a_summary(tmp_path: Path) -> None:

@@ -120,6 +120,10 @@ class NucleiData(pl.LightningDataModule):
         """Whether some labelled nuclei are kept from the training."""
         return bool(self.train_set.validated)
 
+    def held_out_nuclei(self) -> int:
+        """Number of labelled nuclei that are kept from the training."""
+        return sum(map(len, self.train_set.held_out.values()))
+
     def ids(self, use: str) -> list[str]:
         """Image ids of `train`, `val` or `test`, as `splits` maps them to the source's splits.
 

@@ -57,12 +57,10 @@ def evaluate_model(
             return evaluate_on_devices(config, job, progress)
         own = model.device if isinstance(model, Model) else None
         loaded = load(model, options=options, device="cpu", trust=trust)  # the trainer moves it
+        named = config.get("data") is not None
         images = build_data(config, loaded, source, trust)
         if not images.ids("test"):
-            raise UserError(
-                f"{data or 'the data of the training'}: no test images; put some into a folder "
-                "called test, or write data.splits.test=train to score the model on what it knows"
-            )
+            raise _no_test_images(data, named)
         shows = progress if is_first() else Progress()
         try:
             return test(config, loaded, images, coco, options, shows)
@@ -108,6 +106,18 @@ def test(
         summary["limits_reached"] = reached
     warn_of_limits(reached, len({row["image"] for row in scores.images}), progress)
     return Evaluation(summary, scores.images, scores, model.path)
+
+
+def _no_test_images(data: str | Path | Source | None, named: bool) -> UserError:
+    """What to do about it: of an object, of data that are named, or of those of the training."""
+    if isinstance(data, Source):
+        return UserError(f"{type(data).__name__}: no test images; name some in its splits()")
+    if not named:
+        return UserError("the data of the training: no test images; name others with data=FOLDER")
+    return UserError(
+        f"{data or 'data'}: no test images; put some into a folder called test, or write "
+        "data.splits.test=train to score the model on the images for training"
+    )
 
 
 def build_data(

@@ -143,7 +143,7 @@ class ReportedProgress(ProgressBar):
 
 SEEN = {
     "train/loss": "loss {:.3f}",
-    "val/labelled_recall": "found {:.2f} of the labelled nuclei",
+    "val/labelled_recall_50_pooled": "found {:.2f} of the labelled nuclei",
     "val/map_pooled": "mAP {:.3f}",
     "val/map_best_threshold": "at the best threshold {:.3f}",
 }

@@ -31,22 +31,29 @@ def _trained(summary: Mapping[str, Any]) -> str:
 
 
 def _found(run: Path, summary: Mapping[str, Any]) -> list[str]:
-    """What the test images showed, at the calibrated score threshold; only what is known."""
+    """What the test showed, or without one the validation, at the calibrated score threshold.
+
+    Only what is known.
+    """
     best = summary.get("best_checkpoint")
     recommended = best if isinstance(best, dict) and checkpoint_of(run).stem == "best" else summary
-    scores = recommended.get("test_calibrated") or {}
-    images = len({row.get("image") for row in read_rows(run / "per_image.csv")})
-    found = _share(scores, "labelled_recall") or _share(scores, "recall")
+    test, apart = (recommended.get(part) or {} for part in ("test_calibrated", "validation"))
+    scores, held = test or apart, 0 if test else summary.get("held_out_nuclei", 0)
+    found = _share(scores, "labelled_recall_50") or _share(scores, "recall")
     parts = [f"it found {found} of the labelled nuclei"] if found else []
     if right := _share(scores, "precision"):
         parts.append(f"{right} of its outlines are labelled nuclei")
+    images = len({row.get("image") for row in read_rows(run / "per_image.csv")})
     if not parts or not images:
         return []
-    where = "1 test image" if images == 1 else f"{images} test images"
     threshold = scores.get("score_threshold")
     at = f" (score threshold {threshold:.2f})" if isinstance(threshold, float) else ""
     pictures = run / "figures" / "test"
     shown = [f"see for yourself: {pictures}"] if pictures.is_dir() else []
+    if held:
+        where = f"{held} held-out nuclei" if held > 1 else "the held-out nucleus"
+        return [f"of {where} it found {found}{at}", *shown]
+    where = f"{images} {'test' if test else 'validation'} image{'' if images == 1 else 's'}"
     return [f"in {where} {', and '.join(parts)}{at}", *shown]
 
 

@@ -41,7 +41,7 @@ PARTS = {
 }
 """Parts of a summary, with their kind of score threshold."""
 
-NEEDED = ("experiment", "seed", "labelled_nuclei", "test")
+NEEDED = ("experiment", "seed", "labelled_nuclei")
 """Keys that the summary of a run has at least."""
 
 

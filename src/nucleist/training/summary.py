@@ -85,6 +85,7 @@ def finish(
         "exemplars": config.data.exemplars,
         "crop_fraction": config.data.crop_fraction,
         "labelled_nuclei": data.labelled_nuclei(),
+        **({"held_out_nuclei": data.held_out_nuclei()} if data.holds_out else {}),
         "steps": int(trainer.global_step),
         **({"model": task.net.title} if task.net.title else {}),
         "parameters": sum(p.numel() for p in task.net.parameters()),

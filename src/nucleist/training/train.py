@@ -219,7 +219,7 @@ def write_record(
 def validated_on(data: NucleiData) -> str:
     """What is not trained on, in words that follow the number of labelled nuclei."""
     tests = len(data.ids("test"))
-    held = sum(map(len, data.train_set.held_out.values()))
+    held = data.held_out_nuclei()
     if data.validation == "nuclei":
         parts = [f"{held} more are held out for validation" if held else "none for validation"]
     else:
