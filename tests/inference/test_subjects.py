@@ -1,18 +1,23 @@
 """The paper's figures for files and for images of a run, with the labels that there are."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from support.runs import Lines, said
+from support.sources import InMemory, grid, make_data
 
 import nucleist
 from nucleist.cli.main import main
 from nucleist.data.formats.label_maps import write_label_map
 from nucleist.inference.load import Model
+from nucleist.inference.pictures import overlay_rows
 from nucleist.inference.subjects import from_run, labels_beside, run_data
+from nucleist.plots import save_overlays
 from nucleist.types import UserError
 
 pytestmark = pytest.mark.slow
@@ -51,6 +56,29 @@ def test_labels_of_the_run(model: Model) -> None:
     test = from_run(data.ids("test")[0], data)
     assert test.kept is None and test.query is not None and test.truth is not None
     assert {0} < set(np.unique(test.query)) < set(np.unique(test.truth))
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["crop_fraction", "manifest"])
+def test_of_a_window_all_its_nuclei_are_drawn(
+    again: bool, make_net: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Whether an option has placed it or a manifest repeats it, also those that are held out."""
+    source = InMemory([grid(*range(1, 13))])
+    data = make_data(source, crop_fraction=0.5, held_out=0.5)
+    if again:
+        data.write_manifest(tmp_path / "manifest.json")
+        data = make_data(source, manifest=str(tmp_path / "manifest.json"), held_out=0.5)
+    subject = from_run("train-0", data)
+    assert subject.image.shape[:2] == subject.truth.shape == (34, 45)
+    seen, held = set(np.unique(subject.kept)), set(data.train_set.held_out["train-0"])
+    assert held and not seen & held and seen | held == set(np.unique(subject.truth))
+    (row,) = overlay_rows(make_net(), data, 0.5)
+    np.testing.assert_array_equal(row.truth, subject.truth)
+    save_overlays(tmp_path / "overlays.png", [row])
+    with pytest.raises(UserError, match=r"train-1: neither .*; did you mean 'train-0'"):
+        from_run("train-1", data)
+    with pytest.raises(UserError, match=r"xyz: neither .*; there is 'train-0', for instance"):
+        from_run("xyz", data)
 
 
 def test_a_file_without_labels_gets_what_needs_none(

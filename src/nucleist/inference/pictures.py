@@ -28,7 +28,7 @@ def overlay_rows(
     rows = []
     for image_id in data.train_set.ids[:count]:
         image, kept = data.train_set.partial(image_id)
-        truth = kept if data.annotation.crop_fraction else data.whole(image_id).labels
+        truth = training_truth(data, image_id)
         found = at_threshold(outline(net, image), threshold).numpy()
         rows.append(LabelledImage(image, kept, truth, found, f"training image {image_id}"))
     for image_id in data.ids("test")[:count]:
@@ -36,6 +36,15 @@ def overlay_rows(
         found = at_threshold(outline(net, image), threshold).numpy()
         rows.append(LabelledImage(image, None, truth, found, f"test image {image_id}"))
     return rows
+
+
+def training_truth(data: NucleiData, image_id: str) -> np.ndarray:
+    """All nuclei of a training image as training shows it, `(h, w)` `int32`.
+
+    Of one that is cut to a window, in which all is labelled, those of the window.
+    """
+    truth, annotated = data.whole(image_id).labels, data.train_set.annotated(image_id)[1]
+    return truth if truth.shape == annotated.shape else annotated
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from nucleist.data.module import NucleiData
 from nucleist.inference.figures import KINDS, Subject, draw_subject
 from nucleist.inference.inputs import find_images
 from nucleist.inference.load import Model, load
+from nucleist.inference.pictures import training_truth
 from nucleist.inference.predict import warn_of_limits
 from nucleist.inference.result import as_image
 from nucleist.progress import shown
@@ -176,12 +177,11 @@ def from_run(image_id: str, data: NucleiData) -> Subject:
     annotation = data.annotation
     if image_id in data.train_set.ids:
         image, kept = data.train_set.partial(image_id)
-        truth = data.whole(image_id).labels
-        whole = kept if kept.shape != truth.shape else truth  # a window: all in it is labelled
-        return Subject(image_id, f"training image {image_id}", image, kept, whole, kept)
-    known = data.ids("test")
-    if image_id not in known:
-        close = difflib.get_close_matches(image_id, [*known, *data.train_set.ids], 1, 0.3)
+        truth = training_truth(data, image_id)
+        return Subject(image_id, f"training image {image_id}", image, kept, truth, kept)
+    known = [*data.ids("test"), *data.train_set.ids]
+    if image_id not in data.ids("test"):
+        close = difflib.get_close_matches(image_id, known, 1, 0.3)
         hint = f"did you mean {close[0]!r}?" if close else f"there is {known[0]!r}, for instance"
         raise UserError(f"{image_id}: neither a file nor an image of the run; {hint}")
     image, truth, *_ = data.whole(image_id)
