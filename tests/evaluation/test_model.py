@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,37 @@ def test_other_data_are_normalised_as_in_the_training(model: Model, tmp_path: Pa
     assert {k: v for k, v in same.summary.items() if k != "limits_reached"} == {
         k: v for k, v in found.summary.items() if k != "limits_reached"
     }
+
+
+def test_an_object_is_scored_whatever_labels_the_training_kept(model: Model) -> None:
+    images = InMemory([grid(1, shape=(64, 64))], [grid(1, 2, 3, shape=(64, 64))])
+    stored = {"manifest": "gone.json", "validation": "images", "splits": {"val": "val"}}
+    config = {**model.config, "data": {**model.config["data"], **stored}}
+    found = evaluate(replace(model, config=config), data=images)
+    assert {row["image"]: row["nuclei"] for row in found.images} == {"test-0": 3}
+
+
+def test_what_is_complete_nowhere_has_scores_of_labelled_nuclei_alone(
+    model: Model, tmp_path: Path
+) -> None:
+    """The same folder, of which its owner says nothing, that it is complete, or a part of it."""
+    from nucleist.data.prepare import prepare
+
+    images = InMemory([grid(1, shape=(64, 64))], [grid(1, 2, 3, 4, 5, shape=(64, 64))])
+    prepare(images, tmp_path / "set")
+    (tmp_path / "set" / "complete.csv").unlink(missing_ok=True)
+    found = {
+        said: evaluate(model, data=tmp_path / "set", overrides=[*CPU, *words]).summary["test"]
+        for said, words in (("nothing", []), ("all", ["data.source.complete=true"]))
+    }
+    assert "map" in found["all"] and "labelled_recall" not in found["all"]
+    assert "map" not in found["nothing"] and found["nothing"]["complete_area"] == 0
+    assert found["nothing"]["labelled_recall_50"] == found["all"]["recall"]
+    name = "image,x,y,width,height\ntest-0,0,0,64,32\n"
+    (tmp_path / "set" / "complete.csv").write_text(name)
+    part = evaluate(model, data=tmp_path / "set").summary["test"]
+    assert part["complete_area"] == 0.5 and {"map", "labelled_recall"} <= set(part)
+    assert part["labelled_recall"] == found["nothing"]["labelled_recall"]
 
 
 def test_a_model_is_not_scored_against_a_folder(model: Model, tmp_path: Path) -> None:

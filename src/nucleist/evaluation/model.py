@@ -141,6 +141,8 @@ def build_data(
         config.data = stored if config.get("data") is None else config.data
         config.data.normalize = model.config["normalize"]
         config.data.augment = None
+        if source is not None:  # what is kept and held out is of the training's own images
+            config.data.update({"manifest": None, "validation": None})
         config.seed, config.steps = 0, 1
     return build(config.data, **({} if source is None else {"source": source}))
 
