@@ -59,7 +59,7 @@ def test_the_run_folder_holds_what_the_readme_promises(pa: Path) -> None:
             assert set(summary[part][name]) == {"pooled", "per_image"}
     # 3, 4, 3 or 5 nuclei an image, half of them, at least one
     manifest = read_manifest(pa / "manifest.json")
-    assert [len(ids) for ids in manifest.values()] == [2, 2, 2, 2]
+    assert [len(entry.choice) for entry in manifest.values()] == [2, 2, 2, 2]
     assert summary["labelled_nuclei"] == 8
 
 
