@@ -74,7 +74,11 @@ class LabelMapTransform(GeneralizedRCNNTransform):
         return image, target
 
     def resized_labels(self, label_map: Tensor, size: Sequence[int]) -> Tensor:
-        """An `(H, W)` integer label map at another size, with the nearest labels, `int32`."""
+        """An `(H, W)` integer label map at another size, `int32`, with the nearest labels.
+
+        With exact alignment these are the labels under the middles of the new pixels. A middle
+        between two pixels, which occurs at scales like 1/2 and 3/2, has the right or lower one's.
+        """
         mode = "nearest-exact" if self.paste["alignment"] == "exact" else "nearest"
         # float32 holds every integer up to 2^24, so ids survive.
         resized = F.interpolate(label_map[None, None].float(), size=tuple(size), mode=mode)
