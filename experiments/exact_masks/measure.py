@@ -28,7 +28,15 @@ Pair = tuple[np.ndarray, np.ndarray]
 """True and found label map of an image."""
 
 DATA = {"bbbc360": ("test",), "kumar": ("train", "test")}
-HEAD = ["mAP", "AJI", "of nuclei", "IoU > 0.95", "IoU > 0.5", "shift x", "shift y", "area"]
+HEAD = ["mAP", "AJI", "nuclei", "IoU > 0.95", "IoU > 0.5", "shift x", "shift y", "area"]
+HEAD += ["IoU > 0.75", "shift x", "shift y"]
+"""Shifts in pixels with their standard errors, areas as ratios: of the nuclei of that IoU."""
+OF_RUNS = ["turned: shift x", "shift y", "**own shift** x", "y"]
+"""Of the same images turned by 180 degrees, with an IoU above 0.75; and the mean of both.
+
+Where the outlines lie beside what the images show, turning changes the sign of the shift; what the
+net adds by itself keeps it.
+"""
 
 
 def returned(source: Source, ids: Iterable[str], alignment: str) -> Iterator[Pair]:
@@ -44,13 +52,21 @@ def returned(source: Source, ids: Iterable[str], alignment: str) -> Iterator[Pai
         yield labels, found.numpy()
 
 
-def predicted(run: Path) -> Iterator[Pair]:
-    """The true label maps of the test images of a run, and what its last weights find."""
+def predicted(run: Path, step: int = 1) -> Iterator[Pair]:
+    """The true label maps of the test images of a run, and what its last weights find.
+
+    Args:
+        run: Its folder.
+        step: -1 turns the images by 180 degrees.
+    """
     model = load(run / "checkpoints" / "last.ckpt", device="cpu")
     source = build(model.config["data"]["source"])
     for name in source.splits()["test"]:
         record = source.read(name)
-        yield record.labels, model.predict(record.image, score_threshold=SCORE).labels
+        image, labels = (
+            np.ascontiguousarray(a[::step, ::step]) for a in (record.image, record.labels)
+        )
+        yield labels, model.predict(image, score_threshold=SCORE).labels
 
 
 def centroids(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
@@ -63,16 +79,16 @@ def centroids(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 
 def moved(labels: np.ndarray, found: np.ndarray, table: Contingency) -> np.ndarray:
-    """Shift in x and y and ratio of the areas of each nucleus found with an IoU above 1/2."""
+    """Shift in x and y, ratio of areas, and IoU of each nucleus found with an IoU above 1/2."""
     pair = 2 * table.intersection > table.union
     true, own = table.true_index[pair], table.pred_index[pair]
     shift = centroids(found, table.pred_ids[own]) - centroids(labels, table.true_ids[true])
     ratio = table.pred_areas[own] / table.true_areas[true]
-    return np.concatenate([shift, ratio[:, None]], 1)
+    return np.concatenate([shift, ratio[:, None], table.iou[pair][:, None]], 1)
 
 
 def measured(pairs: Iterable[Pair]) -> tuple[list[str], np.ndarray]:
-    """Cells of a row below `HEAD`, and the changes of all nuclei that were found."""
+    """Cells of a row below `HEAD`, and the changes of the nuclei with an IoU above 0.75."""
     every, changes = [], []
     for labels, found in pairs:
         table = contingency(labels, found)
@@ -80,29 +96,48 @@ def measured(pairs: Iterable[Pair]) -> tuple[list[str], np.ndarray]:
         changes.append(moved(labels, found, table))
     total = Counts(*(np.sum(values, axis=0) for values in zip(*every, strict=True)))
     all_changes = np.concatenate(changes)
-    x, y, area = all_changes.mean(0)
+    well = all_changes[all_changes[:, 3] > 0.75]
     scores = [f"{float(SCORES[name](total)):.4f}" for name in ("map", "aji")]
     numbers = [str(int(n)) for n in (total.n_true, total.matched[-1], len(all_changes))]
-    return [*scores, *numbers, f"{x:+.3f}", f"{y:+.3f}", f"{area:.3f}"], all_changes
+    area = f"{all_changes[:, 2].mean():.3f}"
+    cells = [*scores, *numbers, *_shift(all_changes), area, str(len(well)), *_shift(well)]
+    return cells, well
+
+
+def _shift(changes: np.ndarray) -> list[str]:
+    """Mean shifts in x and y with their standard errors."""
+    means, errors = changes.mean(0), changes.std(0) / len(changes) ** 0.5
+    return [f"{means[axis]:+.3f} ± {errors[axis]:.3f}" for axis in (0, 1)]
+
+
+def of_run(run: Path) -> list[str]:
+    """Cells of a row below `HEAD` and `OF_RUNS`."""
+    cells, well = measured(predicted(run))
+    _, turned = measured(predicted(run, -1))
+    own = (well.mean(0) + turned.mean(0)) / 2
+    return [*cells, *_shift(turned), *(f"{own[axis]:+.3f}" for axis in (0, 1))]
+
+
+def row(cells: Iterable[str]) -> None:
+    """Print a row of a Markdown table."""
+    print("| " + " | ".join(cells) + " |", flush=True)
 
 
 def main(runs: list[Path]) -> None:
-    """Print a Markdown table; for runs also how exact the mean shift is."""
+    """Print a Markdown table."""
     torch.set_num_threads(1)
-    first = ["run", "alignment"] if runs else ["data", "alignment"]
-    print("| " + " | ".join([*first, *HEAD]) + " |\n" + "|---" * (2 + len(HEAD)) + "|")
+    head = ["run", "seed", "alignment", *HEAD, *OF_RUNS] if runs else ["data", "alignment", *HEAD]
+    row(head)
+    row("---" for _ in head)
     for run in runs:
-        alignment = load(run, device="cpu").config["model"]["mask_alignment"]
-        cells, changes = measured(predicted(run))
-        print("| " + " | ".join([run.parent.name, alignment, *cells]) + " |", flush=True)
-        error = changes.std(0) / len(changes) ** 0.5
-        print(f"standard error of the shift: {error[0]:.3f}, {error[1]:.3f}", file=sys.stderr)
+        config = load(run, device="cpu").config
+        names = [config["name"], str(config["seed"]), config["model"]["mask_alignment"]]
+        row([*names, *of_run(run)])
     for name, splits in ({} if runs else DATA).items():
         source = build(compose("train", [f"data={name}"]).data.source)
         ids = [image for split in splits for image in source.splits()[split]]
         for alignment in ALIGNMENTS:
-            cells, _ = measured(returned(source, ids, alignment))
-            print("| " + " | ".join([name, alignment, *cells]) + " |", flush=True)
+            row([name, alignment, *measured(returned(source, ids, alignment))[0]])
 
 
 if __name__ == "__main__":
