@@ -30,6 +30,7 @@ SETTINGS = [
     *("data.source.size=[128,128]", "data.source.count=[8,14]"),
     *("steps=20", "seed=0", "val_every=10", "augment.crop=96"),
     *("trainer=cpu", "trainer.log_every_n_steps=1"),
+    "model.mask_alignment=torchvision",  # there was no other then
 ]
 
 

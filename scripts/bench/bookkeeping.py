@@ -63,7 +63,7 @@ def bookkeeping(meter: Meter, kind: str, file: Any) -> Callable[[], list[Parts]]
             if kind == STOCK:
                 project_masks_on_boxes(given["masks"], positives, chosen, SIDE)
             else:
-                mask_targets(label_map, positives, chosen, SIDE)
+                mask_targets(label_map, positives, chosen, SIDE, "torchvision")
         del resized, matched
         done.append(parts)
         return done

@@ -24,7 +24,7 @@ def configs(settings: Settings) -> dict[str, dict[str, Any]]:
     """Configurations of the baseline and the partial-annotation net.
 
     Images keep their scale, except as a checkpoint was trained. No nucleus is dropped because
-    others cover it, since torchvision has no such rule.
+    others cover it, since torchvision has no such rule, and masks are aligned as torchvision's.
     """
     found = {}
     for kind, checkpoint in ((BASELINE, settings.baseline), (PA, settings.pa)):
@@ -33,13 +33,15 @@ def configs(settings: Settings) -> dict[str, dict[str, Any]]:
         else:
             config = preset(settings.preset, MODELS[kind])
         config["transform"]["max_lost"] = 1.0
+        config["mask_alignment"] = "torchvision"
         found[kind] = config
     return found
 
 
 def preset(name: str, model: str) -> dict[str, Any]:
-    """Configuration of a net for images at their own scale."""
+    """Configuration of a net for images at their own scale, with masks as torchvision's."""
     overrides = ["data=synthetic", f"model={model}", f"preset={name}"]
+    overrides.append("model.mask_alignment=torchvision")
     if model == MODELS[PA]:
         overrides.append(f"model.center.anchor_size=[{SIDE},{SIDE}]")
     config = plain(compose("train", [*overrides, "model.transform.min_size=null"]).model)

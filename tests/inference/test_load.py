@@ -95,6 +95,20 @@ def test_what_is_no_run_is_one_line(copy: Path, tmp_path: Path) -> None:
     assert "not a checkpoint of nucleist" in line
 
 
+def test_weights_from_before_mask_alignment_are_pasted_as_they_were_trained(copy: Path) -> None:
+    path = copy / "checkpoints" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    assert content["nucleist"]["config"]["model"].pop("mask_alignment") == "exact"
+    torch.save(content, path)
+    model = nucleist.load(path, device="cpu")
+    assert model.config["model"]["mask_alignment"] == "torchvision"
+    assert model.net.transform.paste["alignment"] == "torchvision"  # type: ignore[union-attr]
+    other = nucleist.load(path, options={"mask_alignment": "exact"}, device="cpu")
+    assert other.net.transform.paste["alignment"] == "exact"  # type: ignore[union-attr]
+    line = message(lambda: nucleist.load(path, options={"mask_alignment": "exakt"}))
+    assert "model.mask_alignment" in line and "exact" in line
+
+
 def test_a_checkpoint_calls_nothing_unknown(copy: Path, tmp_path: Path) -> None:
     path = copy / "checkpoints" / "last.ckpt"
     content = torch.load(path, weights_only=True)

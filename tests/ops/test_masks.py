@@ -1,12 +1,14 @@
-"""Masks through label maps against torchvision's stacks of whole-image masks."""
+"""Masks through label maps against stacks of whole-image masks, in either alignment."""
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy import ndimage
 from torchvision.models.detection.roi_heads import paste_masks_in_image, project_masks_on_boxes
+from torchvision.ops import roi_align
 
-from nucleist.ops.masks import mask_targets, paste_label_map
+from nucleist.ops.masks import ALIGNMENTS, mask_targets, paste_label_map
 
 SHAPE = (53, 71)
 STRUCTURES = {
@@ -24,9 +26,31 @@ def random_boxes(generator, count, beyond=0.0):
     return torch.cat([low, low + sides], 1)
 
 
-def full_masks(masks, boxes, dilation="none"):
-    """Boolean planes as torchvision pastes them, each dilated by scipy."""
-    stack = (paste_masks_in_image(masks, boxes, SHAPE)[:, 0] > 0.5).numpy()
+def targets_of_planes(stack, boxes, nucleus, side, alignment):
+    """RoIAlign of whole masks, on the grid of pixel squares or as torchvision does."""
+    if alignment == "torchvision":
+        return project_masks_on_boxes(stack, boxes, nucleus, side)
+    rois = torch.cat([nucleus[:, None].to(boxes), boxes], 1)
+    return roi_align(stack[:, None].float(), rois, side, 1.0, aligned=True)[:, 0]
+
+
+def values_of_planes(masks, boxes, alignment):
+    """Masks resampled bilinearly on whole images: `(K, H, W)`."""
+    if alignment == "torchvision":
+        return paste_masks_in_image(masks, boxes, SHAPE)[:, 0]
+    planes = []
+    rows, cols = (torch.arange(side).double() + 0.5 for side in SHAPE)
+    for mask, (x0, y0, x1, y1) in zip(masks.double(), boxes.tolist(), strict=True):
+        # From the middles of the pixels to grid_sample's frame, which is [-1, 1] in the box.
+        x, y = (cols - x0) / (x1 - x0) * 2 - 1, (rows - y0) / (y1 - y0) * 2 - 1
+        grid = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], 2)
+        planes.append(F.grid_sample(mask[None], grid[None], align_corners=False)[0, 0])
+    return torch.stack(planes)
+
+
+def full_masks(masks, boxes, dilation="none", alignment="exact"):
+    """Boolean planes, each dilated by scipy."""
+    stack = (values_of_planes(masks, boxes, alignment) > 0.5).numpy()
     return [ndimage.binary_dilation(mask, STRUCTURES[dilation]) for mask in stack]
 
 
@@ -49,9 +73,10 @@ def blob_masks(generator, count, side=28):
     return torch.from_numpy((smooth - low) / (high - low)).float()[:, None]
 
 
+@pytest.mark.parametrize("alignment", ALIGNMENTS)
 @pytest.mark.parametrize("side", [14, 28])
 @pytest.mark.parametrize("seed", range(3))
-def test_targets_equal_roi_align_of_whole_masks(seed, side):
+def test_targets_equal_roi_align_of_whole_masks(seed, side, alignment):
     generator = torch.Generator().manual_seed(seed)
     label_map = torch.randint(0, 6, SHAPE, generator=generator, dtype=torch.int32)
     stack = torch.stack([label_map == i + 1 for i in range(5)])
@@ -59,12 +84,13 @@ def test_targets_equal_roi_align_of_whole_masks(seed, side):
     boxes[0] = torch.tensor([0.0, 0.0, SHAPE[1], SHAPE[0]])  # the whole image
     boxes[1] = torch.tensor([SHAPE[1] - 1.0, SHAPE[0] - 1.0, SHAPE[1], SHAPE[0]])  # its last pixel
     nucleus = torch.randint(0, 5, (20,), generator=generator)
-    got = mask_targets(label_map, boxes, nucleus, side)
-    wanted = project_masks_on_boxes(stack, boxes, nucleus, side)
+    got = mask_targets(label_map, boxes, nucleus, side, alignment)
+    wanted = targets_of_planes(stack, boxes, nucleus, side, alignment)
     assert torch.allclose(got, wanted, atol=2e-5)
     # alone, a box has a crop of just its own size
     alone = [
-        mask_targets(label_map, boxes[i : i + 1], nucleus[i : i + 1], side) for i in range(2, 20)
+        mask_targets(label_map, boxes[i : i + 1], nucleus[i : i + 1], side, alignment)
+        for i in range(2, 20)
     ]
     assert torch.allclose(torch.cat(alone), wanted[2:], atol=2e-5)
 
@@ -81,14 +107,16 @@ def test_targets_of_no_box():
     assert none.shape == (0, 28, 28)
 
 
+@pytest.mark.parametrize("alignment", ALIGNMENTS)
 @pytest.mark.parametrize("dilation", ["none", "cross3", "square3"])
 @pytest.mark.parametrize("beyond", [0.0, 0.4])
 @pytest.mark.parametrize("seed", range(3))
-def test_painting_equals_pasted_planes_best_first(seed, beyond, dilation):
+def test_painting_equals_pasted_planes_best_first(seed, beyond, dilation, alignment):
     generator = torch.Generator().manual_seed(seed)
     masks, boxes = blob_masks(generator, 25), random_boxes(generator, 25, beyond=beyond)
-    got, kept = paste_label_map(masks, boxes, SHAPE, dilation=dilation)
-    wanted, wanted_kept = painted_by_planes(full_masks(masks, boxes, dilation=dilation))
+    got, kept = paste_label_map(masks, boxes, SHAPE, dilation=dilation, alignment=alignment)
+    planes = full_masks(masks, boxes, dilation, alignment)
+    wanted, wanted_kept = painted_by_planes(planes)
     assert got.dtype == torch.int32
     np.testing.assert_array_equal(got, wanted)
     assert kept.tolist() == wanted_kept
@@ -105,12 +133,13 @@ def test_dilation_is_scipys(dilation):
     np.testing.assert_array_equal(after > 0, wanted)
 
 
+@pytest.mark.parametrize("alignment", ALIGNMENTS)
 @pytest.mark.parametrize("threshold", [0.3, 0.8])
-def test_the_threshold_is_on_the_pasted_mask(threshold):
+def test_the_threshold_is_on_the_pasted_mask(threshold, alignment):
     generator = torch.Generator().manual_seed(5)
     masks, boxes = blob_masks(generator, 1), random_boxes(generator, 1)
-    got, _ = paste_label_map(masks, boxes, SHAPE, threshold)
-    wanted = paste_masks_in_image(masks, boxes, SHAPE)[0, 0] > threshold
+    got, _ = paste_label_map(masks, boxes, SHAPE, threshold, alignment=alignment)
+    wanted = values_of_planes(masks, boxes, alignment)[0] > threshold
     assert torch.equal(got > 0, wanted)
 
 

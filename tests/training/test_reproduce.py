@@ -58,6 +58,15 @@ def test_the_same_comes_out(run: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert (again / "metrics.csv").read_text() == (run / "metrics.csv").read_text()
 
 
+def test_a_run_from_before_mask_alignment_is_trained_as_it_was(tmp_path: Path) -> None:
+    run = train(tmp_path, *THIN, "model.mask_alignment=torchvision")
+    config = OmegaConf.load(run / "config.yaml")
+    del config.model.mask_alignment
+    OmegaConf.save(config, run / "config.yaml")
+    found = nucleist.reproduce(run, progress=Lines())
+    assert found.is_equal and found.weights == "equal"
+
+
 def test_a_run_records_a_checksum_of_its_images(run: Path) -> None:
     data = build_data(stored_config(run))
     record = json.loads((run / "environment.json").read_text())

@@ -8,11 +8,12 @@ from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from nucleist.config.earlier import BEFORE, lacking
 from nucleist.types import UserError
 
 
 def build(node: Any, **extra: Any) -> Any:
-    """Instantiate a configuration node.
+    """Instantiate a configuration node; one of an earlier version as that version did.
 
     Args:
         node: A node with `_target_`.
@@ -22,7 +23,7 @@ def build(node: Any, **extra: Any) -> Any:
         UserError: As raised by the constructor, or if an argument does not fit it.
     """
     try:
-        return hydra.utils.instantiate(node, **extra)
+        return hydra.utils.instantiate(node, **{**lacking(node, BEFORE), **extra})
     except InstantiationException as error:
         cause = _user_error(error)
         if cause is not None:

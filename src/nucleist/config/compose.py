@@ -19,6 +19,7 @@ from hydra.errors import (
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nucleist.config.earlier import NOW, lacking
 from nucleist.config.paths import with_paths
 from nucleist.config.settings import quoted
 from nucleist.types import UserError
@@ -60,7 +61,7 @@ def compose(name: str, overrides: Sequence[str]) -> DictConfig:
         try:
             config = hydra.compose(name, others)
             for key, part in parts.items():
-                OmegaConf.update(config, key, part, merge=False)
+                OmegaConf.update(config, key, {**lacking(part, NOW), **part}, merge=False)
             default = _default(name, *_of_groups(overrides))
         except OverrideParseException as error:
             raise UserError(_unreadable(name, others, str(error.override))) from error

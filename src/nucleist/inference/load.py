@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from nucleist.config.build import build
+from nucleist.config.earlier import BEFORE, lacking
 from nucleist.config.options import with_options
 from nucleist.config.targets import Trust, check_targets
 from nucleist.data.sets import Normalize
@@ -138,6 +139,7 @@ def load(
     path = checkpoint_of(model)
     stored = _stored(path)
     config = stored["config"]
+    config = {**config, "model": {**lacking(config["model"], BEFORE), **config["model"]}}
     check_targets({part: config[part] for part in BUILT}, path, trust)
     if options:
         config = {**config, **_with_options(config, options)}

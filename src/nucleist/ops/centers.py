@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
@@ -47,6 +48,7 @@ def center_target(
     stride: float = 4.0,
     share: float = 0.3,
     overlap: str = "nearest",
+    alignment: str = "exact",
 ) -> CenterTarget:
     """Build the centre map's targets from boxes and label maps, at the net's scale.
 
@@ -58,12 +60,14 @@ def center_target(
         share: Part of a box's width and height that counts as its centre.
         overlap: Which nucleus owns a cell claimed by several centres: `"nearest"` middle, or
             the `"last"` box as in the authors' code.
+        alignment: Where a cell is inside a nucleus: `"exact"`, at its middle, which of an even
+            stride is the corner of four pixels, two of which suffice; `"torchvision"`, at the
+            lower right one of them, which moves all nuclei by half a pixel to the upper left.
     """
     every = torch.cat(list(boxes))
     labels = torch.full((len(boxes), *size), IGNORE, dtype=torch.int64, device=every.device)
-    middle = int(stride) // 2
     for label, label_map in zip(labels, label_maps, strict=True):
-        inside = label_map[middle :: int(stride), middle :: int(stride)] > 0
+        inside = _inside(label_map, int(stride), alignment == "exact")
         rows, cols = min(size[0], inside.shape[0]), min(size[1], inside.shape[1])
         label[:rows, :cols].masked_fill_(inside[:rows, :cols], 0)
     index = torch.zeros_like(labels)
@@ -84,6 +88,19 @@ def center_target(
     labels.view(-1)[cell] = 1
     index.view(-1)[cell] = first[cell]
     return CenterTarget(labels, index)
+
+
+def _inside(label_map: Tensor, stride: int, exact: bool) -> Tensor:
+    """Which cells of a label map `(H, W)` are in a nucleus at their middle, `(h, w)` bool."""
+    middle = stride // 2
+    if not exact or stride % 2:
+        return label_map[middle::stride, middle::stride] > 0
+    covered = (label_map[middle - 1 :, middle - 1 :] > 0).float()[None, None]
+    if covered.numel() == 0:
+        return label_map[:0, :0] > 0
+    # Of the cells at the lower and right edge only the pixels that exist count.
+    shares = F.avg_pool2d(covered, 2, stride, ceil_mode=True, count_include_pad=False)
+    return shares[0, 0] >= 0.5
 
 
 def _center_cells(

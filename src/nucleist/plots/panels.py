@@ -73,7 +73,7 @@ def heat_map(image: np.ndarray, heat: np.ndarray | Tensor) -> np.ndarray:
     """
     size = image.shape[:2]
     small = torch.as_tensor(heat)[None, None].float().cpu()
-    grown = F.interpolate(small, size=size, mode="nearest")[0, 0].numpy()
+    grown = F.interpolate(small, size=size, mode="nearest-exact")[0, 0].numpy()
     color = matplotlib.colormaps["inferno"](grown)[..., :3] * 255
     gray = to_display(image).astype(np.float64).mean(2, keepdims=True)
     weight = 0.25 + 0.75 * grown[..., None]

@@ -104,13 +104,14 @@ def partial_without_fused_attention(make_net, **options):
     return net
 
 
+AS_TORCHVISION = {"mask_alignment": "torchvision"}
 NETS = [plain, partial_never_finding, partial_too_low_to_find, partial_without_fused_attention]
 
 
 @pytest.mark.parametrize("min_size", [None, 64, 96, 40])
 @pytest.mark.parametrize("make", NETS)
 def test_losses_are_those_of_stock_torchvision(make, min_size, make_net, make_batch):
-    net = make(make_net, transform={"min_size": min_size}).train()
+    net = make(make_net, transform={"min_size": min_size}, **AS_TORCHVISION).train()
     stock = stock_of(net, min_size).train()
     images, targets = make_batch((64, 64), (64, 96), (80, 64))
     for seed in (1, 2):
@@ -128,7 +129,7 @@ def test_losses_are_those_of_stock_torchvision(make, min_size, make_net, make_ba
 
 @pytest.mark.parametrize("make", NETS)
 def test_gradients_are_those_of_stock_torchvision(make, make_net, make_batch):
-    net = make(make_net).train()
+    net = make(make_net, **AS_TORCHVISION).train()
     stock = stock_of(net).train()
     images, targets = make_batch((64, 64), (64, 96))
     for each, wanted in ((net, targets), (stock, with_masks(targets))):
@@ -143,7 +144,7 @@ def test_gradients_are_those_of_stock_torchvision(make, make_net, make_batch):
 @pytest.mark.parametrize("min_size", [None, 96, 40])
 @pytest.mark.parametrize("make", NETS)
 def test_predictions_are_those_of_stock_torchvision(make, min_size, make_net, make_batch):
-    net = make(make_net, transform={"min_size": min_size}).eval()
+    net = make(make_net, transform={"min_size": min_size}, **AS_TORCHVISION).eval()
     torch.nn.init.normal_(net.roi_heads.box_predictor.cls_score.weight, std=0.5)  # scores differ
     torch.nn.init.normal_(net.roi_heads.mask_predictor.mask_fcn_logits.weight, std=5)
     stock = stock_of(net, min_size).eval()

@@ -61,6 +61,7 @@ class CenterHead(nn.Module):
         unknown_ratio: Cells outside the labelled nuclei sampled as negatives, for each sampled
             centre. With 0, the papers' value, no loss lowers the score on the background; with 1
             few of them are centres of unlabelled nuclei, whose scores stay high.
+        mask_alignment: See `nucleist.ops.centers.center_target`.
 
     Raises:
         UserError: If an option has an unknown value.
@@ -82,6 +83,7 @@ class CenterHead(nn.Module):
         nms_iou: float | None = None,
         reg_norm: str = "sampled",
         unknown_ratio: float = 1.0,
+        mask_alignment: str = "exact",
     ):
         super().__init__()
         one_of("model.center.connectivity", connectivity, (4, 8))
@@ -111,6 +113,7 @@ class CenterHead(nn.Module):
         self.nms_iou = nms_iou
         self.reg_norm = reg_norm
         self.unknown_ratio = unknown_ratio
+        self.mask_alignment = mask_alignment
 
     def forward(self, trunk: Tensor) -> tuple[Tensor, Tensor]:
         """`(B, C, h, w)` to centre logits `(B, h, w)` and deltas `(B, 4, h, w)`."""
@@ -183,8 +186,8 @@ class CenterHead(nn.Module):
             As `nucleist.ops.centers.center_target`, with the label `PADDING` outside the images.
         """
         boxes, maps = [t["boxes"] for t in targets], [t["label_map"] for t in targets]
-        share, overlap = self.center_share, self.overlap
-        wanted = center_target(boxes, maps, cells, stride, share, overlap)
+        how = self.center_share, self.overlap, self.mask_alignment
+        wanted = center_target(boxes, maps, cells, stride, *how)
         padding = outside(cells, torch.tensor(sizes, device=wanted.labels.device), stride)
         return wanted._replace(labels=wanted.labels.masked_fill(padding, PADDING))
 

@@ -132,6 +132,7 @@ def mask_rcnn(
     mask_head: Sequence[int] = (256, 256, 256, 256),
     roi_levels: Sequence[str] = ("0", "1", "2", "3"),
     caps_area: float | None = 360_000,
+    mask_alignment: str = "exact",
     parts: Parts = PLAIN,
 ) -> MaskRCNN:
     """Mask R-CNN for one class, nucleus. The defaults are those of `conf/preset/resnet50.yaml`.
@@ -150,6 +151,9 @@ def mask_rcnn(
         roi_levels: Levels that RoIs are pooled from.
         caps_area: Pixels of the image that the limits on proposals and detections are meant for;
             larger images may have more. None for the same limits whatever the image (the papers).
+        mask_alignment: `"exact"`, or `"torchvision"` for its own numbers and for mask heads that
+            learned from its targets; see `nucleist.ops.masks`. Training and prediction need the
+            same.
         parts: Classes of the parts.
 
     Raises:
@@ -173,11 +177,13 @@ def mask_rcnn(
         FastRCNNPredictor(box_head, 2),
         **{**ROI, **(roi or {})},
         caps_area=caps_area,
+        mask_alignment=mask_alignment,
         mask_roi_pool=pool(output_size=14),
         mask_head=MaskRCNNHeads(channels, list(mask_head), 1),
         mask_predictor=MaskRCNNPredictor(mask_head[-1], mask_head[-1], 2),
     )
-    return parts.net(backbone, proposals, heads, LabelMapTransform(**(transform or {})))
+    resizer = LabelMapTransform(**(transform or {}), mask_alignment=mask_alignment)
+    return parts.net(backbone, proposals, heads, resizer)
 
 
 def _with_caps(rpn: dict[str, Any]) -> dict[str, Any]:

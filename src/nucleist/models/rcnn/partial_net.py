@@ -111,7 +111,8 @@ class PartialMaskRCNN(MaskRCNN):
         finally:
             handle.remove()
         height, width = batch.image_sizes[0]
-        inside = F.interpolate((label_map > 0)[None, None].to(seen[0]), size=(height, width))
+        inside = self.transform.resized_labels(label_map > 0, (height, width))
+        inside = inside[None, None].to(seen[0])
         rows, cols = batch.tensors.shape[-2:]
         padded = F.pad(inside, (0, cols - width, 0, rows - height))
         cells = seen[0].shape[-2:]
@@ -144,6 +145,7 @@ def mask_rcnn_pa(
     suppress_roi: bool = True,
     propose_test: bool = True,
     missed_ratio: float = 0.0,
+    mask_alignment: str = "exact",
     **options: Any,
 ) -> MaskRCNN:
     """Mask R-CNN with the partial-annotation module.
@@ -159,6 +161,7 @@ def mask_rcnn_pa(
             least 0. Above 0 the losses of RPN and RoI classifier model that a negative may be such
             a nucleus (`nucleist.models.rcnn.label_frequency`); at 0, and where nothing is found,
             they are torchvision's (the papers').
+        mask_alignment: See `nucleist.models.rcnn.net.mask_rcnn`; also of the centre targets.
         **options: See `nucleist.models.rcnn.net.mask_rcnn`.
 
     Raises:
@@ -170,7 +173,7 @@ def mask_rcnn_pa(
             "neither labelled nor found for background"
         )
     with untouched_random_state():
-        head = CenterHead(backbone.out_channels, **center)
+        head = CenterHead(backbone.out_channels, **center, mask_alignment=mask_alignment)
     parts = Parts(
         PartialMaskRCNN,
         partial(
@@ -188,4 +191,4 @@ def mask_rcnn_pa(
             missed_ratio=missed_ratio,
         ),
     )
-    return mask_rcnn(backbone, **options, parts=parts)
+    return mask_rcnn(backbone, **options, mask_alignment=mask_alignment, parts=parts)

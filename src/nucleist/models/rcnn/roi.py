@@ -34,6 +34,7 @@ class LabelMapRoIHeads(RoIHeads):
 
     Args:
         caps_area: Pixels of the image that `detections_per_img` is meant for; see `GridRPN`.
+        mask_alignment: One of `nucleist.ops.masks.ALIGNMENTS`, for the mask targets.
 
     Attributes:
         score_floor: See `nucleist.models.net.Net`.
@@ -44,8 +45,15 @@ class LabelMapRoIHeads(RoIHeads):
 
     box_coder: BoxCoder
 
-    def __init__(self, *args: Any, caps_area: float | None = None, **kw: Any):
+    def __init__(
+        self,
+        *args: Any,
+        caps_area: float | None = None,
+        mask_alignment: str = "exact",
+        **kw: Any,
+    ):
         super().__init__(*args, **kw)
+        self.mask_alignment = mask_alignment
         self.box_coder = FullBoxCoder(self.box_coder.weights, self.box_coder.bbox_xform_clip)
         old: Matcher = self.proposal_matcher
         self.proposal_matcher: OverlapMatcher = OverlapMatcher(
@@ -201,7 +209,8 @@ class LabelMapRoIHeads(RoIHeads):
             return logits.sum() * 0
         side = logits.shape[-1]
         rows = zip(targets, boxes, matched, strict=True)
-        wanted = torch.cat([mask_targets(t["label_map"], b, m, side) for t, b, m in rows])
+        how = side, self.mask_alignment
+        wanted = torch.cat([mask_targets(t["label_map"], b, m, *how) for t, b, m in rows])
         classes = torch.cat([t["labels"][m] for t, m in zip(targets, matched, strict=True)])
         own = logits[torch.arange(len(logits), device=logits.device), classes]
         return F.binary_cross_entropy_with_logits(own, wanted)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
 
-from nucleist.ops.masks import DILATIONS, paste_label_map
+from nucleist.ops.masks import ALIGNMENTS, DILATIONS, paste_label_map
 from nucleist.types import one_of
 
 Sizes = list[tuple[int, int]]
@@ -28,6 +28,9 @@ class LabelMapTransform(GeneralizedRCNNTransform):
             threshold is not this one with detections erased; set `roi.score_thresh` instead.
         max_lost: See there.
         size_divisible: Batches are padded to a multiple of it.
+        mask_alignment: One of `nucleist.ops.masks.ALIGNMENTS`, for pasting. With `"exact"` a label
+            map is resized to the pixels under the middles of the new ones, as its image is; with
+            `"torchvision"` to those under their upper left corners.
     """
 
     def __init__(
@@ -40,13 +43,20 @@ class LabelMapTransform(GeneralizedRCNNTransform):
         overlap: str = "high",
         max_lost: float = 0.7,
         size_divisible: int = 32,
+        mask_alignment: str = "exact",
     ):
+        one_of("model.mask_alignment", mask_alignment, ALIGNMENTS)
         one_of("model.transform.dilation", dilation, DILATIONS)
         one_of("model.transform.overlap", overlap, ("high", "low"))
         mean, std = list(image_mean), list(image_std)
         super().__init__(min_size or 1, max_size, mean, std, size_divisible)
         self.native_scale = min_size is None
-        self.paste: dict[str, Any] = dict(dilation=dilation, overlap=overlap, max_lost=max_lost)
+        self.paste: dict[str, Any] = {
+            "dilation": dilation,
+            "overlap": overlap,
+            "max_lost": max_lost,
+            "alignment": mask_alignment,
+        }
 
     def resize(
         self, image: Tensor, target: dict[str, Tensor] | None = None
@@ -60,10 +70,19 @@ class LabelMapTransform(GeneralizedRCNNTransform):
             return image, None
         after = image.shape[-2:]
         target["boxes"] = resize_boxes(target["boxes"], before, after)
-        # float32 holds every integer up to 2^24, so ids survive.
-        resized = F.interpolate(target["label_map"][None, None].float(), size=after)
-        target["label_map"] = resized[0, 0].to(torch.int32)
+        target["label_map"] = self.resized_labels(target["label_map"], after)
         return image, target
+
+    def resized_labels(self, label_map: Tensor, size: Sequence[int]) -> Tensor:
+        """An `(H, W)` integer label map at another size, `int32`, with the nearest labels.
+
+        With exact alignment these are the labels under the middles of the new pixels. A middle
+        between two pixels, which occurs at scales like 1/2 and 3/2, has the right or lower one's.
+        """
+        mode = "nearest-exact" if self.paste["alignment"] == "exact" else "nearest"
+        # float32 holds every integer up to 2^24, so ids survive.
+        resized = F.interpolate(label_map[None, None].float(), size=tuple(size), mode=mode)
+        return resized[0, 0].to(torch.int32)
 
     def postprocess(
         self, result: list[dict[str, Tensor]], image_shapes: Sizes, original_image_sizes: Sizes
