@@ -1,11 +1,13 @@
-"""Thin nets and small drawn images that the tests of several folders share."""
+"""Trained runs, thin nets and small drawn images that the tests of several folders share."""
 
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from skimage.draw import ellipse
+from support import runs
 
 from nucleist.data.targets import to_target, to_tensor
 from nucleist.models import compact_fpn, mask_rcnn, mask_rcnn_pa
@@ -38,6 +40,24 @@ TRANSFORM = {
 def interruptible():
     """Ctrl-C reaches tests that send it, also where a shell in the background ignores it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def pa(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of partial-annotation Mask R-CNN, with centres; do not change it."""
+    return runs.shared(tmp_path_factory, runs.PA)
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of Mask R-CNN, tested on both of its test images; do not change it."""
+    return runs.shared(tmp_path_factory, runs.PLAIN)
+
+
+@pytest.fixture(scope="session")
+def canonical(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the canonical-shape net, with parameters of the shapes; do not change it."""
+    return runs.shared(tmp_path_factory, runs.CANONICAL)
 
 
 @pytest.fixture

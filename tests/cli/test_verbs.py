@@ -18,18 +18,14 @@ from nucleist.data.formats.label_maps import write_label_map
 
 pytestmark = pytest.mark.slow
 
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of Mask R-CNN; do not change it."""
-    return runs.shared(tmp_path_factory, runs.PLAIN)
+FEW = "data.source={_target_: nucleist.data.Synthetic, n_train: 2, n_test: 1, size: [64, 64]}"
 
 
 def test_evaluate_scores_a_model(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With the settings of the training the scores are those of its own test."""
-    checkpoint = run / "checkpoints" / "last.ckpt"
+    checkpoint = plain / "checkpoints" / "last.ckpt"
     words = ["trainer=cpu", "+trainer.limit_test_batches=2", "-o", str(tmp_path / "scores")]
     assert main(["evaluate", str(checkpoint), *words]) == 0
     printed = capsys.readouterr()
@@ -38,7 +34,7 @@ def test_evaluate_scores_a_model(
     assert {path.name for path in (tmp_path / "scores").iterdir()} >= {
         *("summary.json", "per_image.csv"),
     }
-    trained = json.loads((run / "summary.json").read_text())
+    trained = json.loads((plain / "summary.json").read_text())
     assert scores["test"] == trained["test"]
     assert json.loads((tmp_path / "scores" / "summary.json").read_text()) == scores
 
@@ -104,7 +100,7 @@ def test_train_plans_many_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["predict", "m", "a=1.tif", "-o", "x"], ["a=1.tif: no such file or folder"]),
         (["predict", "m", "runs/seed=1/a", "-o", "x"], ["runs/seed=1/a: no such file or folder"]),
         (["predict", "m", "a", "-o", "x", "score_threshold=0,5"], ["with a point, 0.5"]),
-        (["train", "weights=/tmp"], ["weights=/tmp: no checkpoint in this folder; "]),
+        (["train", FEW, "weights=/tmp"], ["weights=/tmp: no checkpoint in this folder; "]),
         (["predict", "m", "a", "-o", "x", "--device", "cpu"], ["--device", "device=cpu"]),
         (["predict", "m", "a", "-o", "x", "devise=cpu"], ["'devise'; did you mean 'device'?"]),
         (["predict", "m", "a", "-o", "x", "model.grid=1,2"], ["'grid=1,2' is a list of values"]),

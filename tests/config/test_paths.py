@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 
 from nucleist.config.compose import compose
 from nucleist.config.grammar import expand
+from nucleist.config.options import parsed
 from nucleist.config.paths import holds_path, with_paths
 from nucleist.types import UserError
 
@@ -18,19 +19,33 @@ NAMES = [
 ]
 KEYS = [
     *("data.source.root", "data_root", "runs", "weights", "resume", "data.cache", "data.manifest"),
-    *("data.source.images", "data.source.labels", "++data.source.root", "+data.source.kumar_root"),
+    *("data.source.images", "data.source.labels", "+data.source.kumar_root"),
 ]
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_a_path_is_one_text(key: str) -> None:
-    for name in NAMES:
-        words = ["data=folder", "data.source.root=x", f"{key}={name}"]
-        assert OmegaConf.select(compose("train", words), key.lstrip("+")) == name
+@pytest.mark.parametrize("first", range(len(NAMES)))
+def test_a_path_is_one_text(first: int) -> None:
+    """All keys at once, each with another name; in the end each has had every name."""
+    names = [*NAMES[first:], *NAMES[:first]]
+    given = dict(zip(KEYS, names, strict=False))
+    config = compose("train", ["data=folder", *(f"{key}={name}" for key, name in given.items())])
+    assert {key: OmegaConf.select(config, key.lstrip("+")) for key in KEYS} == given
+
+
+def test_a_path_may_take_the_place_of_another() -> None:
+    """`++` adds a key or changes it; what follows is written as without."""
+    for key in (key for key in KEYS if key[0] != "+"):
+        for name in NAMES:
+            bare, forced = with_paths(["data=folder", f"{key}={name}", f"++{key}={name}"])[1:]
+            assert forced == f"++{bare}"
+    words = ["data=folder", "data.source.root=x", "++data.source.root=images (1)"]
+    assert compose("train", words).data.source.root == "images (1)"
 
 
 def test_the_folder_of_many_runs_is_one_text() -> None:
     for name in NAMES:
+        assert parsed(with_paths([f"folder={name}"])) == {"folder": name}
+    for name in NAMES[::8]:
         assert compose("multirun", [f"folder={name}"]).folder == name
 
 
@@ -52,7 +67,7 @@ def test_what_is_not_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_which_keys_hold_a_path() -> None:
-    assert all(holds_path(key, of_folder=True) for key in KEYS)
+    assert all(holds_path(key, of_folder=True) for key in (*KEYS, "++data.source.root"))
     assert holds_path("data.source.source.root")  # of tiles of a data set
     assert not any(map(holds_path, ("seed", "data.source.images", "data.source.seed", "model")))
     assert (

@@ -1,29 +1,10 @@
-"""Trained models that the tests of this folder look at; do not change their folders."""
+"""What the tests of inference share."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from support import runs
-
-
-@pytest.fixture(scope="session")
-def pa(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of partial-annotation Mask R-CNN, with attention and centres."""
-    return runs.shared(tmp_path_factory, runs.PA)
-
-
-@pytest.fixture(scope="session")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of Mask R-CNN without the module."""
-    return runs.shared(tmp_path_factory, runs.PLAIN)
-
-
-@pytest.fixture(scope="session")
-def canonical(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the canonical-shape net, with parameters of the shapes."""
-    return runs.shared(tmp_path_factory, runs.CANONICAL)
 
 
 @pytest.fixture

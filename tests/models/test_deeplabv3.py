@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import draw
+from support.nets import train
 from torch import nn
 from torchvision.models import resnet18
 
@@ -156,13 +157,5 @@ def test_options_reach_the_instances():
 def test_a_drawn_image_is_learned():
     image, labels = draw((64, 64), 5, 0)
     images, targets = [to_tensor(image)] * 2, [to_binary(labels)] * 2
-    net = make()
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
-    losses = []
-    for _ in range(20):
-        loss = net(images, targets)["loss_bce"]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = train(make(), images, targets, "loss_bce", rate=1e-3, steps=20)
     assert np.mean(losses[-3:]) < 0.7 * losses[0]

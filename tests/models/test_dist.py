@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import draw
+from support.nets import train
 
 from nucleist.config.compose import compose
 from nucleist.data.targets import to_target, to_tensor
@@ -143,15 +144,7 @@ def test_negative_numbers_are_told(option):
 def test_a_drawn_image_is_learned():
     image, labels = draw((48, 48), 6, 0)
     images, targets = [to_tensor(image)] * 2, [to_target(labels)] * 2
-    net = thin()
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
-    losses = []
-    for _ in range(30):
-        loss = net(images, targets)["loss_distance"]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = train(thin(), images, targets, "loss_distance", rate=0.01, steps=30)
     assert np.mean(losses[-5:]) < 0.5 * losses[0]
 
 

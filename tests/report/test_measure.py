@@ -13,8 +13,11 @@ from support.runs import SMALL
 from nucleist.cli.main import main
 from nucleist.report.find import find_runs
 from nucleist.report.grouping import Benchmark, group_runs
+from nucleist.report.measure import measure_run
 from nucleist.report.speed_table import not_measured, table2
 from nucleist.report.table import to_csv, to_markdown
+from nucleist.training.isolation import isolated
+from nucleist.types import UserError
 
 pytestmark = pytest.mark.slow
 
@@ -60,37 +63,38 @@ def test_a_report_of_a_run_as_it_was_written(run: Path, tmp_path: Path) -> None:
 def test_all_models_are_measured_in_turn(
     copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run, one of a net that no version of nucleist has, and one without its checkpoint."""
+    """A run, and one of a net that no version of nucleist has."""
     other = shutil.copytree(copy, copy.parents[1] / "gone" / "1")
     config = yaml.safe_load((other / "config.yaml").read_text())
     config["model"]["_target_"] = "nucleist.models.gone"
     (other / "config.yaml").write_text(yaml.safe_dump(config))
-    bare = shutil.copytree(copy, copy.parents[1] / "bare" / "1")
-    shutil.rmtree(bare / "checkpoints")
-    for folder in (other, bare):
-        summary = json.loads((folder / "summary.json").read_text())
-        summary["experiment"] = folder.parent.name
-        (folder / "summary.json").write_text(json.dumps(summary))
+    summary = json.loads((other / "summary.json").read_text())
+    (other / "summary.json").write_text(json.dumps({**summary, "experiment": "gone"}))
     before = sorted(path for path in copy.rglob("*"))
 
     out = tmp_path / "out"
     command = ["report", str(copy.parents[1]), "-o", str(out), "measure=true", "device=cpu"]
     assert main([*command, "steps=1", "images=1", "rounds=1"]) == 0
     said = capsys.readouterr().err
-    assert said.count("speed not measured") == 2
-    assert "calls 'nucleist.models.gone'" in said and "no checkpoint in its folder" in said
+    assert said.count("speed not measured") == 1 and "calls 'nucleist.models.gone'" in said
     assert sorted(path for path in copy.rglob("*")) == before  # nothing is written into the run
     measured = json.loads((out / "speed.json").read_text())
-    assert [name.split("/")[0] for name in measured["order"]] == ["bare", "gone", "tiny"]
+    assert [name.split("/")[0] for name in measured["order"]] == ["gone", "tiny"]
     (figures,) = measured["runs"].values()
     assert all(len(figures[name]) == 1 for name in ("seconds_per_step", "seconds_per_image"))
     rows = {row["model"]: row for row in rows_of(out / "tables" / "table2_synthetic.csv")}
     assert 0 < float(rows["tiny"]["seconds_per_step"]) < 100
     assert float(rows["tiny"]["seconds_per_step"]) == figures["seconds_per_step"][0]
     assert float(rows["tiny"]["peak_memory_mb"]) > 50
-    assert rows["bare"]["seconds_per_step"] == rows["gone"]["parameters_millions"] == ""
+    assert rows["gone"]["seconds_per_step"] == rows["gone"]["parameters_millions"] == ""
     page = (out / "report.html").read_text()
-    assert "Measured side by side by: nucleist report" in page and "bare → gone → tiny" in page
+    assert "Measured side by side by: nucleist report" in page and "gone → tiny" in page
+
+
+def test_a_run_without_its_checkpoint_is_one_line(copy: Path) -> None:
+    shutil.rmtree(copy / "checkpoints")
+    with pytest.raises(UserError, match=f"{copy}: no checkpoint in its folder; train"), isolated():
+        measure_run(copy, steps=1, images=1, device="cpu")
 
 
 def fixture_set(folder: Path) -> Benchmark:

@@ -1,23 +1,31 @@
 """Small runs, trained once for all tests that only look at them."""
 
+import os
 from pathlib import Path
 
+import filelock
 import pytest
 
 import nucleist
 from nucleist.cli.main import main
+from nucleist.files import text_hash, write_text
 from nucleist.types import Progress
 from support import layouts
 
-# Fast on two cores: tiny images, few detections, two steps.
-SMALL = [
-    "trainer=debug",
-    "data.batch_size=2",
+# Few tiny images: the 90 of the default are drawn in seconds.
+IMAGES = [
     "data.source.n_train=4",
     "data.source.n_test=2",
     "data.source.size=[64,64]",
     "data.source.count=[3,5]",
     "data.source.radius=[5,8]",
+]
+
+# Fast on two cores: tiny images, few detections, two steps.
+SMALL = [
+    "trainer=debug",
+    "data.batch_size=2",
+    *IMAGES,
     "augment.crop=48",
     "model.roi.detections_per_img=20",
 ]
@@ -44,8 +52,6 @@ PLAIN = (*THIN, "model=mask_rcnn", "trainer.limit_test_batches=2")
 CANONICAL = (*SHAPES, "model=canonical_shape", "model.presence_bias=3", "seed=1")
 CANONICAL += ("score_threshold=0.6", "trainer.limit_test_batches=2")
 
-_SHARED: dict[tuple[str, ...], Path] = {}
-
 
 class Lines(Progress):
     """Keeps the lines that a function reports."""
@@ -67,10 +73,17 @@ def train(folder: Path, *words: str, progress: Progress | None = None) -> Path:
 
 
 def shared(factory: pytest.TempPathFactory, words: tuple[str, ...]) -> Path:
-    """The run folder of these settings, trained at the first call; do not change it."""
-    if words not in _SHARED:
-        _SHARED[words] = train(factory.mktemp("shared"), *words)
-    return _SHARED[words]
+    """The run folder of these settings, trained at the first call; do not change it.
+
+    The workers of pytest-xdist share it: the first one trains, the others wait.
+    """
+    base = factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    place = root / f"shared-{text_hash(' '.join(words))}"
+    with filelock.FileLock(f"{place}.lock"):
+        if not place.exists():
+            write_text(place, str(train(factory.mktemp("shared"), *words)))
+    return Path(place.read_text())
 
 
 def data_root(folder: Path) -> Path:

@@ -1,5 +1,6 @@
 """A training leaves the process as it was, and does not depend on what was trained before it."""
 
+import json
 import logging
 import os
 import random
@@ -104,24 +105,33 @@ SECOND = [*SHAPES, "model=canonical_shape", "normalize=full_range", "augment=fli
 
 
 def test_two_trainings_in_one_process_equal_those_of_two_processes(tmp_path: Path) -> None:
-    """Each trains first in a process of its own, and second in the other's."""
+    """Each trains first in a process of its own, and second in the other's.
+
+    Both processes are forked from one that has imported all and trained nothing.
+    """
     script = textwrap.dedent("""
-        import json, sys
+        import json, os, sys
         import nucleist
-        from nucleist.training import summary
+        from nucleist.training import summary, train
         summary.write_figures = summary.write_test_overlays = lambda *arguments: None
-        for words in json.loads(sys.argv[1]):
-            print(nucleist.train(overrides=words, progress=nucleist.Progress()))
+        place, *orders = json.loads(sys.argv[1])
+        if not (child := os.fork()):
+            place, orders = f"{place}/b", orders[::-1]
+        for number, words in enumerate(orders):
+            given = [*words, f"runs={place}"]
+            run = nucleist.train(overrides=given, progress=nucleist.Progress())
+            os.symlink(run, f"{place}/{number}")
+        if child:
+            sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """)
-    processes = []
-    for place, order in (("a", [FIRST, SECOND]), ("b", [SECOND, FIRST])):
-        runs = [[*words, f"runs={tmp_path / place}"] for words in order]
-        arguments = [sys.executable, "-W", "ignore", "-c", script, str(runs).replace("'", '"')]
-        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        processes.append(subprocess.Popen(arguments, **pipe))
-    outputs = [process.communicate() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
-    (first, second), (other_second, other_first) = (out.split() for out, _ in outputs)
+    place = tmp_path / "a"
+    words = json.dumps([str(place), FIRST, SECOND])
+    command = [sys.executable, "-W", "ignore", "-c", script, words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first, second, other_second, other_first = (
+        (place / name).resolve() for name in ("0", "1", "b/0", "b/1")
+    )
     for fresh, later in ((first, other_first), (other_second, second)):
         stored = [Path(r, "checkpoints", "last.ckpt") for r in (fresh, later)]
         one, two = (torch.load(path, weights_only=True)["state_dict"] for path in stored)

@@ -163,7 +163,7 @@ def test_a_run_with_it_is_reproduced(run: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_no_net_is_one_line(tmp_path: Path) -> None:
-    settings = {"model": {"_target_": "usernets.no_net"}, "trust": "usernets"}
+    settings = {**READER, "model": {"_target_": "usernets.no_net"}, "trust": "usernets"}
     with pytest.raises(
         UserError, match=r"made a Conv2d; give a subclass of nucleist\.Net"
     ) as error:
@@ -172,7 +172,8 @@ def test_what_is_no_net_is_one_line(tmp_path: Path) -> None:
 
 
 def test_an_argument_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
-    settings = {"model": {"_target_": "usernets.tiny", "widht": 3}, "trust": "usernets"}
+    wrong = {"model": {"_target_": "usernets.tiny", "widht": 3}}
+    settings = {**READER, **wrong, "trust": "usernets"}
     with pytest.raises(UserError, match=r"model: .*unexpected keyword argument 'widht'"):
         nucleist.train(overrides=SMALL, runs=tmp_path / "runs", **settings)
 

@@ -86,9 +86,7 @@ def main(arguments: Sequence[str]) -> int:
 
         words.settings.append(f"runs={quoted(words.output)}")
     command = shlex.join(["nucleist", "train", *arguments])
-    if searched:
-        return _search(words, command)
-    return _sweep(words, command) if many else _train(words)
+    return _many(words, command, searched) if many or searched else _train(words)
 
 
 def _what(words: Words) -> str | None:
@@ -117,38 +115,25 @@ def _train(words: Words) -> int:
     return 0
 
 
-def _sweep(words: Words, command: str) -> int:
+def _many(words: Words, command: str, searched: bool) -> int:
+    """A sweep or a search."""
     import nucleist
     from nucleist.progress import Console
 
-    _refuse_cfg(words)
+    if "--cfg" in words.flags:
+        words.refuse("has no --cfg for many runs; use --plan, which lists them")
     given: dict[str, Any] = {"overrides": words.settings, "command": command}
-    plan = nucleist.plan_sweep(_what(words), **given)
+    make = nucleist.plan_search if searched else nucleist.plan_sweep
+    plan: Any = make(_what(words), **given)
     if "--plan" in words.flags:
         print(plan.describe())
+        return 0
+    if searched:
+        found = nucleist.run_search(plan, progress=Console())
+        sys.stderr.flush()
+        print(found.command)
+        print(found.folder)
         return 0
     sweep = nucleist.run_sweep(plan, progress=Console())
     print(sweep.folder)
     return 1 if sweep.count("failed") else 0
-
-
-def _search(words: Words, command: str) -> int:
-    import nucleist
-    from nucleist.progress import Console
-
-    _refuse_cfg(words)
-    given: dict[str, Any] = {"overrides": words.settings, "command": command}
-    plan = nucleist.plan_search(_what(words), **given)
-    if "--plan" in words.flags:
-        print(plan.describe())
-        return 0
-    found = nucleist.run_search(plan, progress=Console())
-    sys.stderr.flush()
-    print(found.command)
-    print(found.folder)
-    return 0
-
-
-def _refuse_cfg(words: Words) -> None:
-    if "--cfg" in words.flags:
-        words.refuse("has no --cfg for many runs; use --plan, which lists them")
