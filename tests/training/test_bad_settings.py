@@ -50,6 +50,7 @@ pytestmark = pytest.mark.slow
         (["model.missed_ratio=-1"], ["model.missed_ratio=-1", "0 or more"]),
         (["model.anchor_sizes=[[8]]"], ["model.anchor_sizes=[[8]]", "3 levels"]),
         (["resume=/nowhere.ckpt"], ["/nowhere.ckpt", "resume=auto"]),
+        (["resume=/tmp"], ["resume=/tmp: no last.ckpt in this folder", "run folder, or auto"]),
         (["data.splits.val=foo"], ["'foo'", "data.splits.val"]),
         (["data=kumar", "data.source.root=x", "data.source.nuclei=3"], ["data.source.nuclei'"]),
         (["model=mask_rcnn", "callbacks=warmup"], ["is for model=mask_rcnn_pa"]),

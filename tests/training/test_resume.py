@@ -167,9 +167,10 @@ def test_a_cut_after_the_last_step_repeats_the_test_only(whole, tmp_path, monkey
     assert results(run) == results(whole)
 
 
-def test_a_checkpoint_of_any_run_can_be_named(whole, tmp_path):
-    lines, checkpoint = Lines(), whole / "checkpoints" / "best.ckpt"
-    run = train(tmp_path, *TINY, f"resume={checkpoint}", progress=lines)
+@pytest.mark.parametrize("named", ["checkpoints/best.ckpt", ""])
+def test_a_checkpoint_of_any_run_can_be_named(named, whole, tmp_path):
+    lines = Lines()
+    run = train(tmp_path, *TINY, f"resume={whole / named}", progress=lines)
     assert any("goes on from" in line for line in lines.notes)
     assert results(run)["summary"] == results(whole)["summary"]
 

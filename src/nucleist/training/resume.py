@@ -36,9 +36,19 @@ def prepare(config: DictConfig) -> str | None:
     with open_dict(config):
         parts = (config.data.source._target_, config.model._target_)
         config.name = str(config.name or "_".join(p.split(".")[-1].lower() for p in parts))
-        resume = config.resume
+        resume = config.resume if config.resume == "auto" else _file_of(config.resume)
         config.resume = None if resume == "auto" else resume
     return resume
+
+
+def _file_of(resume: str | None) -> str | None:
+    """The file of `resume=`: of a run folder its last checkpoint, which training goes on from."""
+    if resume is None or not Path(resume).expanduser().is_dir():
+        return resume
+    last = Path(resume).expanduser() / "checkpoints" / "last.ckpt"
+    if not last.is_file():
+        raise UserError(f"resume={resume}: no last.ckpt in this folder; give a run folder, or auto")
+    return str(last)
 
 
 ELSEWHERE = ("runs", "run_dir", "trust")
