@@ -167,10 +167,17 @@ def test_a_cut_after_the_last_step_repeats_the_test_only(whole, tmp_path, monkey
     assert results(run) == results(whole)
 
 
-@pytest.mark.parametrize("named", ["checkpoints/best.ckpt", ""])
-def test_a_checkpoint_of_any_run_can_be_named(named, whole, tmp_path):
+def test_a_run_folder_stands_for_its_last_checkpoint(whole, tmp_path):
     lines = Lines()
-    run = train(tmp_path, *TINY, f"resume={whole / named}", progress=lines)
+    run = train(tmp_path, *TINY, f"resume={whole}", progress=lines)
+    assert any("goes on from" in line and "last.ckpt" in line for line in lines.notes)
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["test"] == results(whole)["summary"]["test"]
+
+
+def test_a_checkpoint_of_any_run_can_be_named(whole, tmp_path):
+    lines, checkpoint = Lines(), whole / "checkpoints" / "best.ckpt"
+    run = train(tmp_path, *TINY, f"resume={checkpoint}", progress=lines)
     assert any("goes on from" in line for line in lines.notes)
     assert results(run)["summary"] == results(whole)["summary"]
 
