@@ -35,7 +35,7 @@ def test_what_was_found(tmp_path: Path) -> None:
         "trained on 80 labelled nuclei: 600 steps in 7 min",
         "in 2 test images it found 56 % of the 40 labelled nuclei, and 84 % of its outlines are "
         "nuclei (with an overlap of at least half, score threshold 0.62); with so few nuclei that "
-        "is known to about 8 percentage points",
+        "is known to about 8 points",
         f"next: nucleist predict {shlex.quote(str(run))} new_images -o out",
     ]
     (run / "figures" / "test").mkdir(parents=True)
@@ -59,12 +59,9 @@ def test_held_out_nuclei_come_first_and_then_the_test(tmp_path: Path) -> None:
     )
     _, held, tested, _ = closing_words(run)
     about = "(with an overlap of at least half, score threshold 0.44); with so few nuclei that is"
-    assert held == (
-        f"it found 88 % of the 16 held-out nuclei {about} known to about 8 percentage points"
-    )
+    assert held == (f"it found 88 % of the 16 held-out nuclei {about} known to about 8 points")
     assert tested == (
-        f"in 2 test images it found 50 % of the 20 labelled nuclei {about} known to about 11 "
-        "percentage points"
+        f"in 2 test images it found 50 % of the 20 labelled nuclei {about} known to about 11 points"
     )
 
 
@@ -101,7 +98,7 @@ def test_without_test_images_the_validation_and_how_to_get_some(
     about = {"held_out_nuclei": held} if held else {}
     run = run_folder(tmp_path / "run", validation=at(**scores), **about)
     _, found, test, _ = closing_words(run)
-    assert found.startswith(words) and "percentage points" in found
+    assert found.startswith(words) and "points" in found
     assert test == NO_TEST and "test/" in test and "data.source.test_fraction" in test
 
 
@@ -135,7 +132,7 @@ def test_of_a_best_checkpoint_its_own_numbers(tmp_path: Path) -> None:
 def test_all_of_a_few_is_no_certainty(share: float, tmp_path: Path) -> None:
     scores = at(labelled_recall_50=share, labelled_nuclei=4)
     run = run_folder(tmp_path / "run", held_out_nuclei=4, validation=scores)
-    assert "known to about 17 percentage points" in closing_words(run)[1]
+    assert "known to about 17 points" in closing_words(run)[1]
 
 
 def test_of_many_nuclei_nothing_is_said_of_chance(tmp_path: Path) -> None:

@@ -41,9 +41,10 @@ def choose(best: Mapping[str, float] | None, last: Mapping[str, float]) -> Choic
         return Choice("best" if better else "last", f"mAP of best in validation is {how}")
     if best.get("map_pooled", 0.0) < last.get("map_pooled", 0.0):
         return Choice("last", "mAP of best in the complete areas is lower")
+    what = "better at the labelled nuclei of the validation by more than chance"
     if standard_errors(best, last) > 1:
-        return Choice("best", "better at the held-out nuclei by more than chance")
-    return Choice("last", "best is not better at the held-out nuclei by more than chance")
+        return Choice("best", what)
+    return Choice("last", f"best is not {what}")
 
 
 def standard_errors(best: Mapping[str, float], last: Mapping[str, float]) -> float:

@@ -116,7 +116,7 @@ def _known_to(share: float, count: int) -> str:
     error = math.sqrt(likely * (1 - likely) / count)
     if error < FEW:
         return ""
-    return f"; with so few nuclei that is known to about {100 * error:.0f} percentage points"
+    return f"; with so few nuclei that is known to about {100 * error:.0f} points"
 
 
 def counted_nuclei(count: int, kind: str) -> str:
