@@ -187,6 +187,26 @@ def test_what_is_complete_nowhere_has_scores_of_labelled_nuclei_alone(
     assert part["labelled_recall"] == found["nothing"]["labelled_recall"]
 
 
+def test_it_is_said_what_the_scores_stand_on(model: Model, tmp_path: Path) -> None:
+    """Two images with three and with one nucleus; of COCO's AP only what is complete is ranked."""
+    pytest.importorskip("faster_coco_eval", reason="needs nucleist[coco]")
+    from nucleist.data.prepare import prepare
+
+    tests = [grid(1, 2, 3, shape=(64, 64)), grid(4, shape=(64, 64))]
+    prepare(InMemory([grid(1, shape=(64, 64))], tests), tmp_path / "set")
+    for rows, told, ranked in (
+        ("", "scored on 2 images: 4 labelled nuclei, complete in 0 % of the area", None),
+        ("test-0\n", "scored on 2 images: 4 labelled nuclei, complete in 50 % of the area", 1),
+        ("test-0\ntest-1\n", "4 labelled nuclei, complete in 100 % of the area", 2),
+    ):
+        (tmp_path / "set" / "complete.csv").write_text(f"image\n{rows}")
+        lines = Lines()
+        found = evaluate(model, data=tmp_path / "set", coco=True, progress=lines).summary
+        assert any(told in line for line in lines.notes), lines.notes
+        assert found.get("coco", {}).get("coco_images") == ranked
+        assert any("no image is complete" in line for line in lines.notes) == (ranked is None)
+
+
 def test_a_model_is_not_scored_against_a_folder(model: Model, tmp_path: Path) -> None:
     for given in (model, model.path, model.path.parents[1]):
         with pytest.raises(UserError, match=f"scored on a data set; write data={tmp_path}"):
@@ -202,8 +222,10 @@ def test_coco_s_ap_of_a_model(plain: Path, model: Model) -> None:
     assert trained["test_best_threshold"]["aji"]["pooled"] > 0
     assert set(found["coco"]) == {
         "coco_max_detections",
+        "coco_images",
         *(f"coco_{kind}_{name}" for kind in ("segm", "bbox") for name in ("ap", "ap50", "ap75")),
     }
+    assert found["coco"]["coco_images"] == 2
     assert 0 < found["coco"]["coco_max_detections"] <= 20  # detections_per_img of the run
     assert all(card_of(name) and 0 <= value for name, value in found["coco"].items())
     assert not model.net._forward_hooks  # the net is as before

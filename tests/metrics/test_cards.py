@@ -6,12 +6,20 @@ import pytest
 import torch
 
 import nucleist.metrics
-from nucleist.metrics import InstanceScores, PairScores, instance_metrics, per_image_scores
+from nucleist.metrics import (
+    InstanceScores,
+    LabelledScores,
+    PairScores,
+    instance_metrics,
+    labelled_scores,
+    per_image_scores,
+)
 from nucleist.metrics.cards import FIELDS, card_of
 
 cards = importlib.import_module("nucleist.metrics.cards")
 EMPTY = torch.zeros(4, 4, dtype=torch.int32)
 NOTHING = {"label_map": EMPTY, "scores": torch.zeros(0), "boxes": torch.zeros(0, 4)}
+BEST = ("val/map_best_threshold", "val/labelled_score_best_threshold")
 
 
 def names_of_numbers():
@@ -20,8 +28,11 @@ def names_of_numbers():
     scores.update([NOTHING], [EMPTY])
     metrics.update([NOTHING], [EMPTY])
     row = maps.add(EMPTY, EMPTY)
+    labelled, nowhere = LabelledScores(), torch.zeros(4, 4, dtype=torch.bool)
+    labelled.update([NOTHING], [EMPTY], [nowhere])
+    row |= labelled.compute() | labelled_scores(EMPTY, EMPTY, nowhere)
     every = {**scores.compute(), **metrics.compute(), **per_image_scores(EMPTY, EMPTY), **row}
-    return [*every, *maps.means(), *maps.numbers(), "val/map_best_threshold"]
+    return [*every, *maps.means(), *maps.numbers(), *BEST]
 
 
 @pytest.mark.parametrize("name", names_of_numbers())

@@ -14,8 +14,9 @@ from support.sweeps import TINY, interrupt_when
 from nucleist.cli.main import main
 from nucleist.config.compose import compose
 from nucleist.sweeps.api import plan_search, run_search
-from nucleist.sweeps.search import Found, last_value
+from nucleist.sweeps.search import Found
 from nucleist.sweeps.sweep import Sweep, SweepRun
+from nucleist.sweeps.validation import metric_name, metric_words, value_of
 from nucleist.training.resume import mark_of, prepare
 from nucleist.types import UserError
 
@@ -26,12 +27,22 @@ pytest.importorskip("optuna", reason="needs the search extra")
 
 def test_the_last_validation_counts(tmp_path: Path) -> None:
     run = SweepRun(1, [], [], "name", "mark", 10, folder=str(tmp_path))
-    assert last_value(run, "val/map_pooled") is None
+    assert value_of(run, "val/map_pooled") is None
     rows = "step,train/loss,val/map_pooled\n4,,0.9\n9,1.0,\n9,,0.2\n"
     (tmp_path / "metrics.csv").write_text(rows)
-    assert last_value(run, "val/map_pooled") == 0.2
+    assert value_of(run, "val/map_pooled") == value_of(run, None) == ("val/map_pooled", 0.2)
     (tmp_path / "metrics.csv").write_text(rows.replace("0.2", "nan").replace("0.9", "inf"))
-    assert last_value(run, "val/map_pooled") is None
+    assert value_of(run, "val/map_pooled") is None
+
+
+def test_without_map_the_score_at_labelled_nuclei(tmp_path: Path) -> None:
+    name = "val/labelled_score_best_threshold"
+    run = SweepRun(1, [], [], "name", "mark", 10, status="done", folder=str(tmp_path))
+    (tmp_path / "metrics.csv").write_text(f"step,{name}\n4,0.9\n9,0.25\n")
+    assert value_of(run, None) == (name, 0.25)
+    assert metric_name([run], None) == metric_words([run], None) == name
+    assert metric_name([run], "val/aji_pooled") == "val/aji_pooled"
+    assert name in metric_words([], None) and "val/map_pooled" in metric_words([], None)
 
 
 STAND_IN = """
@@ -47,7 +58,8 @@ if mode == "hang" and not (folder / "begun").exists():
     print("up", flush=True)
     time.sleep(60)
 value = -abs(math.log10(lr) + 3)
-(folder / "metrics.csv").write_text(f"step,val/map_pooled\\n9,{value}\\n")
+name = "labelled_score_best_threshold" if mode == "partial" else "map_pooled"
+(folder / "metrics.csv").write_text(f"step,val/{name}\\n9,{value}\\n")
 (folder / "summary.json").write_text("{}")
 """
 
@@ -121,6 +133,16 @@ def test_failed_trials_are_replaced(stand_in: list[str], tmp_path: Path) -> None
     assert all(float(row["optim.optimizer.lr"]) > 0.001 for row in by["failed"])
     assert all(row["val/map_pooled"] == "" for row in by["failed"])
     assert any("diverged" in line for line in lines.notes)
+
+
+def test_trials_on_labelled_nuclei_have_a_score_of_their_own(
+    stand_in: list[str], tmp_path: Path
+) -> None:
+    stand_in[0], folder, lines = "partial", tmp_path / "f", Lines()
+    found = search(folder, "search.trials=2", progress=lines)
+    name = "val/labelled_score_best_threshold"
+    assert [float(row[name]) for row in rows_of(folder)][found.number - 1] == found.value
+    assert any(f"{found.number}, {name} {found.value:.4f}" in line for line in lines.notes)
 
 
 def test_it_gives_up_when_all_fail(stand_in: list[str], tmp_path: Path) -> None:

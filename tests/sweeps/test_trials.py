@@ -2,13 +2,26 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from support.sweeps import CONF, earlier_run
 
 from nucleist.sweeps.api import plan_search
 from nucleist.types import UserError
 
 pytest.importorskip("optuna", reason="needs the search extra")
+
+
+def write(place: Path) -> None:
+    """An image and its labels."""
+    labels = np.zeros((16, 16), np.uint8)
+    labels[2:8, 2:8], labels[9:15, 9:15] = 1, 2
+    place.parent.mkdir(exist_ok=True)
+    Image.fromarray(90 * labels).save(f"{place}.png")
+    Image.fromarray(labels).save(f"{place}_labels.png")
+
+
 SPACES = sorted(p.stem for p in (CONF / "search").glob("*.yaml") if p.stem != "base")
 
 
@@ -17,7 +30,7 @@ def test_a_plan_names_what_is_searched_and_starts_nothing(name: str, tmp_path: P
     words = [f"search={name}", "search.trials=7"]
     text = plan_search(overrides=words, runs=tmp_path).describe()
     assert "optim.optimizer.lr = tag(log,interval(" in text
-    assert "maximize val/map_pooled of the last validation" in text
+    assert "maximize val/map_pooled (where the validation gives none: val/labelled_" in text
     assert "the test images (data.splits.val=test)" in text
     assert "7 trials, 0 done; time unknown" in text
     assert not list(tmp_path.iterdir())
@@ -34,6 +47,36 @@ def test_a_plan_judges_by_the_last_run_of_that_kind(
     monkeypatch.setattr("nucleist.sweeps.launchers.visible_devices", lambda: ["0", "1"])
     text = plan_search(overrides=words, runs=tmp_path).describe()
     assert "about 25 min with jobs=2" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "of which 20 % are held out of each training (data.held_out)"),
+        (["data.held_out=0.1"], "of which 10 % are held out"),
+        (["data.validation=nuclei", "data.source.val_fraction=0.2"], "of which 20 % are held"),
+        (["data.source.complete=true"], "split val, apart from the test images"),
+        (["data.splits.val=test"], "the test images (data.splits.val=test)"),
+        (["data.splits.val=test", "data.source.test_fraction=0"], "of which 20 % are held out"),
+        (["search.metric=val/aji_pooled"], "maximize val/aji_pooled of the last validation"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_trials_on_a_folder_are_judged_by(words: list[str], told: str, tmp_path: Path) -> None:
+    for number in range(20):
+        write(tmp_path / "mine" / str(number))
+    plan = plan_search(tmp_path / "mine", overrides=["search=pa", *words], runs=tmp_path / "runs")
+    assert told in plan.describe()
+
+
+def test_trials_without_any_validation_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "mine" / "a")
+    for words, told in (
+        (["data.held_out=null"], "data.held_out=null: no nuclei are held out, so no trial"),
+        (["data.supervision=binary"], "data.splits.val=val: the data set has no such images"),
+    ):
+        with pytest.raises(UserError, match=told):
+            plan_search(tmp_path / "mine", overrides=["search=optim", *words], runs=tmp_path / "r")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -81,6 +82,20 @@ def test_the_summary_has_the_best_and_the_last(wandb, tmp_path):
     for step, score in enumerate((0.1, 0.5, 0.3)):
         run.log({"val/map_pooled": score, "trainer/global_step": step})
     assert dict(run.summary["val/map_pooled"]) == {"max": 0.5, "last": 0.3}
+
+
+def test_scores_at_labelled_nuclei_and_no_others_are_in_the_summary(wandb, tmp_path):
+    run = run_of(tmp_path / "a")
+    for step, score in enumerate((0.25, 0.75, 0.5)):
+        logged = {"val/labelled_recall_50_pooled": score, "val/labelled_nuclei": 16}
+        run.log({**logged, "trainer/global_step": step})
+    validation = {"labelled_recall_50": {"pooled": 0.5}, "labelled_nuclei": 16}
+    logger = SimpleNamespace(experiment=run, log_image=None)
+    log_summary([logger], {"validation": validation, "recommended": {"checkpoint": "last"}})
+    assert dict(run.summary["val/labelled_recall_50_pooled"]) == {"max": 0.75, "last": 0.5}
+    assert run.summary["validation"]["labelled_recall_50"]["pooled"] == 0.5
+    keys = set(run.summary.keys())
+    assert not [key for key in keys if "map" in key or key.startswith("test")], keys
 
 
 def test_without_a_sweep_the_experiment_is_the_group(wandb, tmp_path):

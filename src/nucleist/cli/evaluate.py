@@ -10,7 +10,7 @@ from nucleist.cli.model import MODEL_SETTINGS, model_options
 from nucleist.cli.words import Words, read, share, switch, text, wants_help
 
 HELP = """usage: nucleist evaluate MODEL [data=NAME] [key=value ...] [-o FOLDER]
-       nucleist evaluate LABELS TRUTH [masks=components] [-o FOLDER]
+       nucleist evaluate LABELS TRUTH [masks=components] [complete=false] [-o FOLDER]
 
 A model (a run folder or a checkpoint) on the test images of a data set:
   nucleist evaluate runs/NAME/ID
@@ -22,6 +22,7 @@ Label images of any tool (TIFF, PNG, NPY; folder or zip) against the truth:
   nucleist evaluate out my_images/labels
   nucleist evaluate cellpose_out truth -o scores
   nucleist evaluate thresholded truth masks=components
+  nucleist evaluate out truth complete=false         not every nucleus is labelled
 
 Without data=... the data set of the training is used. Prints the scores at the threshold 0.5 (or
 score_threshold=...), at the calibrated one and at the best, which looks at the labels. coco=true
@@ -33,6 +34,10 @@ Folders are paired by name: a.tif, a_labels.png, a_masks.npy and a_cp_masks.png 
 Files without a partner are named and not scored. A binary mask is refused; with masks=components
 its 8-connected components are the nuclei. -o FOLDER also writes summary.json and per_image.csv; for
 a model without -o they are written to evaluation/ in its run folder, or beside the checkpoint.
+The truth is taken for all nuclei. complete=false scores at the labelled nuclei alone: without
+precision and mAP, which would be wrong. A complete.csv in the folder of the truth says which
+images, or which areas, are complete; an image without a row is nowhere. What is complete of a
+model's data is said with data.source.complete.
 nucleist metrics NAME explains a number.
 """
 
@@ -53,7 +58,11 @@ def main(arguments: Sequence[str]) -> int:
 def _model(words: Words) -> int:
     options = model_options(words)
     settings = words.take(
-        score_threshold=share, coco=switch, data=text, trust=MODEL_SETTINGS["trust"]
+        score_threshold=share,
+        coco=switch,
+        data=text,
+        complete=switch,
+        trust=MODEL_SETTINGS["trust"],
     )
     import nucleist
     from nucleist.distributed.place import is_first
@@ -76,8 +85,9 @@ def _beside(checkpoint: Path) -> Path:
 
 
 def _folders(words: Words) -> int:
-    settings = words.take(masks=text)
-    words.nothing_left({"masks": text})
+    kinds = {"masks": text, "complete": switch}
+    settings = words.take(**kinds)
+    words.nothing_left(kinds)
     import nucleist
     from nucleist.progress import Console
 
@@ -100,7 +110,8 @@ def _print_table(found: Any) -> None:
         table.add_column(column, justify="right")
     averages = {name: v for name, v in found.summary.items() if isinstance(v, dict)}
     for name, value in averages.items():
-        table.add_row(name, f"{value['pooled']:.4f}", f"{value['per_image']:.4f}")
+        both = (value.get(how) for how in ("pooled", "per_image"))
+        table.add_row(name, *("" if number is None else f"{number:.4f}" for number in both))
     Console(highlight=False).print(table)
     known = {"pred", "gt", "masks", "images", "without_partner", *averages}
     numbers = ", ".join(f"{k} {v}" for k, v in found.summary.items() if k not in known)

@@ -56,7 +56,7 @@ Each trial is a run, a process of its own; Optuna chooses its settings (pip inst
 'nucleist[search]'). The same command goes on with a search that was interrupted until enough
 trials have finished: half-finished ones go on from their last checkpoint, failed ones are
 replaced. The last validation decides, so validate on images that are not the test images
-(data.splits.val).
+(data.splits.val). Its mAP counts, or where not every nucleus is labelled, its labelled_score.
 
 A key given as interval(a,b), int(interval(a,b)), tag(log,interval(a,b)), range(a,b,step) or
 choice(x,y) is searched, a key given as one value is fixed, ~key takes it out of the space.

@@ -24,6 +24,7 @@ def evaluate(
     score_threshold: float = 0.5,
     coco: bool = False,
     masks: str = "labels",
+    complete: bool | None = None,
     options: Mapping[str, Any] | None = None,
     trust: Trust = (),
     overrides: Sequence[str] = (),
@@ -49,6 +50,9 @@ def evaluate(
             `coco`.
         masks: For label images: `components` takes the 8-connected pieces of binary masks for
             nuclei.
+        complete: For label images: whether the truth is all nuclei. False gives the scores at the
+            labelled nuclei alone, no precision and no mAP. None is True, or if the folder of the
+            truth has a `complete.csv`, what that says of each image: nowhere without a row.
         options: For a model: see `nucleist.load`.
         trust: For a model: see `nucleist.load`.
         overrides: For a model: settings in the words of the command line, such as `trainer=cpu`.
@@ -65,6 +69,11 @@ def evaluate(
     if truth is None:
         if masks != "labels":
             raise UserError(f"masks={masks} is for label images, not for a model; leave it out")
+        if complete is not None:
+            raise UserError(
+                f"complete={str(complete).lower()} is for label images; of a model's data write "
+                f"data.source.complete={str(complete).lower()}"
+            )
         fixed = overrides_of({"score_threshold": score_threshold})
         words = [*fixed, *overrides, *overrides_of(settings)]
         found = evaluate_model(what, data, words, coco, options, trust, watcher)
@@ -77,7 +86,7 @@ def evaluate(
         unused = [*settings, *(name for name, given in for_models.items() if given)]
         if unused:
             raise UserError(f"{unused[0]} is for a model, not for label images; leave it out")
-        found = evaluate_folders(what, truth, masks, watcher)
+        found = evaluate_folders(what, truth, masks, complete, watcher)
     if output is not None and is_first():  # all processes have the same scores
         found.write(output)
     return found

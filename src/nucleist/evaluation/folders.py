@@ -14,9 +14,9 @@ from nucleist.data.formats.label_checks import check_label_map
 from nucleist.data.formats.label_maps import check_instances, read_label_map
 from nucleist.data.readers import names as words
 from nucleist.data.readers import pairing
+from nucleist.evaluation.partial import MapScores, TruthAreas, note_of_a_table_beside
 from nucleist.evaluation.scores import Evaluation
 from nucleist.evaluation.suspicions import Suspicions
-from nucleist.metrics import PairScores
 from nucleist.types import Progress, UserError, one_of
 
 SUFFIXES = words.IMAGE_SUFFIXES | {".npy"}
@@ -47,7 +47,11 @@ class Pairs:
 
 
 def evaluate_folders(
-    pred: str | Path, truth: str | Path, masks: str, progress: Progress
+    pred: str | Path,
+    truth: str | Path,
+    masks: str,
+    complete: bool | None,
+    progress: Progress,
 ) -> Evaluation:
     """Score all pairs of two folders.
 
@@ -55,6 +59,7 @@ def evaluate_folders(
         pred: Folder or zip of the label images to be scored.
         truth: Folder or zip of the true ones.
         masks: `labels`, or `components` to take the pieces of binary masks for nuclei.
+        complete: Whether the truth is all nuclei; see `TruthAreas`.
         progress: Gets a line on every file without a partner.
 
     Raises:
@@ -65,31 +70,31 @@ def evaluate_folders(
     for folder, maps in ((pred, guesses), (truth, truths)):
         if maps.others:
             progress.note(f"{folder}: {maps.others} other files passed over")
+    areas = TruthAreas(complete, truths.tree, truths.files)
     found = match(guesses, truths)
-    for line in found.alone:
-        progress.note(f"{line}: no partner, not scored")
-    scores, rows, suspicions = PairScores(), [], Suspicions()
+    alone = [f"{line}: no partner, not scored" for line in found.alone]
+    for line in [*note_of_a_table_beside(truth, complete), *alone]:
+        progress.note(line)
+    scores, suspicions = MapScores(), Suspicions()
     for name, predicted, true in progress.watch(found.pairs, "scoring"):
         labels = read(truths.tree, true, masks)
         guess = read(guesses.tree, predicted, masks, progress)
         _check_sizes(labels, guess, truths.tree.describe(true), guesses.tree.describe(predicted))
-        suspicions.look(guesses.tree.describe(predicted), labels, guess)
-        rows.append({"image": name, **scores.add(labels, guess)})
+        area = areas.of(true, labels.shape)
+        if area is None:  # what is not labelled would look as if it were moved
+            suspicions.look(guesses.tree.describe(predicted), labels, guess)
+        scores.add(name, labels, guess, area)
     for line in suspicions.lines():
         progress.note(line)
     summary = {
         "pred": str(pred),
         "gt": str(truth),
         "masks": masks,
-        "images": len(rows),
+        "images": len(scores.rows),
         "without_partner": found.alone,
-        **{
-            name: {how: round(v, 6) for how, v in both.items()}
-            for name, both in scores.means().items()
-        },
-        **scores.numbers(),
+        **scores.summary(),
     }
-    return Evaluation(summary, rows)
+    return Evaluation(summary, scores.rows)
 
 
 def find_maps(folder: str | Path, role: str) -> Maps:

@@ -23,7 +23,7 @@ from nucleist.training.callbacks import progress_bar, without_bars
 from nucleist.training.isolation import isolated
 from nucleist.training.limits import limits_reached
 from nucleist.training.summary import summary_of
-from nucleist.training.task import SegmentationTask
+from nucleist.training.task import SegmentationTask, TestScores
 from nucleist.training.worker import cannot_be_sent, is_to_be_started
 from nucleist.types import Progress, Source, UserError
 
@@ -92,20 +92,37 @@ def test(
     callbacks = without_bars([progress_bar(), *([ranked] if ranked else [])], progress)
     trainer: pl.Trainer = build(config.trainer, logger=False, callbacks=callbacks)
     model.net.limits_reached.clear()
-    progress.note(f"{model.path}: scored on {len(images.ids('test'))} images")
     trainer.test(task, datamodule=images, verbose=False)
     if ranked:
         ranked.leave()
     scores, reached = task.test_scores(), limits_reached(model.net)
+    progress.note(f"{model.path}: {scored_on(scores)}")
     summary: dict[str, Any] = summary_of(scores)
     if options:
         summary["model_options"] = dict(options)
-    if ranked:
-        summary["coco"] = {name: round(value, 6) for name, value in ranked.ap.compute().items()}
+    if ranked and (found := ranked.ap.compute()):
+        summary["coco"] = {name: round(value, 6) for name, value in found.items()}
+    elif ranked:
+        progress.note(
+            "coco=true: no image is complete, and COCO's AP needs every nucleus; left out"
+        )
     if reached:
         summary["limits_reached"] = reached
     warn_of_limits(reached, len({row["image"] for row in scores.images}), progress)
     return Evaluation(summary, scores.images, scores, model.path)
+
+
+def scored_on(scores: TestScores) -> str:
+    """What scores stand on: `scored on 12 images: 120 labelled nuclei, complete in 0 % ...`."""
+    rows = {row["image"]: row for row in scores.images}  # twice, at two thresholds
+    nuclei = sum(int(row.get("labelled_nuclei", row.get("nuclei", 0))) for row in rows.values())
+    share = scores.fixed.scores.get("complete_area", 1.0)
+    digits = 0 if share in (0, 1) or 0.01 <= share <= 0.99 else 2
+    return (
+        f"scored on {len(rows)} image{'' if len(rows) == 1 else 's'}: {nuclei} labelled "
+        f"{'nucleus' if nuclei == 1 else 'nuclei'}, complete in {100 * share:.{digits}f} % of the "
+        "area"
+    )
 
 
 def _no_test_images(data: str | Path | Source | None, named: bool) -> UserError:
@@ -148,7 +165,11 @@ def build_data(
 
 
 class _Ranked(pl.Callback):
-    """COCO's AP in a test, from the predictions: the task only keeps counts at thresholds."""
+    """COCO's AP in a test, from the predictions: the task only keeps counts at thresholds.
+
+    Of images that are complete everywhere: a ranking of all detections has no place for some that
+    nobody can judge.
+    """
 
     def __init__(self, net: Net):
         self.ap = CocoAveragePrecision()

@@ -15,9 +15,9 @@ class Evaluation:
     """Scores of a model on a data set, or of label images.
 
     Attributes:
-        summary: As `summary.json`: of a model `test`, `test_calibrated` and
-            `test_best_threshold`, each with every metric pooled and as the mean over images; of
-            label images the metrics themselves.
+        summary: As `summary.json`: of a model `test`, `test_calibrated` and, where there is mAP,
+            `test_best_threshold`, each with every metric that is defined, pooled and as the mean
+            over images; of label images the metrics themselves.
         images: Scores of each image.
         curve: Scores at every score threshold; None for label images, which have no scores.
         checkpoint: The checkpoint that was scored; None for label images.

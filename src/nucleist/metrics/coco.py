@@ -33,16 +33,18 @@ class CocoAveragePrecision:
     masks, `bbox` boxes. All scores count, so there is no score threshold. `coco_max_detections`
     is the largest number of detections in an image, which is also the limit given to the
     backend, so that it drops none. Detections without a pixel in the label map are left out, and
-    where masks overlap the higher score has the pixel.
+    where masks overlap the higher score has the pixel. Only images count that are complete
+    everywhere; `coco_images` is their number.
 
     Metric:
         Names: coco_segm_ap, coco_segm_ap50, coco_segm_ap75, coco_bbox_ap, coco_bbox_ap50,
-            coco_bbox_ap75, coco_max_detections
+            coco_bbox_ap75, coco_max_detections, coco_images
         Matching: one to one; detections by falling score, each takes the free nucleus of highest
             IoU in its image
         Threshold: IoU >= t, not strict, for t = 0.50, 0.55, ..., 0.95
         Averages: pooled, all detections of all images in one ranking
-        Empty: 1 if both maps are empty, 0 if one is (COCO itself gives -1 without nuclei)
+        Empty: 1 if both maps are empty, 0 if one is (COCO itself gives -1 without nuclei); without
+            an image there are none of these numbers
         Range: 0 to 1, higher is better
         Source: Lin et al., ECCV 2014; computed by faster_coco_eval
 
@@ -80,19 +82,21 @@ class CocoAveragePrecision:
             )
 
     def compute(self) -> dict[str, float]:
-        """The values by name, over the images of all processes."""
+        """The values by name, over the images of all processes; none without an image."""
         images = self._images
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             parts: list[Any] = [None] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(parts, images)
             images = [image for part in parts for image in part]
-        limit = max([len(image["pred"]) for image in images], default=0)
+        if not images:
+            return {}
+        limit = max(len(image["pred"]) for image in images)
         values: dict[str, float] = {}
         for kind in reversed(KINDS):
             ap = _average_precision(images, kind, limit)
             for name, value in {"ap": ap.mean(), "ap50": ap[0], "ap75": ap[5]}.items():
                 values[f"coco_{kind}_{name}"] = float(value)
-        return values | {"coco_max_detections": limit}
+        return values | {"coco_max_detections": limit, "coco_images": len(images)}
 
 
 def run_lengths(labels: np.ndarray, count: int) -> list[list[int]]:
@@ -135,7 +139,7 @@ def _average_precision(images: Sequence[dict[str, Any]], kind: str, limit: int) 
     """`(10,)`, AP at each IoU threshold."""
     n_true = sum(len(image["true"]) for image in images)
     if not n_true or not limit:
-        return np.full(10, float(bool(images) and n_true == limit))
+        return np.full(10, float(n_true == limit))
     key = {"bbox": "bbox", "segm": "segmentation"}[kind]
     listed = {"images": [], "annotations": [], "categories": [{"id": 1}]}  # type: ignore[var-annotated]
     found = []

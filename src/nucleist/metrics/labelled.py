@@ -39,16 +39,19 @@ class LabelledScores(Metric):
     labelled nuclei and d detections, :math:`R_t^2 \cdot n / d` is proportional to precision times
     recall if the labelled nuclei are a random sample of all (Lee and Liu), and `labelled_score` is
     its mean over t. It compares checkpoints on the same images and is no quality by itself.
+    `labelled_score_best_threshold` is the highest of it over the score thresholds 0.05, 0.10, ...,
+    0.95 and the fixed one, in logs of the validation.
 
     .. math:: \frac{1}{|T|} \cdot \sum_{t \in T} R_t
 
     Metric:
         Names: labelled_recall, labelled_recall_50, labelled_iou, boundary_distance,
-            labelled_score, labelled_nuclei, unjudged, complete_area
+            labelled_score, labelled_score_best_threshold, labelled_nuclei, unjudged, complete_area
         Matching: one to one; above an IoU of 1/2 no nucleus has two partners
         Threshold: IoU > t, strict, compared in integers
         Averages: pooled (sums of all images added, then divided) and per image, over the images
-            in which the number is defined; labelled_score is pooled; the last three are sums
+            in which the number is defined; labelled_score is pooled; labelled_nuclei and unjudged
+            are numbers over all images, complete_area is a share of the area of all images
         Empty: not defined without a labelled nucleus (boundary_distance: without one that is
             found); complete images have none of these numbers
         Range: 0 to 1, higher is better; boundary_distance 0 pixels and up, lower is better

@@ -18,7 +18,7 @@ from nucleist.sweeps.run import (
 from nucleist.sweeps.study import Trials
 from nucleist.sweeps.sweep import DONE, FAILED, WAITING, Job, Launcher, SweepRun, work
 from nucleist.sweeps.trials import SearchPlan
-from nucleist.training.finished import number, read_rows
+from nucleist.sweeps.validation import value_of
 from nucleist.types import Progress, UserError
 
 
@@ -69,7 +69,7 @@ def run_search(made: SearchPlan, progress: Progress) -> Found:
     warn_of_limits_in(sweep, progress)
     best = trials.best()
     assert best is not None and best.value is not None  # enough trials have finished
-    value = f"{made.settings['metric']} {best.value:.4f}"
+    value = f"{made.metric} {best.value:.4f}"
     progress.note(f"best of {sweep.count(DONE)} trials: {best.number + 1}, {value}")
     overrides = made.overrides(best.params)
     return Found(best.number + 1, best.value, best.params, overrides, sweep.folder)
@@ -114,7 +114,9 @@ class Search:
         """
         ended = run is not None and run.status in (DONE, FAILED)
         if run is not None and ended:
-            value = last_value(run, self.made.settings["metric"]) if run.status == DONE else None
+            asked = self.made.settings["metric"]
+            found = value_of(run, asked) if run.status == DONE else None
+            value = None if found is None else found[1]
             if value is None:
                 run.status = FAILED
                 self.made.sweep.save()
@@ -137,20 +139,12 @@ class Search:
             )
 
 
-def last_value(run: SweepRun, metric: str) -> float | None:
-    """The metric of a run's last validation; None if it has none."""
-    rows = read_rows(Path(str(run.folder)) / "metrics.csv")
-    found = [(number(row.get("step")), number(row.get(metric))) for row in rows]
-    values = [(step, value) for step, value in found if step is not None and value is not None]
-    return max(values, key=lambda pair: pair[0])[1] if values else None
-
-
 def write_trials(made: SearchPlan, trials: Trials) -> None:
     """Write `trials.csv`: every trial with its value, its settings and its folder."""
     path = made.sweep.folder / "trials.csv"
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["trial", "status", made.settings["metric"], *made.space, "folder"])
+        table.writerow(["trial", "status", made.metric, *made.space, "folder"])
         for trial, run in zip(trials.all(), made.sweep.runs, strict=False):
             value = "" if trial.value is None else trial.value
             chosen = [trial.params.get(key, "") for key in made.space]

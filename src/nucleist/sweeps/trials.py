@@ -16,6 +16,12 @@ from nucleist.sweeps.request import Request
 from nucleist.sweeps.space import Range, split
 from nucleist.sweeps.study import COMPLETE, GIVEN_UP, OPEN, Trial, Trials, need_optuna
 from nucleist.sweeps.sweep import DONE, FAILED, RUNNING, WAITING, Sweep, SweepRun
+from nucleist.sweeps.validation import (
+    check_validation,
+    metric_name,
+    metric_words,
+    validated_on,
+)
 from nucleist.training.resume import mark_of, prepare
 from nucleist.training.run import find_run
 from nucleist.types import UserError, one_of
@@ -118,8 +124,9 @@ class SearchPlan:
         sweep = self.sweep
         lines = [str(sweep.folder), ""]
         lines += [f"  {part.key} = {part.words}" for part in self.space.values()]
-        metric = f"{self.settings['direction']} {self.settings['metric']}"
-        lines += ["", f"{metric} of the last validation", self.validated_on()]
+        metric = metric_words(sweep.runs, self.settings["metric"])
+        aim = f"{self.settings['direction']} {metric} of the last validation"
+        lines += ["", aim, self.validated_on()]
         begun = [run for run in sweep.runs if run.overrides]
         for trial, run in zip(self.open().all() if begun else [], begun, strict=False):
             value = "" if trial.value is None else f"{trial.value:.4f}"
@@ -128,16 +135,14 @@ class SearchPlan:
         lines += ["", f"{self.settings['trials']} trials, {sweep.count(DONE)} done; {total}"]
         return "\n".join([*lines, *self.plan.estimated_from()])
 
+    @property
+    def metric(self) -> str:
+        """What the trials are judged by."""
+        return metric_name(self.sweep.runs, self.settings["metric"])
+
     def validated_on(self) -> str:
-        """Which images decide about the best trial."""
-        splits = {"val": "test", "test": "test", **plain(self.config.data.get("splits") or {})}
-        if splits["val"] != splits["test"]:
-            return f"validation images: split {splits['val']}, apart from the test images"
-        return (
-            f"validation images: the test images (data.splits.val={splits['val']}), so the best "
-            "trial's test scores are chosen, not measured; set data.splits.val, or score it on "
-            "other images"
-        )
+        """What decides about the best trial."""
+        return validated_on(self.config)
 
 
 def _remembered(path: Path) -> dict[int, SweepRun]:
@@ -169,7 +174,7 @@ def plan_trials(asked: Request) -> SearchPlan:
     config = compose("train", [*fixed, *(part.first() for part in space.values())])
     prepare(config)
     refuse_ddp(config)
-    _check_validation(config)
+    check_validation(config)
     words = sorted(f"{part.key}={part.words}" for part in space.values())
     kept = [f"{key}={settings[key]}" for key in ("metric", "direction", "seed", "sampler")]
     mark = text_hash("\n".join([mark_of(config), *words, *kept]))
@@ -187,16 +192,9 @@ def _check(settings: dict[str, Any]) -> None:
         if not isinstance(value, int) or value < 1:
             raise UserError(f"search.{key}={value} is not a number of trials; give 1 or more")
     one_of("search.direction", settings["direction"], ("maximize", "minimize"))
-    if not str(settings["metric"]).startswith("val/"):
+    metric = settings["metric"]
+    if metric is not None and not str(metric).startswith("val/"):
         raise UserError(
-            f"search.metric={settings['metric']} is not a validation score; use val/map_pooled or "
+            f"search.metric={metric} is not a validation score; use val/map_pooled or "
             "another column of metrics.csv that begins with val/"
-        )
-
-
-def _check_validation(config: DictConfig) -> None:
-    every, steps = config.trainer.val_check_interval, config.trainer.max_steps
-    if isinstance(every, int) and every > steps:
-        raise UserError(
-            f"val_every={every} of {steps} steps: no trial would be validated; use {steps} or less"
         )

@@ -16,6 +16,7 @@ from rich.progress import Progress as Bar
 from nucleist.inference.pictures import center_pictures, overlay_rows, shape_pictures
 from nucleist.plots import LabelledImage, overlay_panel
 from nucleist.progress import Console, duration
+from nucleist.training.closing import counted_nuclei
 from nucleist.training.loggers import image_loggers
 from nucleist.types import Progress, UserError, one_of
 
@@ -137,13 +138,20 @@ class ReportedProgress(ProgressBar):
             parts += [f"{duration(each * left)} left"] if left > 0 else []
         for key, words in SEEN.items():
             value = float(trainer.callback_metrics.get(key, math.nan))
-            parts += [] if math.isnan(value) else [words.format(value)]
+            parts += [] if math.isnan(value) else [words.format(value, nuclei=_nuclei(trainer))]
         return ", ".join(parts)
+
+
+def _nuclei(trainer: pl.Trainer) -> str:
+    """What a validation stands on: `16 held-out nuclei`; empty if all images are complete."""
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    count = int(trainer.callback_metrics.get("val/labelled_nuclei", 0))
+    return counted_nuclei(count, "held-out" if data and data.holds_out else "labelled")
 
 
 SEEN = {
     "train/loss": "loss {:.3f}",
-    "val/labelled_recall_50_pooled": "found {:.2f} of the labelled nuclei",
+    "val/labelled_recall_50_pooled": "found {:.2f} of the {nuclei}",
     "val/map_pooled": "mAP {:.3f}",
     "val/map_best_threshold": "at the best threshold {:.3f}",
 }

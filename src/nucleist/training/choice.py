@@ -41,16 +41,19 @@ def choose(best: Mapping[str, float] | None, last: Mapping[str, float]) -> Choic
         return Choice("best" if better else "last", f"mAP of best in validation is {how}")
     if best.get("map_pooled", 0.0) < last.get("map_pooled", 0.0):
         return Choice("last", "mAP of best in the complete areas is lower")
+    what = "better at the labelled nuclei of the validation by more than chance"
     if standard_errors(best, last) > 1:
-        return Choice("best", "better at the held-out nuclei by more than chance")
-    return Choice("last", "best is not better at the held-out nuclei by more than chance")
+        return Choice("best", what)
+    return Choice("last", f"best is not {what}")
 
 
 def standard_errors(best: Mapping[str, float], last: Mapping[str, float]) -> float:
     """By how many standard errors the logarithm of `labelled_score` differs; above 0: best is.
 
-    `labelled_score` is R^2 n / d. Of the logarithm of R, the recall at n nuclei, the variance is
-    (1 - R) / (n R); that of d, the number of detections, is neglected.
+    `labelled_score` is the mean of R_t^2 n / d over the IoU thresholds t. R, the mean of R_t, is
+    that of n nuclei of the share of thresholds at which each is found. Such a share lies in [0, 1],
+    so it varies at most as a yes or no of the same mean does, and the variance of log R is at most
+    (1 - R) / (n R). That bound is taken; the variance of d, the number of detections, is neglected.
     """
     scores = [one["labelled_score"] for one in (best, last)]
     if not all(map(math.isfinite, scores)) or scores[0] <= 0:
@@ -59,7 +62,7 @@ def standard_errors(best: Mapping[str, float], last: Mapping[str, float]) -> flo
         return math.inf
     variance = 0.0
     for one in (best, last):
-        recall, nuclei = one["labelled_recall_50_pooled"], one["labelled_nuclei"]
+        recall, nuclei = one["labelled_recall_pooled"], one["labelled_nuclei"]
         # As if at least half a nucleus were missed: none of a few is no proof of certainty.
         missed = max(1 - recall, 0.5 / nuclei)
         variance += 4 * missed / (nuclei * max(recall, 0.5 / nuclei))

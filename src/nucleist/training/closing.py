@@ -9,7 +9,15 @@ from typing import Any
 from nucleist.files import read_json_if_there
 from nucleist.inference.load import checkpoint_of
 from nucleist.progress import duration
-from nucleist.training.finished import read_rows
+from nucleist.training.finished import number, read_rows
+
+FEW = 0.025
+"""A standard error from which it is said how well a share is known."""
+
+NO_TEST = (
+    "no test images, so nothing was measured on images that the training did not use; put some "
+    "into a folder called test/, or set data.source.test_fraction=0.2"
+)
 
 
 def closing_words(run: Path) -> list[str]:
@@ -21,7 +29,15 @@ def closing_words(run: Path) -> list[str]:
     summary = read_json_if_there(run / "summary.json")
     if not summary:
         return []
-    return [_trained(summary), *_found(run, summary), *_next(run)]
+    best = summary.get("best_checkpoint")
+    chosen = best if isinstance(best, dict) and checkpoint_of(run).stem == "best" else summary
+    return [
+        _trained(summary),
+        *_recommended(summary, chosen),
+        *_validated(run, summary, chosen),
+        *_tested(run, summary, chosen),
+        f"next: nucleist predict {shlex.quote(str(run))} new_images -o out",
+    ]
 
 
 def _trained(summary: Mapping[str, Any]) -> str:
@@ -30,41 +46,97 @@ def _trained(summary: Mapping[str, Any]) -> str:
     return f"trained on {nuclei} labelled nuclei: {steps} steps in {time}"
 
 
-def _found(run: Path, summary: Mapping[str, Any]) -> list[str]:
-    """What the test showed, or without one the validation, at the calibrated score threshold.
-
-    Only what is known.
-    """
-    best = summary.get("best_checkpoint")
-    recommended = best if isinstance(best, dict) and checkpoint_of(run).stem == "best" else summary
-    test, apart = (recommended.get(part) or {} for part in ("test_calibrated", "validation"))
-    scores, held = test or apart, 0 if test else summary.get("held_out_nuclei", 0)
-    found = _share(scores, "labelled_recall_50") or _share(scores, "recall")
-    parts = [f"it found {found} of the labelled nuclei"] if found else []
-    if right := _share(scores, "precision"):
-        parts.append(f"{right} of its outlines are labelled nuclei")
-    images = len({row.get("image") for row in read_rows(run / "per_image.csv")})
-    if not parts or not images:
+def _recommended(summary: Mapping[str, Any], chosen: Mapping[str, Any]) -> list[str]:
+    """Which checkpoint is used from now on, where it is not the last."""
+    if chosen is summary:
         return []
-    threshold = scores.get("score_threshold")
-    at = f" (score threshold {threshold:.2f})" if isinstance(threshold, float) else ""
+    why = (summary.get("recommended") or {}).get("why")
+    because = f": {why}" if why else ""
+    return [f"predict takes best.ckpt of step {chosen.get('step')}, not last.ckpt{because}"]
+
+
+def _validated(run: Path, summary: Mapping[str, Any], chosen: Mapping[str, Any]) -> list[str]:
+    """What the validation apart from the test showed, at the calibrated score threshold."""
+    scores = chosen.get("validation") or {}
+    if held := summary.get("held_out_nuclei"):
+        return _sentence("", scores, counted_nuclei(held, "held-out"), held)
+    images, nuclei = ("", 0) if _is_tested(summary) else _in_rows(run, "validation")
+    nuclei = scores.get("labelled_nuclei", nuclei)
+    where = f"in {images or 'the validation images'} "
+    return _sentence(where, scores, counted_nuclei(nuclei, "labelled"), nuclei)
+
+
+def _tested(run: Path, summary: Mapping[str, Any], chosen: Mapping[str, Any]) -> list[str]:
+    """What the test showed, at the calibrated score threshold, or that there was none."""
+    if not _is_tested(summary):
+        return [NO_TEST]
+    scores = chosen.get("test_calibrated") or {}
+    images, nuclei = _in_rows(run, "test")
+    nuclei = scores.get("labelled_nuclei", nuclei)
+    found = _sentence(f"in {images} ", scores, counted_nuclei(nuclei, "labelled"), nuclei)
     pictures = run / "figures" / "test"
     shown = [f"see for yourself: {pictures}"] if pictures.is_dir() else []
-    if held:
-        where = f"{held} held-out nuclei" if held > 1 else "the held-out nucleus"
-        return [f"of {where} it found {found}{at}", *shown]
-    where = f"{images} {'test' if test else 'validation'} image{'' if images == 1 else 's'}"
-    return [f"in {where} {', and '.join(parts)}{at}", *shown]
+    return [*found, *shown] if images and found else []
 
 
-def _share(scores: Mapping[str, Any], name: str) -> str:
-    """A score in per cent; empty if there is none."""
+def _is_tested(summary: Mapping[str, Any]) -> bool:
+    return "test" in summary or "test_calibrated" in summary
+
+
+def _in_rows(run: Path, kind: str) -> tuple[str, int]:
+    """Images of `per_image.csv` in words, and the nuclei that are labelled in them."""
+    rows = {row.get("image"): row for row in read_rows(run / "per_image.csv")}
+    images = f"{len(rows)} {kind} image{'' if len(rows) == 1 else 's'}" if rows else ""
+    return images, round(sum(number(row.get("nuclei")) or 0 for row in rows.values()))
+
+
+def _sentence(where: str, scores: Mapping[str, Any], nuclei: str, count: int) -> list[str]:
+    """`in 2 test images it found 88 % of the 16 labelled nuclei (...)`; only what is known."""
+    partial = "labelled_nuclei" in scores
+    share = _share(scores, "labelled_recall_50") if partial else _share(scores, "recall")
+    parts = [f"it found {_percent(share)} of the {nuclei}"] if share is not None else []
+    if (right := _share(scores, "precision")) is not None:
+        area = f"in the complete {_percent(scores.get('complete_area', 0))} of the area "
+        parts.append(f"{area if partial else ''}{_percent(right)} of its outlines are nuclei")
+    if not parts:
+        return []
+    at = ["with an overlap of at least half"]
+    threshold = scores.get("score_threshold")
+    at += [f"score threshold {threshold:.2f}"] if isinstance(threshold, float) else []
+    known = "" if share is None else _known_to(share, count)
+    return [f"{where}{', and '.join(parts)} ({', '.join(at)}){known}"]
+
+
+def _known_to(share: float, count: int) -> str:
+    """How well a share of so many nuclei is known: its standard error, where it is large."""
+    if count < 1:
+        return ""
+    # As if at least half a nucleus were found and missed: all of a few is no certainty.
+    likely = min(max(share, 0.5 / count), 1 - 0.5 / count)
+    error = math.sqrt(likely * (1 - likely) / count)
+    if error < FEW:
+        return ""
+    return f"; with so few nuclei that is known to about {100 * error:.0f} points"
+
+
+def counted_nuclei(count: int, kind: str) -> str:
+    """`16 held-out nuclei`; without the number if it is 0, that is, not known.
+
+    Args:
+        count: Number of nuclei.
+        kind: `held-out` or `labelled`.
+    """
+    return f"{f'{count} ' if count else ''}{kind} {'nucleus' if count == 1 else 'nuclei'}"
+
+
+def _share(scores: Mapping[str, Any], name: str) -> float | None:
+    """A score in [0, 1]; None if there is none."""
     value = scores.get(name)
     value = value.get("pooled") if isinstance(value, dict) else value
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        return ""
-    return f"{100 * value:.0f} %"
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _next(run: Path) -> list[str]:
-    return [f"next: nucleist predict {shlex.quote(str(run))} new_images -o out"]
+def _percent(share: float) -> str:
+    """In per cent, and never 0 % or 100 % of what is a little more or less."""
+    digits = 0 if share in (0, 1) or 0.005 <= share < 0.995 else 1
+    return f"{100 * share:.{digits}f} %"

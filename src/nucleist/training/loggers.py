@@ -93,8 +93,15 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-BEST_AND_LAST = ("map_pooled", "map_best_threshold", "aji_pooled", "ncs_pooled")
-"""Validation scores of which a W&B run's summary has the best (`.max`) and the last (`.last`)."""
+BEST_AND_LAST = (
+    *("map_pooled", "map_best_threshold", "aji_pooled", "ncs_pooled"),
+    *("labelled_recall_pooled", "labelled_recall_50_pooled", "labelled_score_best_threshold"),
+)
+"""Validation scores of which a W&B run's summary has the best (`.max`) and the last (`.last`).
+
+Those that a validation does not give have no entry: the first four where an image is complete
+nowhere, the others where every image is complete.
+"""
 
 
 def wandb_logger(
@@ -182,6 +189,8 @@ def image_loggers(loggers: Iterable[Any]) -> list[Any]:
 
 def log_summary(loggers: Iterable[Any], summary: Mapping[str, Any]) -> None:
     """Put a run's summary beside its curves, for the table of runs: `test.map.pooled`, ...
+
+    What the run does not have (`test` without test images) is not there either.
 
     Args:
         loggers: Of a trainer; W&B's get the summary.
