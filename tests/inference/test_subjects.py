@@ -16,7 +16,7 @@ from nucleist.cli.main import main
 from nucleist.data.formats.label_maps import write_label_map
 from nucleist.inference.load import Model
 from nucleist.inference.pictures import overlay_rows
-from nucleist.inference.subjects import from_run, labels_beside, run_data
+from nucleist.inference.subjects import from_run, record_beside, run_data
 from nucleist.plots import save_overlays
 from nucleist.types import UserError
 
@@ -115,11 +115,12 @@ def test_labels_are_found_as_the_folder_reader_does(
     }[layout]
     (top / place).parent.mkdir(parents=True)
     shutil.copy(image, top / place)
-    assert labels_beside(top / place, Lines()) is None
+    assert record_beside(top / place, Lines()) is None
     write_label_map(top / own, labels)
-    found = labels_beside(top / place, Lines())
+    found = record_beside(top / place, Lines())
     assert found is not None
-    np.testing.assert_array_equal(found, labels)
+    np.testing.assert_array_equal(found.labels, labels)
+    assert found.complete is False  # nothing beside it says otherwise
 
 
 def test_what_a_plain_net_lacks_is_noted_once(plain: Path, image: Path, tmp_path: Path) -> None:
