@@ -24,11 +24,11 @@ def where_words(complete: np.ndarray | None) -> str:
 
     Examples:
         >>> where_words(np.array([[True, False]])), where_words(None)
-        ('complete inside the green outline alone', '')
+        ('complete only inside the green outline', '')
     """
     if complete is None or complete.all():
         return ""
-    return "complete inside the green outline alone" if complete.any() else "not complete"
+    return "complete only inside the green outline" if complete.any() else "not complete"
 
 
 def labelled_words(labelled: int, held: int = 0, left_out: int = 0) -> str:
