@@ -419,7 +419,8 @@ def test_the_page_is_whole_and_needs_nothing_else(runs: Path, tmp_path: Path) ->
     # the beginning; five of Fig. 4, thresholds, two against labels; overlays of three models, one
     # best image
     assert page.tags.count("img") == 13
-    assert page.tags.count("pre") == 5 + 1  # a configuration a run, commands for what is missing
+    # a configuration a run, commands for what is missing, the next command at the beginning
+    assert page.tags.count("pre") == 5 + 1 + 1
     head, *rows = page.rows["table1_bbbc038_last_test_pooled"]
     assert head[:3] == ["model", "labels", "labelled nuclei"] and head[9:11] == [
         "mAP / all labels", "rowpaper",

@@ -174,7 +174,7 @@ def run_data(model: Model, image: str, trust: Trust = ()) -> NucleiData:
 
 
 def from_run(image_id: str, data: NucleiData) -> Subject:
-    """A training image with its kept labels, or a test image with as many as were kept.
+    """A training image with its kept labels, or another one with as many as were kept.
 
     Raises:
         UserError: If the run has no such image.
@@ -185,7 +185,8 @@ def from_run(image_id: str, data: NucleiData) -> Subject:
         query, rest = data.train_set.partial(image_id)[1], (row.held, row.complete)
         return Subject(image_id, row.title, row.image, row.kept, row.truth, query, *rest)
     known = [*data.ids("test"), *data.train_set.ids]
-    if image_id not in data.ids("test"):
+    uses = [use for use in ("test", "val") if image_id in data.ids(use)]
+    if not uses:
         close = difflib.get_close_matches(image_id, known, 1, 0.3)
         hint = f"did you mean {close[0]!r}?" if close else f"there is {known[0]!r}, for instance"
         raise UserError(f"{image_id}: neither a file nor an image of the run; {hint}")
@@ -193,5 +194,5 @@ def from_run(image_id: str, data: NucleiData) -> Subject:
     query = truth
     if annotation.manifest is None and annotation.crop_fraction is None:
         query = annotation.visible(data.record(image_id))
-    title = f"test image {image_id}"
+    title = f"{'test' if uses[0] == 'test' else 'validation'} image {image_id}"
     return Subject(image_id, title, image, truth=truth, query=query, complete=complete)
