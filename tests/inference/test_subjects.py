@@ -93,7 +93,8 @@ def partial_source(complete: Any) -> InMemory:
 
 def test_subjects_of_images_that_are_not_complete(make_net: Callable[..., Any]) -> None:
     area = (Window(0, 0, 24, 64),)
-    data = make_data(partial_source(area), validation="nuclei", held_out=0.25)
+    splits = {use: use for use in ("train", "val", "test")}
+    data = make_data(partial_source(area), splits=splits, validation="nuclei", held_out=0.25)
     training = from_run("train-0", data)
     held = data.train_set.held_out["train-0"]
     assert set(np.unique(training.held)) == {0, *held} and len(held) == 3
