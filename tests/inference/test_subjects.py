@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from nucleist.cli.main import main
 from nucleist.data.formats.label_maps import write_label_map
 from nucleist.inference.load import Model
 from nucleist.inference.pictures import overlay_rows
-from nucleist.inference.subjects import from_run, labels_beside, run_data
+from nucleist.inference.subjects import from_run, record_beside, run_data
 from nucleist.plots import save_overlays
-from nucleist.types import UserError
+from nucleist.types import UserError, Window
 
 pytestmark = pytest.mark.slow
 
@@ -81,6 +82,40 @@ def test_of_a_window_all_its_nuclei_are_drawn(
         from_run("xyz", data)
 
 
+def partial_source(complete: Any) -> InMemory:
+    """A training, a validation and a test image, complete only where it is said."""
+    source = InMemory([grid(*range(1, 13))], [grid(*range(1, 5))])
+    source.ids["val"] = ["val-0"]
+    source.records["val-0"] = replace(source.records["test-0"], id="val-0")
+    source.records = {k: replace(r, complete=complete) for k, r in source.records.items()}
+    return source
+
+
+def test_subjects_of_images_that_are_not_complete(make_net: Callable[..., Any]) -> None:
+    area = (Window(0, 0, 24, 64),)
+    splits = {use: use for use in ("train", "val", "test")}
+    data = make_data(partial_source(area), splits=splits, validation="nuclei", held_out=0.25)
+    training = from_run("train-0", data)
+    held = data.train_set.held_out["train-0"]
+    assert set(np.unique(training.held)) == {0, *held} and len(held) == 3
+    assert not set(np.unique(training.kept)) & set(held)
+    for image_id, word in (("test-0", "test"), ("val-0", "validation"), ("train-0", "training")):
+        subject = from_run(image_id, data)
+        assert subject.title == f"{word} image {image_id}"
+        assert subject.complete[:24].all() and not subject.complete[24:].any()
+    rows = overlay_rows(make_net(), data, 0.5)
+    assert [row.is_partial for row in rows] == [True, True]
+    assert not any(row.has("truth") for row in rows) and all(row.has("kept") for row in rows)
+
+
+def test_the_complete_area_of_a_window() -> None:
+    data = make_data(partial_source((Window(0, 0, 24, 64),)), crop_fraction=0.5)
+    subject = from_run("train-0", data)
+    assert subject.complete.shape == subject.image.shape[:2] != (48, 64)
+    whole = make_data(partial_source(True), crop_fraction=0.5)
+    assert from_run("train-0", whole).complete is None
+
+
 def test_a_file_without_labels_gets_what_needs_none(
     model: Model, image: Path, tmp_path: Path
 ) -> None:
@@ -115,11 +150,12 @@ def test_labels_are_found_as_the_folder_reader_does(
     }[layout]
     (top / place).parent.mkdir(parents=True)
     shutil.copy(image, top / place)
-    assert labels_beside(top / place, Lines()) is None
+    assert record_beside(top / place, Lines()) is None
     write_label_map(top / own, labels)
-    found = labels_beside(top / place, Lines())
+    found = record_beside(top / place, Lines())
     assert found is not None
-    np.testing.assert_array_equal(found, labels)
+    np.testing.assert_array_equal(found.labels, labels)
+    assert found.complete is False  # nothing beside it says otherwise
 
 
 def test_what_a_plain_net_lacks_is_noted_once(plain: Path, image: Path, tmp_path: Path) -> None:

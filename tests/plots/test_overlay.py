@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nucleist.plots import overlay
+from nucleist.plots import contours, overlay
 from nucleist.plots.overlay import (
     LabelledImage,
     contact_sheet,
@@ -19,7 +19,7 @@ from nucleist.plots.overlay import (
 )
 from nucleist.types import UserError
 
-TRUTH, PREDICTION = overlay.CONTOURS["truth"], overlay.CONTOURS["prediction"]
+TRUTH, PREDICTION = contours.CONTOURS["truth"], contours.CONTOURS["prediction"]
 GRAY = overlay.GRAY_ON_DARK
 RED = (255, 0, 0)
 
@@ -73,8 +73,8 @@ def test_the_border_of_the_image_closes_a_contour():
 def test_each_label_has_its_own_colour():
     image, labels = two_touching()
     drawn = draw_contours(to_display(image), labels)
-    assert tuple(drawn[10, 4]) == overlay.INSTANCE_COLORS[0]
-    assert tuple(drawn[10, 12]) == overlay.INSTANCE_COLORS[1]
+    assert tuple(drawn[10, 4]) == contours.INSTANCE_COLORS[0]
+    assert tuple(drawn[10, 12]) == contours.INSTANCE_COLORS[1]
     again = draw_contours(to_display(image), labels + 6 * (labels > 0))  # six colours in turn
     np.testing.assert_array_equal(again, drawn)
 
@@ -124,7 +124,7 @@ def test_panels_of_a_row_hold_what_their_captions_say():
     )
     np.testing.assert_array_equal(plain, to_display(image))
     # kept: label 1 outlined in its colour and tinted inside, label 2 thin and gray, not tinted
-    assert tuple(first[10, 4]) == overlay.INSTANCE_COLORS[0]
+    assert tuple(first[10, 4]) == contours.INSTANCE_COLORS[0]
     assert (first[14, 8] != plain[14, 8]).any() and tuple(first[10, 19]) == GRAY
     np.testing.assert_array_equal(first[14, 16], plain[14, 16])
     np.testing.assert_array_equal(second, draw_contours(plain, labels, TRUTH))
@@ -184,7 +184,7 @@ def test_a_contact_sheet_shows_kept_labels_in_colour_and_the_rest_in_gray(tmp_pa
     page = load(tmp_path / "sheet.png")
     height, width = 64 + 2 * overlay.LINE + overlay.GAP, 64 + overlay.GAP
     assert page.shape == (2 * height + overlay.GAP, 2 * width + overlay.GAP, 3)
-    one, two = overlay.INSTANCE_COLORS[:2]
+    one, two = contours.INSTANCE_COLORS[:2]
     # thumbnails end at row 10 + 64; squares of 16 px: rims of 256 - 196 = 60 pixels
     first, second = colors(page[:74, :width]), colors(page[:74, width:])
     assert (first[GRAY], first[one], first[two]) == (60, 0, 60)

@@ -416,9 +416,11 @@ def test_the_page_is_whole_and_needs_nothing_else(runs: Path, tmp_path: Path) ->
     assert "default-src 'none'" in text
     assert page.tags.count("script") == 1 and "&lt;script&gt;alert(1)" in text
     assert page.tags.count("h1") == 1 and "A &lt;b&gt; &amp; more" in text
-    # five of Fig. 4, thresholds, two against labels; overlays of three models, one best image
-    assert page.tags.count("img") == 12
-    assert page.tags.count("pre") == 5 + 1  # a configuration a run, commands for what is missing
+    # the beginning; five of Fig. 4, thresholds, two against labels; overlays of three models, one
+    # best image
+    assert page.tags.count("img") == 13
+    # a configuration a run, commands for what is missing, the next command at the beginning
+    assert page.tags.count("pre") == 5 + 1 + 1
     head, *rows = page.rows["table1_bbbc038_last_test_pooled"]
     assert head[:3] == ["model", "labels", "labelled nuclei"] and head[9:11] == [
         "mAP / all labels", "rowpaper",
@@ -433,7 +435,7 @@ def test_files_beside_the_page(runs: Path, tmp_path: Path) -> None:
     markdown = (out / "report.md").read_text()
     assert "| 25 %, PA | 25 % | 100 |" in markdown
     pictures = [line.split("](")[1][:-1] for line in markdown.splitlines() if line[:2] == "!["]
-    assert len(pictures) == 10 and all((out / name).is_file() for name in pictures)
+    assert len(pictures) == 11 and all((out / name).is_file() for name in pictures)
     rows = list(csv.DictReader((out / "runs.csv").read_text().splitlines()))
     assert len(rows) == 4 * 3  # each run once, at three thresholds
     own = [r for r in rows if r["experiment"] == "quarter" and r["threshold_kind"] == "test"]

@@ -92,6 +92,45 @@ def make_run(folder: Path, name: str, seed: int, model: str = PA, **options: Any
     return run
 
 
+def labelled_scores(threshold: float, base: float, nuclei: int = 20) -> dict[str, Any]:
+    """A part of a summary at labelled nuclei alone; recall at half overlap is `base`."""
+    values = {"labelled_recall_50": base, "labelled_recall": base - 0.2, "labelled_iou": base - 0.1}
+    parts = {k: {"pooled": v, "per_image": v} for k, v in values.items()}
+    distance = {"boundary_distance": {"pooled": 1.5, "per_image": 1.25}}
+    stands = {"labelled_score": 0.1, "labelled_nuclei": nuclei, "unjudged": 31, "complete_area": 0}
+    return {"score_threshold": threshold, **parts, **distance, **stands}
+
+
+def make_partial_run(folder: Path, name: str, tested: bool = True, **options: Any) -> Path:
+    """Write a finished run on a folder that is not complete, with or without test images.
+
+    5 images with 10 labelled nuclei each, of which 2 are held out.
+    """
+    root = {"_target_": "nucleist.data.Folder", "root": "mine", "complete": None}
+    run = make_run(folder, name, 0, source=root, val="val", **options)
+    summary = json.loads((run / "summary.json").read_text())
+    for part in ("test", "test_calibrated", "test_best_threshold"):
+        del summary[part]
+    summary |= {"labelled_nuclei": 40, "held_out_nuclei": 10}
+    summary["validation"] = labelled_scores(0.4, 0.9, 10)
+    if tested:
+        summary |= {"test": labelled_scores(0.5, 0.7), "test_calibrated": labelled_scores(0.4, 0.8)}
+    summary["best_checkpoint"] = {"step": 90, **{k: summary[k] for k in ("validation",)}}
+    summary["recommended"] = {"checkpoint": "last", "why": "it is as good"}
+    (run / "summary.json").write_text(json.dumps(summary))
+    entry = {"ids": list(range(1, 11)), "held_out": [1, 2], "complete": False, "pixels": "0"}
+    (run / "manifest.json").write_text(json.dumps({"images": {f"i{i}": entry for i in range(5)}}))
+    row = {"labelled_recall": 0.6, "labelled_recall_50": 0.8, "labelled_iou": 0.7}
+    row |= {"boundary_distance": 1.5, "labelled_nuclei": 10, "unjudged": 12}
+    images = [{"image": f"i{i}", "score_threshold": t, **row} for i in (0, 1) for t in (0.4, 0.5)]
+    write_csv(run / "per_image.csv", images)
+    steps = [{"score_threshold": t, "labelled_recall_50_pooled": 1 - t} for t in (0.1, 0.5, 0.9)]
+    write_csv(run / "thresholds.csv", steps)
+    curve = {"val/labelled_recall_50_pooled": 0.5, "val/labelled_nuclei": 10}
+    write_csv(run / "metrics.csv", [{"step": s - 1, **curve} for s in (50, 100, 150)])
+    return run
+
+
 def write_curve(path: Path, curve: dict[int, float]) -> None:
     """Validation at steps as Lightning logs them: the step before, and rows of losses between."""
     rows: list[dict[str, Any]] = []

@@ -22,6 +22,7 @@ from nucleist.metrics.per_image import extremes
 from nucleist.models.net import Net
 from nucleist.ops.labels import at_threshold
 from nucleist.plots import Panel, draw_contours, heat_map, overlay_panel, save_panels, to_display
+from nucleist.plots.overlay import Labels
 
 KINDS = ("overlay", "centers", "attention")
 """Pictures of a subject, and the ends of their files' names."""
@@ -38,14 +39,18 @@ class Subject:
         kept: Labels that training saw, for a panel of their own.
         truth: All nuclei.
         query: Labels whose attention and centre target are drawn.
+        held: Labels that were held out of the training.
+        complete: `(H, W)` `bool`, where every nucleus is labelled; None: everywhere.
     """
 
     id: str
     title: str
     image: np.ndarray
-    kept: np.ndarray | None = None
-    truth: np.ndarray | None = None
+    kept: Labels | None = None
+    truth: Labels | None = None
     query: np.ndarray | None = None
+    held: Labels | None = None
+    complete: np.ndarray | None = None
 
 
 def draw_subject(
@@ -85,7 +90,15 @@ def draw_subject(
 def save_overlay(net: Net, subject: Subject, threshold: float, folder: Path) -> Path:
     """Write the image, the labels there are and the prediction side by side."""
     found = at_threshold(outline(net, subject.image), threshold).numpy()
-    panel = overlay_panel(subject.image, subject.kept, subject.truth, found, subject.title)
+    panel = overlay_panel(
+        subject.image,
+        subject.kept,
+        subject.truth,
+        found,
+        subject.title,
+        held=subject.held,
+        complete=subject.complete,
+    )
     path = folder / f"{subject.id}_overlay.png"
     with replacing(path) as part:
         Image.fromarray(panel).save(part, format="PNG", optimize=True)
@@ -150,8 +163,9 @@ def write_test_overlays(
     """
     own = [row for row in rows if row["score_threshold"] == threshold]
     for _, row in extremes(own):
-        image, truth, *_ = data.whole(row["image"])
-        subject = Subject(row["image"], f"test image {row['image']}", image, truth=truth)
+        image, truth, complete, _ = data.whole(row["image"])
+        title = f"test image {row['image']}"
+        subject = Subject(row["image"], title, image, truth=truth, complete=complete)
         save_overlay(net, subject, threshold, folder)
 
 

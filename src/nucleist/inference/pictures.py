@@ -1,5 +1,6 @@
 """Pictures of what a net finds in images of its training, for the run folder and for loggers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from nucleist.inference.outline import outline
 from nucleist.models.net import Net
 from nucleist.ops.labels import at_threshold
 from nucleist.plots import LabelledImage, heat_map, save_overlays, shape_picture
+from nucleist.types import Window
 
 
 def overlay_rows(
@@ -27,15 +29,31 @@ def overlay_rows(
     """
     rows = []
     for image_id in data.train_set.ids[:count]:
-        image, kept = data.train_set.partial(image_id)
-        truth = training_truth(data, image_id)
-        found = at_threshold(outline(net, image), threshold).numpy()
-        rows.append(LabelledImage(image, kept, truth, found, f"training image {image_id}"))
+        row = training_row(data, image_id)
+        rows.append(replace(row, prediction=_found(net, row.image, threshold)))
     for image_id in data.ids("test")[:count]:
-        image, truth, *_ = data.whole(image_id)
-        found = at_threshold(outline(net, image), threshold).numpy()
-        rows.append(LabelledImage(image, None, truth, found, f"test image {image_id}"))
+        image, truth, complete, _ = data.whole(image_id)
+        found, title = _found(net, image, threshold), f"test image {image_id}"
+        rows.append(LabelledImage(image, None, truth, found, title, complete=complete))
     return rows
+
+
+def _found(net: Net, image: np.ndarray, threshold: float) -> np.ndarray:
+    return at_threshold(outline(net, image), threshold).numpy()
+
+
+def training_row(data: NucleiData, image_id: str) -> LabelledImage:
+    """A training image with the labels that training saw, those held out, and all there are."""
+    image, kept = data.train_set.partial(image_id)
+    held = data.train_set.hidden(image_id).labels if data.holds_out else None
+    return LabelledImage(
+        image,
+        kept,
+        training_truth(data, image_id),
+        title=f"training image {image_id}",
+        held=held if held is not None and held.any() else None,
+        complete=training_area(data, image_id),
+    )
 
 
 def training_truth(data: NucleiData, image_id: str) -> np.ndarray:
@@ -45,6 +63,16 @@ def training_truth(data: NucleiData, image_id: str) -> np.ndarray:
     """
     truth, annotated = data.whole(image_id).labels, data.train_set.annotated(image_id)[1]
     return truth if truth.shape == annotated.shape else annotated
+
+
+def training_area(data: NucleiData, image_id: str) -> np.ndarray | None:
+    """Where every nucleus of a training image is labelled in the data set, `(h, w)` `bool`.
+
+    Of one that is cut to a window, in the window; None: everywhere.
+    """
+    area = data.whole(image_id).complete
+    window = None if area is None else data.annotation.choose(data.record(image_id))
+    return area[window.slices] if area is not None and isinstance(window, Window) else area
 
 
 @torch.no_grad()

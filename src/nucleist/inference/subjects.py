@@ -5,20 +5,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nucleist.config.build import build
 from nucleist.config.targets import Trust, check_targets
 from nucleist.data import Folder
+from nucleist.data.complete import mask_of
 from nucleist.data.module import NucleiData
 from nucleist.inference.figures import KINDS, Subject, draw_subject
 from nucleist.inference.inputs import find_images
 from nucleist.inference.load import Model, load
-from nucleist.inference.pictures import training_truth
+from nucleist.inference.pictures import training_row
 from nucleist.inference.predict import warn_of_limits
 from nucleist.inference.result import as_image
 from nucleist.progress import shown
-from nucleist.types import Progress, UserError, one_of
+from nucleist.types import Progress, Record, UserError, one_of
 
 ABOVE = ("images", "image", "imgs", "img", "raw", "train", "val", "test")
 """Folders above which labels may have a folder of their own."""
@@ -124,12 +123,18 @@ def from_file(path: Path, model: Model, progress: Progress) -> Subject:
         UserError: If it cannot be read, or its labels are damaged or of another size.
     """
     image = model.normalize(as_image(path))
-    labels = labels_beside(path, progress)
-    return Subject(path.stem, path.name, image, kept=labels, query=labels)
+    record = record_beside(path, progress)
+    if record is None:
+        return Subject(path.stem, path.name, image)
+    labels, (height, width) = record.labels, record.labels.shape
+    complete = mask_of(record.complete, (height, width))
+    return Subject(path.stem, path.name, image, kept=labels, query=labels, complete=complete)
 
 
-def labels_beside(path: Path, progress: Progress) -> np.ndarray | None:
-    """The label map that the folder reader pairs with an image; None if there is none.
+def record_beside(path: Path, progress: Progress) -> Record | None:
+    """An image with the labels that the folder reader pairs with it; None if there are none.
+
+    It is complete where files beside it say so.
 
     Raises:
         UserError: If there is one, but it is damaged or of another size.
@@ -137,14 +142,14 @@ def labels_beside(path: Path, progress: Progress) -> np.ndarray | None:
     root = path.absolute().parent
     while root.name.lower() in ABOVE:
         root = root.parent
-    source = Folder(root, complete=False)  # of no matter here
+    source = Folder(root)
     try:
         pairs = source.pairing()
     except UserError as error:
         progress.note(f"{path}: it is not clear which labels are its own ({error})")
         return None
     own = [pair for pair in pairs if pair.labels and root / pair.image == path.absolute()]
-    return source.read(own[0].id).labels if own else None
+    return source.read(own[0].id) if own else None
 
 
 def run_data(model: Model, image: str, trust: Trust = ()) -> NucleiData:
@@ -169,23 +174,25 @@ def run_data(model: Model, image: str, trust: Trust = ()) -> NucleiData:
 
 
 def from_run(image_id: str, data: NucleiData) -> Subject:
-    """A training image with its kept labels, or a test image with as many as were kept.
+    """A training image with its kept labels, or another one with as many as were kept.
 
     Raises:
         UserError: If the run has no such image.
     """
     annotation = data.annotation
     if image_id in data.train_set.ids:
-        image, kept = data.train_set.partial(image_id)
-        truth = training_truth(data, image_id)
-        return Subject(image_id, f"training image {image_id}", image, kept, truth, kept)
+        row = training_row(data, image_id)
+        query, rest = data.train_set.partial(image_id)[1], (row.held, row.complete)
+        return Subject(image_id, row.title, row.image, row.kept, row.truth, query, *rest)
     known = [*data.ids("test"), *data.train_set.ids]
-    if image_id not in data.ids("test"):
+    uses = [use for use in ("test", "val") if image_id in data.ids(use)]
+    if not uses:
         close = difflib.get_close_matches(image_id, known, 1, 0.3)
         hint = f"did you mean {close[0]!r}?" if close else f"there is {known[0]!r}, for instance"
         raise UserError(f"{image_id}: neither a file nor an image of the run; {hint}")
-    image, truth, *_ = data.whole(image_id)
+    image, truth, complete, _ = data.whole(image_id)
     query = truth
     if annotation.manifest is None and annotation.crop_fraction is None:
         query = annotation.visible(data.record(image_id))
-    return Subject(image_id, f"test image {image_id}", image, truth=truth, query=query)
+    title = f"{'test' if uses[0] == 'test' else 'validation'} image {image_id}"
+    return Subject(image_id, title, image, truth=truth, query=query, complete=complete)

@@ -13,6 +13,9 @@ from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from nucleist.plots.curves import Dash, curve_style, fit_height, moved_apart, save_figure
 
+MEAN_MAP = "mAP, mean over IoU 0.50:0.05:0.95"
+"""Words at the left if nothing else is asked for."""
+
 LabelPoints = list[tuple[float, tuple[float, ...]]]
 """Positions in ascending order, each with one value for each run."""
 
@@ -21,18 +24,27 @@ LabelCurves = Mapping[str, LabelPoints]
 
 
 def save_label_curves(
-    path: Path, panels: Mapping[str, LabelCurves], x_label: str, *, shares: bool = False
+    path: Path,
+    panels: Mapping[str, LabelCurves],
+    x_label: str,
+    *,
+    shares: bool = False,
+    y_label: str = MEAN_MAP,
 ) -> None:
     """Write `label_figure` as PNG, SVG or PDF, by the suffix.
 
     Raises:
         UserError: If the file cannot be written.
     """
-    save_figure(path, label_figure(panels, x_label, shares=shares))
+    save_figure(path, label_figure(panels, x_label, shares=shares, y_label=y_label))
 
 
 def label_figure(
-    panels: Mapping[str, LabelCurves], x_label: str, *, shares: bool = False
+    panels: Mapping[str, LabelCurves],
+    x_label: str,
+    *,
+    shares: bool = False,
+    y_label: str = MEAN_MAP,
 ) -> Figure:
     """Panels side by side with a common vertical axis and logarithmic horizontal ones.
 
@@ -40,6 +52,7 @@ def label_figure(
         panels: By title, the points of each family.
         x_label: Words below.
         shares: Whether positions are shares in (0, 1], which are marked in percent.
+        y_label: Words at the left.
     """
     figure = Figure(figsize=(11, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
@@ -56,7 +69,7 @@ def label_figure(
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="0.9", lw=0.8)
         axes.set_axisbelow(True)
-    every[0].set_ylabel("mAP, mean over IoU 0.50:0.05:0.95")
+    every[0].set_ylabel(y_label)
     values = [v for panel in panels.values() for points in panel.values() for _, v in points]
     fit_height(every[0], min(map(min, values)), max(map(max, values)))
     last = list(panels.values())[-1]

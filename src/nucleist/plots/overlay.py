@@ -14,27 +14,16 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from skimage.segmentation import find_boundaries
 from torch import Tensor
 
 from nucleist.files import replacing
+from nucleist.plots.contours import CONTOURS, Color, colors_of, draw_contours, to_display
+from nucleist.plots.partly import counted_words, is_partial, labelled_words, unjudged, where_words
 
-Color = tuple[int, int, int]
 Size = tuple[int, int]
 Labels = np.ndarray | Tensor
 PathLike = str | os.PathLike[str]
 
-# after Okabe and Ito (2008), for colour-blind readers; brightened for dark images
-INSTANCE_COLORS: tuple[Color, ...] = (
-    (255, 170, 30),
-    (86, 180, 233),
-    (20, 200, 140),
-    (240, 228, 66),
-    (240, 100, 30),
-    (225, 130, 190),
-)
-CONTOURS: dict[str, Color] = {"truth": (0, 215, 255), "prediction": (255, 225, 0)}
-"""Bright on stained tissue too: contours are drawn inside nuclei, which are dark there."""
 PANELS = {"kept": "kept labels", "truth": "ground truth", "prediction": "prediction"}
 PAGE, INK, PALE_INK = (255, 255, 255), (25, 25, 25), (110, 110, 110)
 GRAY_ON_DARK, GRAY_ON_BRIGHT = (165, 165, 165), (80, 80, 80)
@@ -51,6 +40,10 @@ class LabelledImage:
         truth: `(H, W)` integer label map of all nuclei.
         prediction: `(H, W)` integer label map of the detections that count.
         title: Line above a row of panels, or below a thumbnail, such as the id of the image.
+        held: `(H, W)` integer label map of labels that were held out of the training.
+        complete: `(H, W)` `bool`, where every nucleus is labelled; None: everywhere. Elsewhere
+            labels are no ground truth and detections on none of them are not judged, so there is
+            no panel of a truth, and captions say what is known.
     """
 
     image: np.ndarray
@@ -58,57 +51,20 @@ class LabelledImage:
     truth: Labels | None = None
     prediction: Labels | None = None
     title: str = ""
+    held: Labels | None = None
+    complete: np.ndarray | None = None
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether nuclei without a label may be in it."""
+        return is_partial(self.complete)
 
-def to_display(image: np.ndarray, low: float = 0.1, high: float = 99.8) -> np.ndarray:
-    """Any microscope image as an 8-bit RGB picture.
-
-    8-bit images that use half of their range are not changed; dark ones, 16-bit and float images
-    are stretched between two percentiles, taken over all channels to preserve hues.
-
-    Args:
-        image: `(H, W)` or `(H, W, 1|3|4)`, any number type; alpha is dropped, NaN is black.
-        low: Percentile that becomes 0.
-        high: Percentile that becomes 255.
-
-    Returns:
-        `(H, W, 3)` `uint8`, a copy.
-
-    Raises:
-        ValueError: If the shape is another one.
-    """
-    pixels = image[..., None] if image.ndim == 2 else image
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or pixels.size == 0:
-        raise ValueError(f"Expected an (H, W) or (H, W, 1|3|4) image, but got {image.shape}")
-    pixels = pixels[..., :3]
-    if not (pixels.dtype == np.uint8 and np.percentile(pixels, high) >= 128):
-        values = pixels.astype(np.float32)
-        values[~np.isfinite(values)] = np.nan
-        finite = values[~np.isnan(values)]
-        bottom, top = np.percentile(finite, (low, high)) if finite.size else (0.0, 1.0)
-        scaled = (values - bottom) / max(top - bottom, 1e-12)
-        pixels = np.round(255 * np.nan_to_num(scaled, nan=0.0).clip(0, 1)).astype(np.uint8)
-    return np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy()
-
-
-def draw_contours(
-    image: np.ndarray, labels: np.ndarray, color: Color | None = None, thick: int = 1
-) -> np.ndarray:
-    """A copy of an image with the contour of every nucleus drawn inside it.
-
-    Args:
-        image: `(H, W, 3)` `uint8`.
-        labels: `(H, W)` integer label map, 0 background.
-        color: RGB of all contours; `None` gives each label its own, the same on every image.
-        thick: Width of the contours in pixels, inwards.
-    """
-    drawn, inside = image.copy(), np.pad(labels, 1)  # padded, so that the border closes contours
-    for _ in range(thick):
-        rim = find_boundaries(inside, connectivity=1, mode="inner")
-        inside[rim] = 0
-        rim = rim[1:-1, 1:-1]
-        drawn[rim] = _colors_of(labels[rim]) if color is None else color
-    return drawn
+    def has(self, name: str) -> bool:
+        """Whether there is anything for a panel, a key of `PANELS`."""
+        if self.is_partial and name != "prediction":
+            given = self.kept, self.held, self.truth
+            return name == "kept" and any(labels is not None for labels in given)
+        return getattr(self, name) is not None
 
 
 def overlay_panel(
@@ -118,6 +74,9 @@ def overlay_panel(
     prediction: Labels | None = None,
     title: str = "",
     side: int = 512,
+    *,
+    held: Labels | None = None,
+    complete: np.ndarray | None = None,
 ) -> np.ndarray:
     """One row of captioned panels: image, kept labels, ground truth, prediction.
 
@@ -129,11 +88,14 @@ def overlay_panel(
         title: Line above the row.
         side: Largest length of a panel's longer side in pixels; small images are enlarged by a
             whole factor.
+        held: As in `LabelledImage`; outlined in a colour of their own.
+        complete: As in `LabelledImage`; outlined if it is a part of the image.
 
     Returns:
         `(rows, columns, 3)` `uint8`.
     """
-    return np.asarray(_draw_page([LabelledImage(image, kept, truth, prediction, title)], side))
+    row = LabelledImage(image, kept, truth, prediction, title, held, complete)
+    return np.asarray(_draw_page([row], side))
 
 
 def save_overlays(path: PathLike, rows: Sequence[LabelledImage], side: int = 512) -> None:
@@ -180,7 +142,7 @@ def contact_sheet(
         kept = labels if item.kept is None else _labels(item.kept, item.image)
         picture = Image.fromarray(_kept_panel(_fit(to_display(item.image), side), kept, labels))
         page.paste(picture, (left + (side - picture.width) // 2, top + side - picture.height))
-        counts = f"{_count(labels)} nuclei"
+        counts = f"{_count(labels)} {'labelled' if item.is_partial else 'nuclei'}"
         if item.kept is not None:
             counts += f", {_count(kept)} kept"
         _write(draw, (left + side // 2, top + side + 3), item.title, INK, side, "ma")
@@ -196,18 +158,19 @@ class Fitted(NamedTuple):
 
 
 def _draw_page(rows: Sequence[LabelledImage], side: int) -> Image.Image:
-    given = [n for n in PANELS if any(getattr(row, n) is not None for row in rows)]
+    given = [name for name in PANELS if any(row.has(name) for row in rows)]
     table = []
     for row in rows:
         fitted = _fit(to_display(row.image), side)
         table.append([(fitted.pixels, "image"), *(_panel(row, name, fitted) for name in given)])
     step = GAP + max(panels[0][0].shape[1] for panels in table)
-    heads = [GAP + (2 if row.title else 1) * LINE for row in rows]
+    heads = [GAP + (2 if row.title or row.is_partial else 1) * LINE for row in rows]
     height = GAP + sum(heads) + sum(panels[0][0].shape[0] for panels in table)
     page = Image.new("RGB", (GAP + len(table[0]) * step, height), PAGE)
     draw, top = ImageDraw.Draw(page), 0
     for row, panels, head in zip(rows, table, heads, strict=True):
-        _write(draw, (GAP, top + GAP), row.title, INK, page.width - 2 * GAP)
+        title = ", ".join(filter(None, (row.title, where_words(row.complete))))
+        _write(draw, (GAP, top + GAP), title, INK, page.width - 2 * GAP)
         top += head
         for i, (pixels, caption) in enumerate(panels):
             _write(draw, (GAP + i * step, top - LINE), caption, PALE_INK, step - GAP)
@@ -218,18 +181,59 @@ def _draw_page(rows: Sequence[LabelledImage], side: int) -> Image.Image:
 
 def _panel(row: LabelledImage, name: str, fitted: Fitted) -> tuple[np.ndarray, str]:
     """One panel of labels and its caption."""
-    given, caption = getattr(row, name), PANELS[name]
-    if given is None:
-        return np.full_like(fitted.pixels, 235), f"{caption}: none"
-    labels = _labels(given, row.image)
+    caption = PANELS[name]
+    if not row.has(name):
+        unknown = "not known" if row.is_partial and name == "truth" else "none"
+        return np.full_like(fitted.pixels, 235), f"{caption}: {unknown}"
+    if name == "kept":
+        return _with_area(row, _labelled_panel(row, fitted), fitted), _labelled_caption(row)
+    labels = _labels(getattr(row, name), row.image)
     caption = f"{caption}: {_count(labels)}"
-    if name != "kept":
-        here = _fit_labels(labels, fitted.pixels)
-        return draw_contours(fitted.pixels, here, CONTOURS[name], fitted.thick), caption
-    if row.truth is None:
-        return _kept_panel(fitted, labels, labels), caption
-    truth = _labels(row.truth, row.image)
-    return _kept_panel(fitted, labels, truth), f"{caption} of {_count(truth)}"
+    if row.is_partial:  # the prediction
+        caption = counted_words(_count(labels), unjudged(_known(row), labels, row.complete))
+    here = _fit_labels(labels, fitted.pixels)
+    drawn = draw_contours(fitted.pixels, here, CONTOURS[name], fitted.thick)
+    return _with_area(row, drawn, fitted), caption
+
+
+def _known(row: LabelledImage) -> list[np.ndarray]:
+    """All label maps of a row; a nucleus may be in several."""
+    given = row.truth, row.kept, row.held
+    return [_labels(labels, row.image) for labels in given if labels is not None]
+
+
+def _labelled_panel(row: LabelledImage, fitted: Fitted) -> np.ndarray:
+    """Kept labels filled, held-out ones outlined in their colour, the others thin and gray."""
+    kept, held = _labels(row.kept, row.image), _labels(row.held, row.image)
+    truth = kept if row.truth is None else _labels(row.truth, row.image)
+    if row.kept is None and row.is_partial:
+        kept = np.where(held > 0, 0, truth)
+    picture = _kept_panel(fitted, kept, np.where(held > 0, 0, truth))
+    return draw_contours(
+        picture, _fit_labels(held, fitted.pixels), CONTOURS["held"], 2 * fitted.thick
+    )
+
+
+def _labelled_caption(row: LabelledImage) -> str:
+    held = 0 if row.held is None else _count(_labels(row.held, row.image))
+    if row.is_partial:
+        every = max(map(_count, _known(row)))
+        kept = every - held if row.kept is None else _count(_labels(row.kept, row.image))
+        return labelled_words(
+            kept, held, max(every - kept - held, 0) if row.truth is not None else 0
+        )
+    caption = f"{PANELS['kept']}: {_count(_labels(row.kept, row.image))}"
+    if row.truth is not None:
+        caption += f" of {_count(_labels(row.truth, row.image))}"
+    return f"{caption}, {held} held out" if held else caption
+
+
+def _with_area(row: LabelledImage, picture: np.ndarray, fitted: Fitted) -> np.ndarray:
+    """With the thin outline of the complete area, if it is a part of the image."""
+    if row.complete is None or row.complete.all() or not row.complete.any():
+        return picture
+    area = _fit_labels(row.complete.astype(np.int32), fitted.pixels)
+    return draw_contours(picture, area, CONTOURS["complete"])
 
 
 def _kept_panel(fitted: Fitted, kept: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -238,7 +242,7 @@ def _kept_panel(fitted: Fitted, kept: np.ndarray, labels: np.ndarray) -> np.ndar
     gray = GRAY_ON_BRIGHT if fitted.pixels.mean() > 128 else GRAY_ON_DARK
     picture = draw_contours(fitted.pixels, rest, gray)
     inside = kept > 0
-    tint = 0.65 * picture[inside] + 0.35 * _colors_of(kept[inside])
+    tint = 0.65 * picture[inside] + 0.35 * colors_of(kept[inside])
     picture[inside] = np.round(tint).astype(np.uint8)
     return draw_contours(picture, kept, None, fitted.thick)
 
@@ -261,10 +265,6 @@ def _fit_labels(labels: np.ndarray, display: np.ndarray) -> np.ndarray:
     y = ((np.arange(rows) + 0.5) * height / rows).astype(int)
     x = ((np.arange(columns) + 0.5) * width / columns).astype(int)
     return labels[y[:, None], x]
-
-
-def _colors_of(labels: np.ndarray) -> np.ndarray:
-    return np.array(INSTANCE_COLORS, np.uint8)[(labels - 1) % len(INSTANCE_COLORS)]
 
 
 def _labels(labels: Labels | None, image: np.ndarray) -> np.ndarray:

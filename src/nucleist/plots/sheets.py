@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from nucleist.data.catalog import Overrides, open_annotated
+from nucleist.data.complete import mask_of
 from nucleist.plots.overlay import LabelledImage, contact_sheet
 from nucleist.progress import shown
 from nucleist.types import Progress, Source, UserError
@@ -58,6 +59,9 @@ def show_data_set(
     for image_id in shown(progress).watch([ids[i] for i in chosen], "drawing"):
         record = source.read(image_id)
         kept = annotation.visible(record) if split == "train" else None
-        items.append(LabelledImage(record.image, kept, record.labels, title=record.id))
+        height, width = record.labels.shape
+        complete = mask_of(record.complete, (height, width))
+        item = LabelledImage(record.image, kept, record.labels, title=record.id, complete=complete)
+        items.append(item)
     contact_sheet(output, items)
     return output

@@ -3,7 +3,7 @@
 import csv
 import io
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,27 @@ from nucleist.progress import shown
 from nucleist.report.charts import Chart, charts
 from nucleist.report.find import find_runs
 from nucleist.report.grouping import Benchmark, group_runs
+from nucleist.report.opening import opening
 from nucleist.report.organ_tables import table3, table4
 from nucleist.report.page import Section, page
 from nucleist.report.pictures import example_table, pictures
 from nucleist.report.score_tables import table1, table1b
 from nucleist.report.speed_table import MEASURED, Amount, not_measured, table2
 from nucleist.report.table import Table, to_csv, to_markdown
-from nucleist.training.finished import AVERAGES, MORE_METRICS, PARTS, Run, limits_in_words
+from nucleist.training.finished import (
+    AVERAGES,
+    EVIDENCE,
+    LABELLED,
+    MORE_METRICS,
+    Run,
+    limits_in_words,
+)
 from nucleist.types import Progress, UserError
 
 HEAD = ("experiment", "seed", "annotation_fraction", "exemplars", "crop_fraction")
 SEEDS = ("annotation_seed", "data_seed")
 COUNTS = ("labelled_nuclei", "steps", "parameters", "train_seconds")
-SCORES = ("map", "aji", "ncs", "precision", "recall", "pq", *MORE_METRICS)
+SCORES = ("map", "aji", "ncs", "precision", "recall", "pq", *MORE_METRICS, *LABELLED)
 
 Place = str | Path
 
@@ -111,13 +119,17 @@ def _section(
     drawn = tuple(charts(benchmark, figures, notes))
     found = pictures(benchmark, figures, notes)
     of_groups = tuple((group, tuple(some)) for group, some in found)
-    return Section(benchmark, tuple(tables), drawn, example_table(benchmark), of_groups)
+    begins = opening(benchmark, found)
+    return Section(benchmark, tuple(tables), drawn, example_table(benchmark), of_groups, begins)
 
 
 def _markdown(title: str, sections: Sequence[Section], notes: Sequence[str], folder: Path) -> str:
     lines = [f"# {title}", ""]
     for section in sections:
         lines += [f"## {section.benchmark.title}", ""]
+        begins = section.opening
+        lines += [_image(begins.picture, folder)] if begins.picture else []
+        lines += [" ".join(begins.sentences), "", "```sh", begins.command, "```", ""]
         tables = [table for table in section.tables if table.rows]
         lines += [to_markdown(table) for table in tables if table.headline]
         lines += [_image(chart, folder) for chart in section.charts]
@@ -143,24 +155,32 @@ def _image(chart: Chart, folder: Path) -> str:
 
 
 def _runs_csv(benchmarks: Sequence[Benchmark]) -> str:
-    """Every score of every run, a line for each kind of score threshold."""
-    names = [f"{score}_{average}" for score in SCORES for average in AVERAGES]
+    """Every score of every run, a line for each kind of score threshold.
+
+    There is a column for each score that some run has.
+    """
+    found = [score for score in SCORES if any(one.has_score(score) for one in benchmarks)]
+    names = [f"{score}_{average}" for score in found for average in AVERAGES]
+    partial = any(score in LABELLED for score in found)
+    stands = {f"scored_{name}": name for name in EVIDENCE} if partial else {}
     page = io.StringIO()
     writer = csv.writer(page, lineterminator="\n")
     kind = ("supervision", "limits_reached", "threshold_kind", "score_threshold")
-    writer.writerow(["data", "model", *HEAD, *SEEDS, *COUNTS, *kind, *names, "folder"])
+    writer.writerow(["data", "model", *HEAD, *SEEDS, *COUNTS, *kind, *names, *stands, "folder"])
     for benchmark in benchmarks:
         for group in benchmark.groups:
             for run in group.runs:
-                writer.writerows([benchmark.title, group.title, *row] for row in _rows(run))
+                rows = _rows(run, found, stands.values())
+                writer.writerows([benchmark.title, group.title, *row] for row in rows)
     return page.getvalue()
 
 
-def _rows(run: Run) -> Iterator[list[object]]:
+def _rows(run: Run, found: Iterable[str], stands: Iterable[str]) -> Iterator[list[object]]:
     own = [run.summary.get(key) for key in HEAD] + list(run.seeds[1:])
     own += [run.summary.get(key) for key in COUNTS]
     own += [run.get("data.supervision", "instances"), limits_in_words(run.limits_reached())]
-    for part in PARTS:
+    for part in run.parts:
         if run.threshold(part) is not None:
-            scores = [run.score(part, score, average) for score in SCORES for average in AVERAGES]
+            scores = [run.score(part, score, average) for score in found for average in AVERAGES]
+            scores += [run.evidence(part, name) for name in stands]
             yield [*own, part, run.threshold(part), *scores, run.folder]

@@ -14,9 +14,13 @@ import numpy as np
 from nucleist.plots import save_curves, save_threshold_curves
 from nucleist.plots.crossed import Curve, Kinds, kinds_of, save_crossed_curves
 from nucleist.plots.curves import DASHES
-from nucleist.plots.label_curves import LabelPoints, save_label_curves
+from nucleist.plots.label_curves import MEAN_MAP, LabelPoints, save_label_curves
 from nucleist.report.grouping import Benchmark, RunGroup
-from nucleist.training.finished import METRICS, PARTS, Line
+from nucleist.report.settings import held_out_of
+from nucleist.training.finished import APART, METRICS, PARTS, Line
+
+CURVED = {"labelled_recall_50": "share of the labelled nuclei found (IoU > 0.5)"}
+"""Curves of scores where images are not complete, with their names in print."""
 
 CURVES = 10
 """Most curves in a picture; the rest go to a further one."""
@@ -75,14 +79,13 @@ Job = tuple[Chart, Callable[[Path], None]]
 
 def _iterations(benchmark: Benchmark) -> Iterator[Job]:
     """Fig. 4: each metric against the iteration."""
-    images = "Test images" if benchmark.tested_on_validation else "Validation images"
-    for metric, name in METRICS.items():
+    for metric, name in {**METRICS, **CURVED}.items():
+        images = _validated(benchmark, metric)
         lines = {
             m.title: [run.curve(f"val/{metric}_pooled") for run in m.runs] for m in benchmark.groups
         }
         for end, some, crossed, kinds in _parts(benchmark, lines):
-            head = name.capitalize() if name.islower() else name
-            title = f"{head} against the iteration{end.replace('_', ' ')}"
+            title = f"{begun(name)} against the iteration{end.replace('_', ' ')}"
             band = CROSSED_BAND if crossed else BAND
             chart = Chart(Path(f"fig4_{metric}{end}"), title, f"{images}, fixed threshold. {band}")
             if crossed:
@@ -90,6 +93,29 @@ def _iterations(benchmark: Benchmark) -> Iterator[Job]:
                 yield chart, partial(save_crossed_curves, curves=crossed, words=words, kinds=kinds)
             else:
                 yield chart, partial(save_curves, runs=some, y_label=name)
+
+
+def begun(name: str) -> str:
+    """A name at the beginning of a title.
+
+    Examples:
+        >>> begun("recall"), begun("mAP")
+        ('Recall', 'mAP')
+    """
+    return name if name[1:2].isupper() else name[0].upper() + name[1:]
+
+
+def _validated(benchmark: Benchmark, metric: str) -> str:
+    """On what the validation was, in words."""
+    runs = [run for group in benchmark.groups for run in group.runs]
+    if metric not in CURVED:
+        return "Test images" if benchmark.tested_on_validation else "Validation images"
+    known = [run for run in runs if run.curve(f"val/{metric}_pooled")]
+    counts = sorted({int(y) for r in known for _, y in r.curve("val/labelled_nuclei")[-1:]})
+    count = " to ".join(str(n) for n in dict.fromkeys((*counts[:1], *counts[-1:])))
+    if all(held_out_of(run) for run in known):
+        return f"{count} held-out nuclei of the training images"
+    return f"{count} labelled nuclei, held out or of validation images"
 
 
 def _crossed(benchmark: Benchmark, lines: Mapping[str, Sequence[Line]]) -> list[Curve]:
@@ -108,17 +134,20 @@ def _crossed(benchmark: Benchmark, lines: Mapping[str, Sequence[Line]]) -> list[
 
 
 def _thresholds(benchmark: Benchmark) -> Iterator[Job]:
-    lines = {m.title: [run.thresholds("map_pooled") for run in m.runs] for m in benchmark.groups}
+    metric, name = _headline(benchmark)
+    lines = {
+        m.title: [run.thresholds(f"{metric}_pooled") for run in m.runs] for m in benchmark.groups
+    }
     found = {m.title: calibrated_of(m) for m in benchmark.groups}
     chosen = {name: value for name, value in found.items() if value is not None}
     for end, some, crossed, kinds in _parts(benchmark, lines):
-        title = f"mAP against the score threshold{end.replace('_', ' ')}"
-        note = "Test images, last checkpoint. Dots: the calibrated threshold."
-        words = "score threshold (dots: calibrated without test labels)", "mAP"
+        title = f"{begun(name)} against the score threshold{end.replace('_', ' ')}"
+        note = f"{_scored(benchmark)}, last checkpoint. Dots: the calibrated threshold."
+        words = "score threshold (dots: calibrated without test labels)", name
         draw = (
             partial(save_crossed_curves, curves=crossed, words=words, kinds=kinds, fixed=0.5)
             if crossed
-            else partial(save_threshold_curves, runs=some, chosen=chosen, y_label="mAP")
+            else partial(save_threshold_curves, runs=some, chosen=chosen, y_label=name)
         )
         band = CROSSED_BAND if crossed else BAND
         yield Chart(Path(f"thresholds{end}"), title, f"{note} {band}"), draw
@@ -126,7 +155,9 @@ def _thresholds(benchmark: Benchmark) -> Iterator[Job]:
 
 def calibrated_of(group: RunGroup) -> float | None:
     """Mean over the seeds of the calibrated score threshold."""
-    found = [run.threshold("test_calibrated") for run in group.runs]
+    found = [
+        run.threshold("test_calibrated" if run.has_test else "validation") for run in group.runs
+    ]
     known = [value for value in found if value is not None]
     return float(np.mean(known)) if known else None
 
@@ -163,18 +194,48 @@ def _parts(benchmark: Benchmark, every: Mapping[str, list[Line]]) -> Iterator[Pa
 
 def _labels(benchmark: Benchmark) -> Iterator[Job]:
     """Scores against the share of labels and their number, fixed and calibrated side by side."""
-    note = "Test images, last checkpoint. Dots are runs, lines join their means."
+    note = f"{_scored(benchmark)}, last checkpoint. Dots are runs, lines join their means."
+    metric, score = _headline(benchmark)
+    axis = MEAN_MAP if metric == "map" else score
+    parts = [part for part in (*PARTS, *APART) if part != "test_best_threshold"]
     for name, title, words, place in (
-        ("fraction", "mAP against the annotated fraction", "annotated fraction", _fraction),
-        ("nuclei", "mAP against the number of labelled nuclei", "labelled nuclei", _count),
+        (
+            "fraction",
+            f"{begun(score)} against the annotated fraction",
+            "annotated fraction",
+            _fraction,
+        ),
+        (
+            "nuclei",
+            f"{begun(score)} against the number of labelled nuclei",
+            "labelled nuclei",
+            _count,
+        ),
     ):
-        panels = {PARTS[p]: families(benchmark, p, place) for p in ("test", "test_calibrated")}
+        every = {(PARTS | APART)[p]: families(benchmark, p, place, metric) for p in parts}
+        panels = {words: panel for words, panel in every.items() if panel}
         places = {x for panel in panels.values() for points in panel.values() for x, _ in points}
         if len(places) > 1:
             draw = partial(
-                save_label_curves, panels=panels, x_label=words, shares=name == "fraction"
+                save_label_curves,
+                panels=panels,
+                x_label=words,
+                shares=name == "fraction",
+                y_label=axis,
             )
             yield Chart(Path(f"labels_{name}"), title, note, wide=True), draw
+
+
+def _headline(benchmark: Benchmark) -> tuple[str, str]:
+    """The score that single curves show, with its name: mAP where any run has it."""
+    if benchmark.has_score("map") or not benchmark.has_score("labelled_recall_50"):
+        return "map", METRICS["map"]
+    return "labelled_recall_50", CURVED["labelled_recall_50"]
+
+
+def _scored(benchmark: Benchmark) -> str:
+    tested = any(run.has_test for group in benchmark.groups for run in group.runs)
+    return "Test images" if tested else "Validation"
 
 
 def _fraction(group: RunGroup) -> float | None:
@@ -186,20 +247,28 @@ def _count(group: RunGroup) -> float | None:
 
 
 def families(
-    benchmark: Benchmark, part: str, place: Callable[[RunGroup], float | None]
+    benchmark: Benchmark,
+    part: str,
+    place: Callable[[RunGroup], float | None],
+    metric: str = "map",
 ) -> dict[str, LabelPoints]:
-    """MAP of the models of each family, by their position on the horizontal axis.
+    """A score of the models of each family, by their position on the horizontal axis.
 
     Where there are many families (ablations), those with a single position are left out.
 
     Args:
         benchmark: The models.
-        part: A key of `PARTS`.
+        part: A key of `PARTS`, or of `APART` for the runs without a test.
         place: The position of a model; `None` leaves it out.
+        metric: The score.
     """
     found: dict[str, dict[float, tuple[float, ...]]] = {}
     for group in benchmark.groups:
-        x, values = place(group), group.scores(part, "map")
+        x = place(group)
+        found_in = [
+            r.score(part, metric) for r in group.runs if part not in APART or not r.has_test
+        ]
+        values = tuple(value for value in found_in if value is not None)
         if x is not None and values:
             points = found.setdefault(group.family, {})
             points[x] = points.get(x, ()) + values

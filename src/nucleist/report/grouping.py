@@ -110,6 +110,11 @@ class Benchmark:
         splits = [run.get("data.splits") or {} for group in self.groups for run in group.runs]
         return all(s.get("val", "test") == s.get("test", "test") for s in splits)
 
+    def has_score(self, metric: str) -> bool:
+        """Whether any run has a score, in its test or, without one, in its validation."""
+        every = [run for group in self.groups for run in group.runs]
+        return any(run.score(p, metric) is not None for run in every for p in run.parts)
+
     def full(self) -> RunGroup | None:
         """The group with all labels that others are compared with: Mask R-CNN if there is one."""
         whole = [m for m in self.groups if m.fraction == 1 and not m.is_crop]

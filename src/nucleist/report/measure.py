@@ -64,7 +64,10 @@ def measure_run(run: Path, steps: int, images: int, device: str) -> dict[str, An
             f"{run / 'config.yaml'}: does not fit this version ({reason}); use the version in "
             "environment.json"
         ) from error
-    trainer.test(task, datamodule=data, verbose=False)
+    if data.ids("test"):
+        trainer.test(task, datamodule=data, verbose=False)
+    else:  # training images do as well: only their size matters
+        trainer.test(task, dataloaders=data.kept_dataloader(), verbose=False)
     trainer.fit(task, datamodule=data)
     return {
         **speed.measured(trainer.strategy.root_device),

@@ -46,7 +46,7 @@ def per_image(group: RunGroup, part: str, metric: str = "aji") -> dict[str, tupl
     """A score of each test image, one value for each seed, by image id."""
     values: dict[str, list[float]] = {}
     for run in group.runs:
-        for row in run.images(part):
+        for row in (row for row in run.images(part) if metric in row):
             values.setdefault(row["image"], []).append(row[metric])
     return {image: tuple(found) for image, found in sorted(values.items())}
 

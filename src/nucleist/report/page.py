@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from nucleist import __version__
 from nucleist.report.charts import Chart
 from nucleist.report.grouping import Benchmark, RunGroup
+from nucleist.report.opening import Opening
 from nucleist.report.table import Column, OverSeeds, Row, Table, Value, shortened, text_of, to_csv
 from nucleist.training.finished import Run
 
@@ -31,6 +32,7 @@ class Section:
         charts: Curves.
         examples: The table of best and worst images.
         pictures: Each group with pictures of its runs.
+        opening: The picture and the sentences that it begins with.
     """
 
     benchmark: Benchmark
@@ -38,6 +40,7 @@ class Section:
     charts: tuple[Chart, ...]
     examples: Table
     pictures: tuple[tuple[RunGroup, tuple[Chart, ...]], ...]
+    opening: Opening
 
 
 def page(title: str, sections: Sequence[Section], notes: Sequence[str]) -> str:
@@ -201,7 +204,7 @@ def _cell(column: Column, value: Value, kind: str | None, link: str | None) -> C
         "data-value": None if sort is None else str(sort),
         "title": text if shortened(text) != text else None,
     }
-    linked = link if shown and not column.published else None
+    linked = link if shown and value is not None and not column.published else None
     return CellView(shown, plus_minus + half_range, linked, each_seed, attributes)
 
 

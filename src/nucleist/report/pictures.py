@@ -14,11 +14,17 @@ from nucleist.files import replacing
 from nucleist.metrics.per_image import extremes
 from nucleist.report.charts import Chart
 from nucleist.report.grouping import Benchmark, RunGroup
+from nucleist.report.settings import is_partial
 from nucleist.report.table import Column, Row, Table, shortened
-from nucleist.training.finished import Run, number
+from nucleist.training.finished import APART, LABELLED, Run, number
 
 WIDTH = 1200
 """Largest width of a picture on the page, in pixels."""
+
+SHOWN = {"map": "mAP", "aji": "AJI", **LABELLED}
+STANDS = {"labelled_nuclei": "labelled nuclei", "unjudged": "detections not judged"}
+COUNTED = {"nuclei": "nuclei", "detections": "detections", **STANDS}
+"""Columns of a row of `per_image.csv` that are shown, with their names in print."""
 
 FIGURES = {
     "overlays": "Images, kept labels, ground truth and prediction (Figs. 3 and 6)",
@@ -28,8 +34,15 @@ FIGURES = {
 }
 
 
+PARTLY = {"overlays": "Images, labelled nuclei (held-out ones outlined alone) and what was found"}
+"""Words where images are not complete."""
+
+
 class Example(NamedTuple):
-    """A test image of a run with its row of `per_image.csv`; `rank` is `best` or `worst`."""
+    """A test image of a run with its row of `per_image.csv`; `rank` is `best` or `worst`.
+
+    Of a run without a test it is a validation image.
+    """
 
     rank: str
     row: dict[str, Any]
@@ -38,13 +51,18 @@ class Example(NamedTuple):
     @property
     def picture(self) -> Path:
         """Where the test of a run writes the overlay."""
-        return self.run.folder / "figures" / "test" / f"{self.row['image']}_overlay.png"
+        return self.folder / f"{self.row['image']}_overlay.png"
+
+    @property
+    def folder(self) -> Path:
+        """For overlays of test images, or of validation images of a run without a test."""
+        return self.run.folder / "figures" / ("test" if self.run.has_test else "validation")
 
 
 def examples(group: RunGroup) -> list[Example]:
     """Best and worst images of the first seed that has any, at its calibrated threshold."""
     for run in group.runs:
-        rows = run.images("test_calibrated") or run.images("test")
+        rows = run.images("test_calibrated") or run.images("test") or run.images(*APART)
         if found := [Example(rank, row, run) for rank, row in extremes(rows)]:
             return found
     return []
@@ -57,8 +75,8 @@ def example_table(benchmark: Benchmark) -> Table:
         Column("seed", "seed"),
         Column("rank", "rank"),
         Column("image", "image"),
-        *(Column(name, title) for name, title in (("map", "mAP"), ("aji", "AJI"))),
-        *(Column(name, name, digits=0) for name in ("nuclei", "detections")),
+        *(Column(name, title, dash=True) for name, title in SHOWN.items()),
+        *(Column(name, title, digits=0, dash=True) for name, title in COUNTED.items()),
     )
     rows, commands = [], []
     for group in benchmark.groups:
@@ -70,27 +88,27 @@ def example_table(benchmark: Benchmark) -> Table:
     notes = ["Calibrated score threshold, last checkpoint, the first seed of each model."]
     if commands:
         notes.append("Pictures are missing; draw them and make the report again:")
+    tested = any(run.has_test for group in benchmark.groups for run in group.runs)
     return Table(
         f"examples_{benchmark.key}",
-        "Best and worst test images",
+        f"Best and worst {'test' if tested else 'validation'} images",
         columns,
         tuple(rows),
         tuple(notes),
         headline=False,
         commands=tuple(commands),
-    )
+    ).without_empty_columns()
 
 
 def _row(group: RunGroup, example: Example) -> Row:
-    figures = [number(example.row.get(key)) for key in ("map", "aji", "nuclei", "detections")]
+    figures = [number(example.row.get(key)) for key in (*SHOWN, *COUNTED)]
     names = (group.title, example.run.seed, example.rank, str(example.row["image"]))
     return Row((*names, *figures), group.key)
 
 
 def _command(missing: Sequence[Example]) -> str:
-    run = missing[0].run.folder
     ids = [str(example.row["image"]) for example in missing]
-    words = [str(run), *ids, "-o", f"{run}/figures/test", "only=overlay"]
+    words = [str(missing[0].run.folder), *ids, "-o", str(missing[0].folder), "only=overlay"]
     return shlex.join(["nucleist", "figures", *words])
 
 
@@ -110,7 +128,7 @@ def pictures(
         first = group.runs[0]
         jobs += [
             (first.folder / "figures" / f"{name}.png", f"{words}, seed {first.seed}", "")
-            for name, words in FIGURES.items()
+            for name, words in (FIGURES | (PARTLY if is_partial(first) else {})).items()
         ]
         charts = []
         for source, words, full in jobs:
@@ -123,9 +141,14 @@ def pictures(
 
 def _caption(example: Example) -> str:
     row = example.row
-    scores = f"mAP {row['map']:.3f}, AJI {row['aji']:.3f}"
+    whole = [n for n in SHOWN if n not in LABELLED and n in row]
+    known = [f"{SHOWN[name]} {row[name]:.3f}" for name in whole]
+    if "labelled_recall_50" in row:
+        share, nuclei = row["labelled_recall_50"], row.get("labelled_nuclei", 0)
+        known.append(f"{share * nuclei:.0f} of {nuclei:.0f} labelled nuclei found at IoU > 0.5")
+        known.append(f"{row.get('unjudged', 0):.0f} detections not judged")
     image = shortened(str(row["image"]))
-    return f"{example.rank.capitalize()}: {image}, {scores}, seed {example.run.seed}"
+    return f"{example.rank.capitalize()}: {image}, {', '.join(known)}, seed {example.run.seed}"
 
 
 def _shrink(source: Path, target: Path, notes: list[str]) -> bool:

@@ -4,7 +4,8 @@ Feng et al., IEEE Access 2019, Table 1; arXiv 1907.09738, Table I. The papers' f
 columns beside ours. Table 1b is not in the papers: F1 of nuclei, IoU and Dice of the foreground.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import replace
 from typing import NamedTuple
 
 from nucleist.report.grouping import Benchmark, RunGroup
@@ -20,7 +21,10 @@ from nucleist.report.table import (
     setting_over_seeds,
 )
 from nucleist.training.finished import (
+    APART,
     AVERAGES,
+    EVIDENCE,
+    LABELLED,
     METRICS,
     MORE_METRICS,
     PARTS,
@@ -38,13 +42,21 @@ KINDS = {
     "test": "Detections with a score above the threshold count; it was fixed beforehand.",
     "test_calibrated": "The threshold was calibrated on the labelled training nuclei alone.",
     "test_best_threshold": "The threshold was chosen on the test labels: a bound, not a result.",
+    "validation": (
+        "There are no test images. Where nuclei were held out, the threshold was calibrated on the "
+        "same nuclei, so the figures are a little too good."
+    ),
 }
 HOW = {
-    "pooled": "Counts and areas are summed over all test images before they are divided.",
-    "per_image": "Each test image has its own score, and all have the same weight.",
+    "pooled": "Counts and areas are summed over all images before they are divided.",
+    "per_image": "Each image has its own score, and all have the same weight.",
 }
+NOT_COMPLETE = (
+    "Where images are not complete, labelled nuclei alone are scored: a detection on none of them "
+    "may be right, so it is counted and not judged."
+)
 BEST = (
-    "The checkpoint with the highest validation mAP{where}, with the step it was saved at; the "
+    "The checkpoint with the highest validation {score}{where}, with the step it was saved at; the "
     "figures are those of that validation unless the run tested the checkpoint itself."
 )
 PAPER_SCORES = (
@@ -68,7 +80,7 @@ class View(NamedTuple):
 
     Attributes:
         checkpoint: `last` or `best`.
-        part: A key of `PARTS`: the kind of score threshold.
+        part: A key of `PARTS` or `APART`: the kind of score threshold.
         average: A key of `AVERAGES`.
         headline: Whether it is open on the page.
         paper: Whether the papers' figures are shown beside ours.
@@ -91,12 +103,15 @@ VIEWS = (
     View("best", "test_calibrated", "pooled", True, False),
     View("last", "test", "per_image", False, False),
     View("last", "test_calibrated", "per_image", False, False),
+    View("last", "validation", "pooled", True, False),
+    View("best", "validation", "pooled", True, False),
+    View("last", "validation", "per_image", False, False),
 )
 
 
 def table1(benchmark: Benchmark) -> list[Table]:
     """Scores of every model: last and best checkpoint, three thresholds, both averages."""
-    tables = (_scores(benchmark, view, "1", METRICS) for view in VIEWS)
+    tables = (_scores(benchmark, view, "1", {**METRICS, **LABELLED}) for view in VIEWS)
     return [table for table in tables if table.rows]
 
 
@@ -117,7 +132,8 @@ def _scores(benchmark: Benchmark, view: View, name: str, metrics: Mapping[str, s
         Column("seeds", "seeds", folds=True),
         Column("score_threshold", "score threshold", digits=2, folds=True),
         Column("step", "step", folds=True),
-        *(Column(f"{m}_{view.average}", title) for m, title in metrics.items()),
+        *(Column(f"{m}_{view.average}", title, dash=True) for m, title in metrics.items()),
+        *(Column(f"scored_{name}", title, folds=True) for name, title in EVIDENCE.items()),
         Column("map_of_all_labels", "mAP / all labels"),
         Column("limits_reached", "limits reached", unprinted=True),
         *_paper_columns(view.paper),
@@ -138,21 +154,23 @@ def _scores(benchmark: Benchmark, view: View, name: str, metrics: Mapping[str, s
             _steps(benchmark, group, view),
         ]
         cells += [over_seeds(found) for found in figures.values()]
+        cells += [_evidence(benchmark, group, view, name) for name in EVIDENCE]
         whole = _figures(benchmark, full, view, "map") if full else ()
         cells.append(_ratio(figures.get("map", ()), whole))
         limits = _limits(group, view)
         cells.append(limits)
         cells += _paper_cells(benchmark, group, view.paper)
         rows.append(Row(tuple(cells), group.key, mark=LIMITED if limits else ""))
-    return Table(
+    table = Table(
         f"table{name}_{benchmark.key}_{view.checkpoint}_{view.part}_{view.average}",
-        f"{HEADS[name]}{view.checkpoint.capitalize()} checkpoint, {PARTS[view.part]}, "
+        f"{HEADS[name]}{view.checkpoint.capitalize()} checkpoint, {(PARTS | APART)[view.part]}, "
         f"{AVERAGES[view.average]}",
         tuple(columns),
         tuple(rows),
-        tuple(_notes(benchmark, view)),
-        view.headline,
+        headline=view.headline,
     ).without_empty_columns()
+    names = {column.name for column in table.columns}
+    return replace(table, notes=tuple(_notes(benchmark, view, names)))
 
 
 def _limits(group: RunGroup, view: View) -> str | None:
@@ -162,46 +180,71 @@ def _limits(group: RunGroup, view: View) -> str | None:
     return "; ".join(words) or None
 
 
-def _notes(benchmark: Benchmark, view: View) -> Iterator[str]:
+def _notes(benchmark: Benchmark, view: View, columns: Set[str]) -> Iterator[str]:
     yield f"{KINDS[view.part]} {HOW[view.average]} {SPREAD}"
+    if "scored_labelled_nuclei" in columns:
+        yield NOT_COMPLETE
     for group in benchmark.groups:
         if limits := _limits(group, view):
             yield (
                 f"{LIMITED} {group.title}: detections beyond a limit are missing ({limits}), so "
                 "its scores may be too low."
             )
-    if full := benchmark.full():
+    if (full := benchmark.full()) and "map_of_all_labels" in columns:
         yield f"mAP / all labels: ratio of the means, to those of {full.title}."
     if any(group.is_binary for group in benchmark.groups):
         yield BINARY
     if view.checkpoint == "best":
-        yield BEST.format(where=" (on the test images)" if benchmark.tested_on_validation else "")
+        where = " (on the test images)" if benchmark.tested_on_validation else ""
+        score = "mAP" if benchmark.has_score("map") else "labelled score"
+        yield BEST.format(score=score, where=where)
     if view.paper and any(row_of(group, benchmark.source) for group in benchmark.groups):
         yield PAPER
 
 
+def _evidence(benchmark: Benchmark, group: RunGroup, view: View, name: str) -> Value:
+    """What the scores stand on: the same number of all seeds as it is, else mean and range."""
+    chosen = [_tested(run, view.checkpoint) for run in group.runs]
+    found = [run.evidence(view.part, name) for run in chosen if run is not None]
+    digits = 3 if name == "complete_area" else 0
+    return setting_over_seeds([value for value in found if value is not None], digits)
+
+
+def _tested(run: Run, checkpoint: str) -> Run | None:
+    """The run with the summary of the test of a checkpoint."""
+    if checkpoint == "last":
+        return run
+    tested = run.summary.get("best_checkpoint")
+    return Run(run.folder, tested, {}, "", {}) if isinstance(tested, dict) else None
+
+
 def _figures(benchmark: Benchmark, group: RunGroup, view: View, metric: str) -> tuple[float, ...]:
+    runs = [run for run in group.runs if view.part not in APART or not run.has_test]
     if view.checkpoint == "last":
-        return group.scores(view.part, metric, view.average)
-    found = (_best(benchmark, run, view.part, metric, view.average) for run in group.runs)
+        scores = [run.score(view.part, metric, view.average) for run in runs]
+        return tuple(value for value in scores if value is not None)
+    found = (_best(benchmark, run, view.part, metric, view.average) for run in runs)
     return tuple(value for _, value in filter(None, found))
 
 
 def _steps(benchmark: Benchmark, group: RunGroup, view: View) -> Value:
     if view.checkpoint == "last":
         return setting_over_seeds(number(run.summary.get("steps")) or 0.0 for run in group.runs)
-    found = (_best(benchmark, run, view.part, "map", view.average) for run in group.runs)
-    return setting_over_seeds(step for step, _ in filter(None, found))
+    steps = []
+    for run in group.runs:
+        every = (_best(benchmark, run, view.part, m, view.average) for m in (*METRICS, *LABELLED))
+        steps += [step for step, _ in filter(None, every)][:1]
+    return setting_over_seeds(steps)
 
 
 def _best(
     benchmark: Benchmark, run: Run, part: str, metric: str, average: str
 ) -> tuple[float, float] | None:
     """Step and score of the best checkpoint: of its test, else of validation on the test images."""
-    tested = run.summary.get("best_checkpoint")
-    if isinstance(tested, dict):
-        own = Run(run.folder, tested, {}, "", {}).score(part, metric, average)
-        return None if own is None else (number(tested.get("step")) or 0.0, own)
+    tested = _tested(run, "best")
+    if tested is not None:
+        own = tested.score(part, metric, average)
+        return None if own is None else (number(tested.summary.get("step")) or 0.0, own)
     curve = run.curve("val/map_pooled")
     if part != "test" or not curve or not benchmark.tested_on_validation:
         return None

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from nucleist.files import read_json_if_there
 from nucleist.training.finished import Run, number
 
 Settings = dict[str, str]
@@ -65,9 +66,56 @@ def share_of(run: Run) -> float | None:
     return number(first.get("annotation_fraction")) if crop is None else crop
 
 
+def entries_of(run: Run) -> dict[str, Any]:
+    """What `manifest.json` says of each training image."""
+    images = read_json_if_there(run.folder / "manifest.json").get("images")
+    return images if isinstance(images, dict) else {}
+
+
+def is_partial(run: Run) -> bool:
+    """Whether training images have nuclei that nobody has labelled, as far as the run tells.
+
+    How it works: an image of which all labels were kept and none held out says itself whether it
+    is complete; else the test tells, or else that a folder is complete only if a setting says so.
+    """
+    alone = [e for e in entries_of(run).values() if isinstance(e, dict) and not e.get("held_out")]
+    known = [e["complete"] for e in alone if "complete" in e]
+    if share_of(run) == 1 and run.summary.get("crop_fraction") is None and known:
+        return any(complete is not True for complete in known)
+    if run.has_test:
+        return run.evidence("test", "labelled_nuclei") is not None
+    source = run.get("data.source") or {}
+    is_folder = str(source.get("_target_", "")).endswith(".Folder")
+    return is_folder and source.get("complete", True) is not True
+
+
+def images_of(run: Run) -> int:
+    """Number of training images; 0 if it is not known."""
+    return len(entries_of(run))
+
+
+def held_out_of(run: Run) -> int:
+    """Number of labelled nuclei that were held out of the training."""
+    entries = [e for e in entries_of(run).values() if isinstance(e, dict)]
+    held = sum(len(e.get("held_out") or ()) for e in entries)
+    return int(number(run.summary.get("held_out_nuclei")) or held)
+
+
+def _partial_annotation_of(run: Run, share: float) -> str:
+    if share != 1:
+        return f"{100 * share:g} % of the labelled nuclei, not complete"
+    every = int(number(run.summary.get("labelled_nuclei")) or 0) + held_out_of(run)
+    images = images_of(run)
+    where = f" in {images} image{'' if images == 1 else 's'}" if images else ""
+    return f"{every} labelled nuclei{where}, not complete"
+
+
 def annotation_of(run: Run) -> str:
     """How much was labelled, in words."""
     share, exemplars = share_of(run), run.summary.get("exemplars")
+    whole = run.summary.get("crop_fraction") is None and not is_binary(run)
+    if share is not None and whole and is_partial(run):
+        return _partial_annotation_of(run, share)
     if exemplars is not None:
         words = f"{exemplars} an image"
     elif share is None:

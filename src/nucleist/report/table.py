@@ -78,6 +78,7 @@ class Column:
         digits: Decimals of plain numbers in print.
         folds: Whether a note replaces it in print if all rows have the same value.
         unprinted: Whether it is in the CSV file only.
+        dash: Whether a cell without a value has a dash in print: that score does not exist.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Column:
     digits: int = 3
     folds: bool = False
     unprinted: bool = False
+    dash: bool = False
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ def text_of(value: Value, column: Column) -> str:
         ('0.123', '')
     """
     if value is None:
-        return ""
+        return "\N{EN DASH}" if column.dash else ""
     return f"{value:.{column.digits}f}" if isinstance(value, float) else str(value)
 
 

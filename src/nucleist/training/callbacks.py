@@ -203,4 +203,12 @@ class PreviewImages(Callback):
 
 
 def _panel(row: LabelledImage) -> np.ndarray:
-    return overlay_panel(row.image, row.kept, row.truth, row.prediction, row.title)
+    return overlay_panel(
+        row.image,
+        row.kept,
+        row.truth,
+        row.prediction,
+        row.title,
+        held=row.held,
+        complete=row.complete,
+    )

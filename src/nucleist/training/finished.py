@@ -33,6 +33,21 @@ MORE_METRICS = {
 }
 """Columns of Table 1b, which is not in the paper, with their names in print."""
 
+LABELLED = {
+    "labelled_recall_50": "labelled nuclei found, IoU > 0.5",
+    "labelled_recall": "labelled recall, mean over IoU",
+    "labelled_iou": "labelled IoU",
+    "boundary_distance": "boundary distance, px",
+}
+"""Scores where images are not complete, with their names in print; they have both averages."""
+
+EVIDENCE = {
+    "labelled_nuclei": "labelled nuclei scored",
+    "unjudged": "detections not judged",
+    "complete_area": "complete share of the area",
+}
+"""What `LABELLED` stand on, with the names in print; single numbers."""
+
 AVERAGES = {"pooled": "pooled", "per_image": "mean over images"}
 PARTS = {
     "test": "fixed score threshold",
@@ -40,6 +55,9 @@ PARTS = {
     "test_best_threshold": "best score threshold",
 }
 """Parts of a summary, with their kind of score threshold."""
+
+APART = {"validation": "no test, validation at the calibrated threshold"}
+"""What takes their place in runs without test images."""
 
 NEEDED = ("experiment", "seed", "labelled_nuclei")
 """Keys that the summary of a run has at least."""
@@ -112,12 +130,26 @@ class Run:
             node = node[word]
         return node
 
+    @property
+    def has_test(self) -> bool:
+        """Whether there were test images."""
+        return any(part in self.summary for part in PARTS)
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts of the summary that have scores: those of the test, else the validation."""
+        return [part for part in (PARTS if self.has_test else APART) if part in self.summary]
+
+    def evidence(self, part: str, name: str) -> float | None:
+        """What the scores of a part stand on, a key of `EVIDENCE`; None if it is not there."""
+        return number(_at(self.summary, part, name))
+
     def score(self, part: str, metric: str, average: str = "pooled") -> float | None:
         """A score of the summary; None if it is not there.
 
         Args:
-            part: A key of `PARTS`.
-            metric: A key of `METRICS` or `MORE_METRICS`, or another score of the summary.
+            part: A key of `PARTS` or `APART`.
+            metric: A key of `METRICS`, `MORE_METRICS` or `LABELLED`, or another score.
             average: A key of `AVERAGES`.
         """
         return number(_at(self.summary, part, metric, average))
@@ -144,12 +176,15 @@ class Run:
         return sorted((x, y) for x, y in points if x is not None and y is not None)
 
     def images(self, part: str) -> list[dict[str, Any]]:
-        """Rows of `per_image.csv` at the score threshold of a part, with numbers as `float`."""
+        """Rows of `per_image.csv` at the score threshold of a part, with numbers as `float`.
+
+        A row has only what is defined for its image; one without a score is left out.
+        """
         wanted = self.threshold(part)
         if wanted is None:
             return []
-        rows = [r for r in self._images if math.isclose(r["score_threshold"] or -1.0, wanted)]
-        return [row for row in rows if row.get("aji") is not None and row.get("map") is not None]
+        rows = [r for r in self._images if math.isclose(r.get("score_threshold", -1.0), wanted)]
+        return [row for row in rows if {"aji", "map"} <= row.keys() or "labelled_recall" in row]
 
     @cached_property
     def _metrics(self) -> list[dict[str, str]]:
@@ -162,11 +197,12 @@ class Run:
     @cached_property
     def _images(self) -> list[dict[str, Any]]:
         rows = read_rows(self.folder / "per_image.csv")
-        return [
+        found = [
             {key: value if key == "image" else number(value) for key, value in row.items()}
             for row in rows
             if row.get("image") and row.get("score_threshold")
         ]
+        return [{k: v for k, v in row.items() if v is not None} for row in found]
 
     def remarks(self) -> Iterator[str]:
         """A line on each file that is missing or empty, and on limits that were reached."""
