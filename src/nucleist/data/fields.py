@@ -6,8 +6,8 @@ continue in each other, so the lines of pixels on both sides of the cut are near
 How it works: the lower borders of all images are compared with the upper borders of all images of
 the same width in one matrix product, right with left likewise. Two images are neighbours if each
 is the other's best match, clearly better than the second best, and if there is enough evidence: a
-border that is dark but for one nucleus decides nothing, because that of an unrelated image fits as
-well. Matches with less evidence count if four of them close a square of 2 x 2 images.
+border that is dark but for one nucleus proves little, because that of an unrelated image may fit
+as well. Matches with less evidence count if four of them close a square of 2 x 2 images.
 
 Copies have the same pixels. Images that look alike correlate in means of 32 x 32 blocks, as they
 are, turned or mirrored; those, too, need evidence.

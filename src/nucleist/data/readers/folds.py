@@ -68,10 +68,10 @@ class ByGroup(Source):
             if self._folds is not None:
                 rest = {i for some in self._splits.values() for i in some}
                 self._splits = {"train": sorted(ids - rest), **self._splits}
-            if empty := [split for split, some in self._splits.items() if not some]:
+            if not all(parts.values()):
                 raise UserError(
                     f"data.folds, data.fractions: {len({groups[i] for i in ids})} groups are too "
-                    f"few, no image is left for {empty[0]}; use fewer folds, or smaller groups"
+                    f"few for {len(parts)} parts with an image each; give fewer, or smaller groups"
                 )
             self._splits |= {s: list(some) for s, some in own.items() if s == UNLABELLED}
         return self._splits
