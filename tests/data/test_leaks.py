@@ -91,6 +91,8 @@ def test_groups_that_a_split_cuts():
     assert leaks.cut == {"p1": {"train": 1, "test": 1}} and leaks.groups == 1
     assert any("such as p1 (train 1, test 1)" in line for line in leaks.summary())
     assert "data.folds=5" in leaks.summary()[-1]
+    whole = leaks_of(Given(apart, train={"a": upper, "c": halves(1)[0]}, test={"b": halves(2)[0]}))
+    assert whole.summary() == ["groups: 1 with several images, none is cut by a split"]
 
 
 @pytest.mark.parametrize("grouped", [True, False])

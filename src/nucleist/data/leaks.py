@@ -105,6 +105,8 @@ class Leaks:
                 f"groups: {len(self.cut)} of {self.groups} with several images are cut by a split, "
                 f"such as {name} ({shares})"
             )
+        elif self.groups:
+            lines.append(f"groups: {self.groups} with several images, none is cut by a split")
         return [*lines, REMEDY] if self.across or self.cut else lines
 
 
