@@ -37,9 +37,11 @@ def real_records():
     if not (DATA / "bbbc038").exists():
         pytest.skip(f"bbbc038 is not in {DATA}; set NUCLEIST_DATA to the folder that holds it")
     source = open_source("bbbc360", {"data_root": str(DATA)})
-    ids = source.splits()
-    crowded = [r for r in map(source.read, ids["test"]) if len(np.unique(r.labels)) > LABELLED + 1]
-    return {"train": [source.read(i) for i in ids["train"][:8]], "test": crowded[:12]}
+    ids, field = source.splits(), source.groups()
+    train = ids["train"][:8]
+    apart = [i for i in ids["test"] if field[i] not in {field[one] for one in train}]
+    crowded = [r for r in map(source.read, apart) if len(np.unique(r.labels)) > LABELLED + 1]
+    return {"train": [source.read(i) for i in train], "test": crowded[:12]}
 
 
 def write(folder, records):

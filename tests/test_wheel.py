@@ -39,7 +39,10 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
         for path in (package / "nucleist").rglob("*")
         if path.is_file() and path.suffix != ".pyc"
     }
-    needed = ("conf/__init__.py", "conf/train.yaml", "report/templates/report.html.jinja")
+    needed = (
+        *("conf/__init__.py", "conf/train.yaml", "report/templates/report.html.jinja"),
+        "data/readers/bbbc038_fields.csv",
+    )
     assert {"nucleist/py.typed", *(f"nucleist/{name}" for name in needed)} <= expected
     assert {name for name in names if not name.split("/")[0].endswith(".dist-info")} == expected
 

@@ -120,7 +120,13 @@ class Record:
 
 
 class Source(ABC):
-    """A data set on disk (or drawn): which images it has, and how one is read."""
+    """A data set on disk (or drawn): which images it has, and how one is read.
+
+    Attributes:
+        grouped: Whether `groups` is what is known to belong together. False where nothing is.
+    """
+
+    grouped: bool = False
 
     @abstractmethod
     def splits(self) -> Mapping[str, list[str]]:
@@ -133,6 +139,13 @@ class Source(ABC):
         Raises:
             UserError: If a file is missing, damaged or not what it should be.
         """
+
+    def groups(self) -> Mapping[str, str]:
+        """Group of each image: the field, patient or slide that a split should not cut.
+
+        An image of which nothing is known is a group by itself, as all are here.
+        """
+        return {image_id: image_id for ids in self.splits().values() for image_id in ids}
 
     def problems(self) -> list[str]:
         """What is odd about the data set as a whole, one line each; empty if nothing is."""

@@ -168,10 +168,27 @@ def test_check_tells_oddities_and_succeeds(run, root):
     )
     # The tiny Kumar test image has the pixels of the images of TNBC's first slide.
     status, report, _ = run("check", "tnbc", f"data_root={root}")
-    alike = [line for line in report.splitlines() if "nearly the same" in line]
-    assert status == 0 and len(alike) == 1
-    assert alike[0].startswith("warning: test/kumar_TCGA-E2-A1B5") and "train/01_1" in alike[0]
+    alike = [line for line in report.splitlines() if "same pixels" in line]
+    assert status == 0 and len(alike) == 2
+    for line, other in zip(alike, ("train/01_1", "train/01_2"), strict=True):
+        assert line.startswith("warning: test/kumar_TCGA-E2-A1B5") and other in line
     assert "train/03_2: binary ground truth" in report
+
+
+def test_check_tells_and_draws_what_a_split_cuts(run, tmp_path):
+    for name, image in {"train/a": layouts.rgb(0), "test/b": layouts.rgb(0)}.items():
+        layouts.png(tmp_path / "mine" / f"{name}.png", image)
+        layouts.png(tmp_path / "mine" / f"{name}_labels.png", layouts.squares().astype(np.uint16))
+    status, report, _ = run("check", "./mine", "-o", "pairs.png")
+    with Image.open(tmp_path / "pairs.png") as picture:
+        assert status == 0 and picture.width > 100
+    assert "warning: test/b: has the same pixels as train/a; keep both in one split\n" in report
+    assert "test: 1 of 1 images adjoin or repeat a training image, 3 of 3 nuclei (100%)" in report
+    assert report.endswith("warnings: 3\npairs.png\n")
+    assert "is there already" in refused(run("check", "./mine", "-o", "pairs.png"))
+    assert run("check", "./mine", "-o", "pairs.png", "overwrite=true")[0] == 0
+    report = run("check", "./mine", "data.folds=2", "data.source.groups=found")
+    assert "1 groups are too few" in refused(report)
 
 
 def test_check_names_every_file_that_cannot_be_used(run, root):

@@ -91,6 +91,14 @@ class TestSource:
         again = build(config(name, root).source).splits()
         assert again == splits == source.splits() and list(again) == list(splits)
 
+    def test_every_image_has_a_group(self, source):
+        ids = {image_id for some in source.splits().values() for image_id in some}
+        groups = source.groups()
+        assert ids <= set(groups) and all(isinstance(name, str) for name in groups.values())
+        assert groups == source.groups()
+        # Of nothing that is known to belong together, each image is alone.
+        assert source.grouped or all(groups[image_id] == image_id for image_id in ids)
+
     def test_a_record_is_an_image_and_its_label_map(self, source):
         for split, ids in source.splits().items():
             record = source.read(ids[0])
@@ -134,6 +142,7 @@ class TestSource:
         for cached in (Prepared(source, tmp_path), InMemory(source)):
             assert cached.splits() == source.splits()
             assert cached.problems() == source.problems()
+            assert (cached.groups(), cached.grouped) == (source.groups(), source.grouped)
             assert cached.describe_pairing() == source.describe_pairing()
             for image_id in ids[:3]:
                 before = source.read(image_id)

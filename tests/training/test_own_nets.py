@@ -66,7 +66,9 @@ def no_net():
 
 
 class Squares(nucleist.Source):
-    """Bright squares."""
+    """Bright squares, in every image the same."""
+
+    grouped = True
 
     def __init__(self, count=3, side=8):
         self.count, self.side = count, side

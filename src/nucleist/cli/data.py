@@ -49,14 +49,20 @@ thin and gray; other splits have all labels in colour.
   images=20         at most so many, spread over the split
   overwrite=true    replace an earlier sheet
 """,
-    "check": """usage: nucleist data check WHAT [key=value ...]
+    "check": """usage: nucleist data check WHAT [-o PAIRS.png] [key=value ...]
 
   nucleist data check my_images
-  nucleist data check bbbc038 data_root=../shared/data
+  nucleist data check bbbc360 -o pairs.png data_root=../shared/data
 
 Reads every image and reports what is wrong: images that cannot be used are errors (exit status
 2), what a person should look at are warnings (0). Of a folder it prints which image goes with
 which labels, and how many images are complete: every nucleus is labelled.
+
+Images of two splits that were cut from one field, or that show the same, are warnings too: a test
+on them is too easy. How much of a split they touch is said at the end.
+
+  -o PAIRS.png      draw some of these pairs
+  overwrite=true    replace an earlier picture
 """,
     "prepare": """usage: nucleist data prepare WHAT -o FOLDER [key=value ...]
 
@@ -100,7 +106,7 @@ def main(arguments: Sequence[str]) -> int:
         print(HELP_OF[verb], end="")
         return 0
     words = read(f"data {verb}", arguments[1:])
-    if verb in ("list", "check"):
+    if verb == "list":
         words.no_place()
     verbs[verb](words)
     return 0
@@ -145,9 +151,13 @@ def check(words: Words) -> None:
     Raises:
         UserError: If there is an error, not for warnings.
     """
+    own = words.take(overwrite=switch)
     what = words.one("data set or folder")
-    from nucleist.data.catalog import check_data_set
+    from nucleist.data.catalog import check_data_set, open_source
+    from nucleist.plots.neighbours import check_place, draw_pairs
 
+    if words.output is not None:
+        check_place(words.output, **own)
     report = check_data_set(what, words.settings, _progress())
     if report.pairing:
         print(report.pairing)
@@ -158,7 +168,12 @@ def check(words: Words) -> None:
         print(f"{split}: {images} images, {nuclei} nuclei{_completeness(report, split)}")
     if any(part or nowhere for _, part, nowhere in report.complete.values()):
         print(PARTIAL)
+    for line in report.leaks.summary():
+        print(line)
     print(f"errors: {len(report.errors)}, warnings: {len(report.warnings)}")
+    if words.output is not None:
+        source = open_source(what, words.settings)
+        print(draw_pairs(source, report.leaks.across, words.output))
     if report.errors:
         total = sum(images for images, _ in report.counts.values())
         raise UserError(

@@ -68,6 +68,10 @@ def compose(name: str, overrides: Sequence[str]) -> DictConfig:
         except _COMPOSITION as error:
             raise UserError(_explain(name, overrides, error)) from error
     _check_types(config, default, overrides)
+    data = config.get("data") or {}
+    if data.get("splits") and (data.get("folds") or data.get("fractions")):
+        if not any(word.startswith("data.splits") for word in overrides):
+            config.data.splits.val = "val"  # splits by group have one; the test is looked at once
     return config
 
 

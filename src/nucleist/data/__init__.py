@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nucleist.data.readers.bbbc038 import BBBC038
     from nucleist.data.readers.dh100 import DH100
     from nucleist.data.readers.folder import Folder
+    from nucleist.data.readers.folds import ByGroup
     from nucleist.data.readers.kumar import Kumar
     from nucleist.data.readers.synthetic import Synthetic
     from nucleist.data.readers.tiles import Tiles
@@ -25,6 +26,7 @@ __all__ = [
     "DH100",
     "TNBC",
     "Annotation",
+    "ByGroup",
     "Folder",
     "InMemory",
     "Kumar",
@@ -42,6 +44,7 @@ __all__ = [
 _MODULES = {
     **{"BBBC038": "readers.bbbc038", "DH100": "readers.dh100", "TNBC": "readers.tnbc"},
     **{"Folder": "readers.folder", "Kumar": "readers.kumar", "Tiles": "readers.tiles"},
+    **{"ByGroup": "readers.folds"},
     **{"Synthetic": "readers.synthetic", "InMemory": "caches", "Prepared": "caches"},
     **{"Annotation": "annotation", "NucleiData": "module"},
     **{"read_manifest": "formats.manifest", "write_manifest": "formats.manifest"},

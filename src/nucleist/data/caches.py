@@ -40,7 +40,7 @@ class Prepared(Source):
     """
 
     def __init__(self, source: Source, folder: str | Path):
-        self._source = source
+        self._source, self.grouped = source, source.grouped
         digest = hashlib.sha256(json.dumps([FORMAT, settings_of(source)]).encode()).hexdigest()
         self.folder = Path(folder) / f"{type(source).__name__.lower()}-{digest[:16]}"
 
@@ -59,6 +59,10 @@ class Prepared(Source):
             record = self._source.read(image_id)
             self._store(record)
         return record
+
+    def groups(self) -> Mapping[str, str]:
+        """As the data set's own."""
+        return self._source.groups()
 
     def problems(self) -> list[str]:
         """As the data set's own."""
@@ -126,6 +130,7 @@ class InMemory(Source):
 
     def __init__(self, source: Source, max_bytes: int | None = None):
         self._source, self._max_bytes = source, max_bytes
+        self.grouped = source.grouped
         self._records: OrderedDict[str, Record] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -148,6 +153,10 @@ class InMemory(Source):
         while self._max_bytes is not None and self.bytes > self._max_bytes:
             self._records.popitem(last=False)
         return record
+
+    def groups(self) -> Mapping[str, str]:
+        """As the data set's own."""
+        return self._source.groups()
 
     def problems(self) -> list[str]:
         """As the data set's own."""

@@ -18,6 +18,7 @@ from nucleist.data.annotation import Annotation
 from nucleist.data.downloads import PUBLISHED, download
 from nucleist.data.prepare import prepare
 from nucleist.data.problems import Report, examine
+from nucleist.data.readers.folds import regroup
 from nucleist.progress import shown
 from nucleist.types import Progress, Record, Source, UserError
 
@@ -89,7 +90,9 @@ def open_annotated(
         asked.annotation_seed,
         asked.manifest,
     )
-    return (data if isinstance(data, Source) else build(asked.source)), annotation
+    source = data if isinstance(data, Source) else build(asked.source)
+    shares = plain(asked.fractions) if asked.fractions else None
+    return regroup(source, asked.folds, asked.fold, shares, asked.fold_seed), annotation
 
 
 def list_data_sets(

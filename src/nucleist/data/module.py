@@ -13,6 +13,7 @@ from nucleist.data.caches import Prepared
 from nucleist.data.complete import mask_of
 from nucleist.data.formats.manifest import Entry, write_manifest
 from nucleist.data.loading import free_workers, not_shared, pixel_hash
+from nucleist.data.readers.folds import regroup
 from nucleist.data.sets import Draws, Normalize, PartialSet, Whole, WholeSet, collate
 from nucleist.data.targets import to_target
 from nucleist.data.transforms import Augment, check_hidden
@@ -47,6 +48,11 @@ class NucleiData(pl.LightningDataModule):
             takes images where there are any, else nuclei.
         held_out: Share of the kept nuclei that are kept from the training then, in (0, 1); None for
             none, and no validation.
+        folds: Split all labelled images by group into so many folds, see
+            `nucleist.data.readers.folds.ByGroup`, like the next three; None keeps the source's.
+        fold: Which fold tests, from 0; the next one validates.
+        fractions: Or: shares of `train`, `val` and `test`.
+        fold_seed: Of that choice.
     """
 
     def __init__(
@@ -69,11 +75,16 @@ class NucleiData(pl.LightningDataModule):
         supervision: str = "instances",
         validation: str | None = None,
         held_out: float | None = 0.2,
+        folds: int | None = None,
+        fold: int = 0,
+        fractions: dict[str, float] | None = None,
+        fold_seed: int = 0,
     ):
         super().__init__()
         check_hidden(supervision, augment, pasted)
         one_of("data.validation", validation, (None, "images", "nuclei"))
-        self.source = source if cache is None else Prepared(source, cache)
+        source = source if cache is None else Prepared(source, cache)
+        self.source = regroup(source, folds, fold, fractions, fold_seed)
         self.normalize = normalize
         self.annotation = Annotation(
             annotation_fraction, exemplars, crop_fraction, annotation_seed, manifest

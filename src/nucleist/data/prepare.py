@@ -2,7 +2,8 @@
 
 `train/images/a.png` and `train/labels/a.png`: the layout that `nucleist.data.Folder` reads back,
 and that other tools understand. Images and ids of nuclei stay as they are. `complete.csv` says of
-which images, or of which rectangles of them, all nuclei are labelled.
+which images, or of which rectangles of them, all nuclei are labelled, and `groups.csv` which images
+no split should separate.
 """
 
 import shutil
@@ -14,6 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from nucleist.data.formats.complete import FILE, write_complete
+from nucleist.data.formats.groups import FILE as GROUPS_FILE
+from nucleist.data.formats.groups import write_groups
 from nucleist.data.formats.images import write_image
 from nucleist.data.formats.label_checks import check_label_map
 from nucleist.data.formats.label_maps import check_instances, suffix_for, write_label_map
@@ -71,13 +74,16 @@ def prepare(source: Source, folder: str | Path, progress: Progress | None = None
 def _write_all(
     source: Source, splits: Mapping[str, list[str]], folder: Path, progress: Progress
 ) -> None:
-    """Write the images of the splits, and where they are complete unless all are nowhere."""
+    """Write images and groups, and where images are complete unless all are nowhere."""
     areas: dict[str, Complete] = {}
     for split, ids in splits.items():
         for image_id in progress.watch(ids, split):
             record = source.read(image_id)
             _write(record, folder / split)
             areas[image_id] = record.complete
+    if source.grouped:
+        groups = source.groups()
+        write_groups(folder / GROUPS_FILE, {image_id: groups[image_id] for image_id in areas})
     if any(areas.values()):
         write_complete(folder / FILE, areas)
 

@@ -2,25 +2,15 @@
 
 Errors are images that cannot be used at all. Warnings are what a person should look at: what the
 reader had to decide, images without nuclei, nuclei of one pixel, and images of two splits that
-show the same thing, because a test on them proves nothing.
+show the same thing or were cut from one field, because a test on them proves little.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import Image
 
+from nucleist.data.leaks import UNLABELLED, Leaks, Seen, look_for_leaks, seen, warnings_of
 from nucleist.types import Progress, Record, Source, UserError
-
-SIDE = 32
-"""Blocks a side in which images are compared."""
-
-ALIKE = 0.95
-"""Correlation from which two images count as the same. Between the splits of BBBC038 it is at
-most 0.63, of Kumar's images 0.08; brightness, noise and file format hardly change it."""
-
-UNLABELLED = "unlabelled"
-"""Split of images that have no labels on purpose."""
 
 
 @dataclass
@@ -34,6 +24,7 @@ class Report:
         errors: One line each, with the file.
         warnings: One line each, with split and image, or with the file.
         pairing: Which image was paired with which labels; empty where nothing is paired.
+        leaks: Which images belong together, and what of them lies in two splits.
     """
 
     counts: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -41,6 +32,7 @@ class Report:
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     pairing: str = ""
+    leaks: Leaks = field(default_factory=Leaks)
 
 
 def examine(source: Source, progress: Progress | None = None) -> Report:
@@ -55,9 +47,9 @@ def examine(source: Source, progress: Progress | None = None) -> Report:
     """
     report = Report(pairing=source.describe_pairing())
     progress = progress or Progress()
-    seen: dict[str, dict[str, np.ndarray]] = {}
+    images: dict[str, Seen] = {}
     for split, ids in source.splits().items():
-        nuclei, seen[split], areas = 0, {}, []
+        nuclei, areas = 0, []
         for image_id in progress.watch(ids, split):
             try:
                 record = source.read(image_id)
@@ -68,12 +60,16 @@ def examine(source: Source, progress: Progress | None = None) -> Report:
             nuclei += count
             areas.append(record.complete)
             report.warnings += [f"{split}/{image_id}: {text}" for text in oddities]
-            seen[split][image_id] = block_means(record.image)
+            if split != UNLABELLED:
+                images[image_id] = seen(record)
         report.counts[split] = len(ids), nuclei
         if areas and split != UNLABELLED:
             whole, nowhere = (sum(area is one for area in areas) for one in (True, False))
             report.complete[split] = whole, len(areas) - whole - nowhere, nowhere
-    report.warnings += [*_shared_names(source), *_alike(seen), *source.problems()]
+    report.leaks = look_for_leaks(source, images)
+    report.warnings += _shared_names(source)
+    report.warnings += warnings_of(source, report.leaks)
+    report.warnings += source.problems()
     return report
 
 
@@ -90,23 +86,6 @@ def _look_at(record: Record, labelled: bool) -> tuple[int, list[str]]:
     return len(areas), oddities
 
 
-def block_means(image: np.ndarray) -> np.ndarray:
-    """Normalised means of 32 x 32 blocks: the dot product of two such vectors is a correlation.
-
-    Args:
-        image: `(H, W, 3)`, any number type.
-
-    Returns:
-        `(1024,)` `float32` with mean 0 and length 1, or all 0 if the image is flat.
-    """
-    gray = Image.fromarray(image.astype(np.float32).mean(2))
-    blocks = np.asarray(gray.resize((SIDE, SIDE), Image.Resampling.BOX)).ravel()
-    blocks = blocks - blocks.mean()
-    length = float(np.linalg.norm(blocks))
-    flat = length <= 1e-5 * SIDE * float(np.abs(image).max(initial=0))  # rounding is no content
-    return np.zeros_like(blocks) if flat else blocks / length
-
-
 def _shared_names(source: Source) -> list[str]:
     first: dict[str, str] = {}
     found = []
@@ -114,23 +93,4 @@ def _shared_names(source: Source) -> list[str]:
         for image_id in ids:
             if first.setdefault(image_id, split) != split:
                 found.append(f"{split}/{image_id}: is in {first[image_id]} too; keep one of them")
-    return found
-
-
-def _alike(seen: dict[str, dict[str, np.ndarray]]) -> list[str]:
-    """Images of different splits that are nearly the same."""
-    found = []
-    splits = [split for split, images in seen.items() if images and split != UNLABELLED]
-    for place, split in enumerate(splits):
-        here = np.stack(list(seen[split].values()))
-        for other in splits[place + 1 :]:
-            names = list(seen[split])
-            for image_id, vector in seen[other].items():
-                correlation = here @ vector
-                best = int(correlation.argmax())
-                if correlation[best] >= ALIKE:
-                    found.append(
-                        f"{other}/{image_id}: shows nearly the same as {split}/{names[best]} "
-                        f"(correlation {correlation[best]:.2f}); keep both in one split"
-                    )
     return found

@@ -13,6 +13,7 @@ from nucleist.config.build import build, plain
 from nucleist.config.compose import compose
 from nucleist.config.settings import overrides_of, what_to_train
 from nucleist.config.targets import check_targets
+from nucleist.data.leaks import told_in_training
 from nucleist.data.module import NucleiData
 from nucleist.distributed.place import is_first, place
 from nucleist.distributed.watch import watching_others
@@ -40,6 +41,8 @@ from nucleist.training.summary import finish
 from nucleist.training.task import SegmentationTask
 from nucleist.training.worker import is_to_be_started, train_on_devices
 from nucleist.types import Progress, Source, UserError
+
+USES = ("train", "val", "test")
 
 LOGGED_SETTINGS = (
     *("name", "seed", "steps", "weights", "score_threshold"),
@@ -210,6 +213,9 @@ def write_record(
     if odd:
         more = f", and {len(odd) - 1} more; nucleist data check lists them" if odd[1:] else ""
         progress.warn(f"{odd[0]}{more}")
+    is_wrong, line = told_in_training(data.source, {use: data.ids(use) for use in USES})
+    if line:
+        progress.warn(line) if is_wrong else progress.note(line)
     progress.note(f"{run}: {labelled} labelled nuclei{validated_on(data)}")
     if line := seen_before(weights_file(config.weights), data):
         progress.warn(line)

@@ -49,6 +49,16 @@ def test_what_is_added_moves_nothing(some, more, seed):
             assert (before[name] == "train") == (place == max(place_of(o, seed) for o in some))
 
 
+def test_images_of_one_name_have_one_split():
+    places = {f"f{number}": place_of(f"f{number}", 0) for number in range(99)}
+    tests, trains = (min(places, key=lambda n: abs(places[n] - wanted)) for wanted in (0.1, 0.7))
+    found = split_by_name({"a": trains, "b": tests, "c": tests}, SHARES, 0, NOTHING)
+    assert found == {"a": "train", "b": "test", "c": "test"}
+    # If nothing were left to train on, the whole group with the largest number trains.
+    found = split_by_name({"b": tests, "c": tests}, SHARES, 0, NOTHING)
+    assert found == {"b": "train", "c": "train"}
+
+
 @given(some=names, closed=st.sets(st.sampled_from(["test", "val"])))
 @settings(max_examples=20, deadline=None)
 def test_closed_splits_get_nothing_and_the_other_is_the_same(some, closed):

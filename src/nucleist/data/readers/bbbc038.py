@@ -5,7 +5,10 @@ here by image size: `group="360x360"`, 90 DAPI images, is the nearest thing to t
 partial-annotation paper that is freely available.
 """
 
+import csv
 from collections import defaultdict
+from functools import lru_cache
+from importlib.resources import files
 
 import numpy as np
 
@@ -16,7 +19,18 @@ from nucleist.types import Record, UserError
 
 LAYOUT = Layout("{0}/images/{0}.png", "{0}/masks/*.png", "masks")
 
+FIELDS = "bbbc038_fields.csv"
+"""Which images were cut from one field, beside this file: `image,field`. Written by
+`python -m scripts.fields bbbc038 -o src/nucleist/data/readers/bbbc038_fields.csv`."""
+
 HEADER_BYTES = 33  # a PNG's signature and header
+
+
+@lru_cache
+def known_fields() -> dict[str, str]:
+    """Name of the field of each image of stage 1 that was cut from one with others."""
+    table = files("nucleist.data.readers").joinpath(FIELDS).read_text(encoding="utf-8")
+    return {row["image"]: row["field"] for row in csv.DictReader(table.splitlines())}
 
 
 class BBBC038(FileSource[tuple[str, list[str]]]):
@@ -33,6 +47,8 @@ class BBBC038(FileSource[tuple[str, list[str]]]):
         train: Number of training images; 80 % if None.
         seed: Seed of the split.
     """
+
+    grouped = True
 
     def __init__(
         self, root: str, group: str | None = None, train: int | None = None, seed: int = 0
@@ -58,6 +74,10 @@ class BBBC038(FileSource[tuple[str, list[str]]]):
             "train": sorted(ids[i] for i in order[:train]),
             "test": sorted(ids[i] for i in order[train:]),
         }
+
+    def groups(self) -> dict[str, str]:
+        """Field of each image, where `nucleist.data.fields` found others of it; else its id."""
+        return {image_id: known_fields().get(image_id, image_id) for image_id in self._entries}
 
     def read(self, image_id: str) -> Record:
         """Read one image; empty masks and overlaps are in the notes.

@@ -5,7 +5,6 @@ ROIs, QuPath's GeoJSON or Cellpose's `_seg.npy`; see `nucleist.data.readers.pair
 belongs to what.
 """
 
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -30,6 +29,7 @@ from nucleist.data.outlines import Drawn
 from nucleist.data.readers.areas import Areas, read_regions, said
 from nucleist.data.readers.base import FileSource
 from nucleist.data.readers.coco_pairing import Entries, pair_coco
+from nucleist.data.readers.grouping import Grouping, paths_of
 from nucleist.data.readers.names import (
     IGNORED_SUFFIXES,
     IMAGE_SUFFIXES,
@@ -39,6 +39,7 @@ from nucleist.data.readers.names import (
     is_seg,
 )
 from nucleist.data.readers.pairing import Found, Pair, pair
+from nucleist.data.readers.pairing_table import table_of_pairs
 from nucleist.data.readers.splitting import split_by_name
 from nucleist.types import Record, UserError
 
@@ -68,6 +69,9 @@ class Folder(FileSource[Pair]):
         channel: Number of the channel that shows the nuclei, from 1, or `"rgb"`, of images that
             have several; see `nucleist.data.formats.channels.Choice`.
         z: Number of the plane, from 1, or `"project"`, of stacks; likewise.
+        groups: Which images no split separates: a regular expression whose first group is found in
+            an image's path, `"found"` to compare the images, or None for the rows of `groups.csv`
+            (see `nucleist.data.formats.groups`), if it lies at the top of the folder.
 
     Raises:
         UserError: If an argument is out of range.
@@ -85,6 +89,7 @@ class Folder(FileSource[Pair]):
         seed: int = 0,
         channel: int | Literal["rgb"] | None = None,
         z: int | Literal["project"] | None = None,
+        groups: str | None = None,
     ):
         if masks not in ("labels", "components"):
             raise UserError(f"masks={masks}: unknown; use masks=labels or masks=components")
@@ -103,6 +108,7 @@ class Folder(FileSource[Pair]):
         self._images, self._labels, self._masks = images, labels, masks
         self._complete, self._seed = said(complete), seed
         self._channel, self._z, self._choice = channel, z, Choice(channel, z)
+        self._groups, self._grouping = groups, Grouping(groups, self._tree)
         self._orphans: list[str] = []
         self._unused: dict[str, list[str]] = {}  # what is said of files, and the files
         self._coco: Entries = {}
@@ -115,10 +121,10 @@ class Folder(FileSource[Pair]):
         split that no labelled image's folder names, images are set apart: those whose hash of
         `seed` and name lies below `test_fraction` test, those up to `test_fraction + val_fraction`
         validate. The name is the image's path in the folder, joined by `_`, without extension and
-        without folders that name kind or split: the id, where ids need a folder to be unique. So
-        an image that is added moves no other, and of a few images perhaps none tests: a folder
-        `test/` or a larger fraction gives some. If none were left, that with the largest hash
-        trains.
+        without folders that name kind or split: the id, where ids need a folder to be unique; of
+        an image with a group, the group's. So an image that is added moves no other, and of a few
+        images perhaps none tests: a folder `test/` or a larger fraction gives some. If none were
+        left, that with the largest hash trains.
 
         Raises:
             UserError: If no image has labels, or names are ambiguous.
@@ -130,9 +136,9 @@ class Folder(FileSource[Pair]):
                 f"{self._tree.describe()}: {len(pairs)} images and {len(self._orphans)} label "
                 f"files, but no pair; name the labels of {pairs[0].image} {pairs[0].id}_labels.tif"
             )
-        top = unicodedata.normalize("NFC", self._tree.top())
-        inner = [one for one in labelled if one.split in (None, "train")]
-        free = {one.id: one.key.removeprefix(top).replace("/", "_") for one in inner}
+        paths, known = paths_of(pairs, self._tree), self._known_groups()
+        inner = [one.id for one in labelled if one.split in (None, "train")]
+        free = {i: known.get(i, paths[i].replace("/", "_")) for i in inner}
         closed = frozenset(one.split for one in labelled if one.split)
         chosen = split_by_name(free, self._shares, self._seed, closed)
         found: dict[str, list[str]] = {"train": [], "val": [], "test": [], "unlabelled": []}
@@ -140,6 +146,22 @@ class Folder(FileSource[Pair]):
             split = "unlabelled" if one.labels is None else chosen.get(one.id, one.split)
             found[split or "train"].append(one.id)
         return {name: ids for name, ids in found.items() if ids or name in ("train", "test")}
+
+    @property
+    def grouped(self) -> bool:  # type: ignore[override]
+        """Whether the owner of the folder says which images belong together."""
+        return self._grouping.is_said
+
+    def groups(self) -> dict[str, str]:
+        """Group of each image; its id where none is said.
+
+        Raises:
+            UserError: If a pattern fits no image, or `groups.csv` is damaged.
+        """
+        return {one.id: self._known_groups().get(one.id, one.id) for one in self.pairing()}
+
+    def _known_groups(self) -> dict[str, str]:
+        return self._grouping.of(self.pairing(), lambda one: self._image(one.image, self._choice))
 
     def read(self, image_id: str) -> Record:
         """Read one image; without labels, its label map is empty, with a note.
@@ -193,20 +215,7 @@ class Folder(FileSource[Pair]):
 
     def describe_pairing(self) -> str:
         """The pairing as a table of three columns, then what has no partner."""
-        pairs = self.pairing()
-        rows = [("id", "image", "labels")]
-        for one in pairs:
-            masks = f" ({len(one.nuclei)} masks)" if one.nuclei else ""
-            rows.append((one.id, one.image, f"{one.labels}{masks}" if one.labels else "- none -"))
-        rows += [("", "- none -", name) for name in self._orphans]
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        alone = sum(one.labels is None for one in pairs)
-        lines.append(
-            f"{len(pairs) - alone} pairs, {alone} images without labels, "
-            f"{len(self._orphans)} labels without an image"
-        )
-        return "\n".join(lines)
+        return table_of_pairs(self.pairing(), self._orphans)
 
     def _scan(self) -> dict[str, Pair]:
         """Pair all files."""

@@ -42,13 +42,27 @@ _ROLE = {
 }
 
 
+_BARCODE = re.compile(r"TCGA-(\w{2}-\w{4})")
+
+
 def organ(image_id: str) -> str:
     """Organ of one of the 30 images, by its TCGA id; `unknown` for any other."""
     return _role(image_id)[1]
 
 
+def patient(image_id: str) -> str:
+    """Patient of an image, the first three parts of its TCGA id; the id itself without one.
+
+    Examples:
+        >>> patient("TCGA-A7-A13E-01Z-00-DX1")
+        'TCGA-A7-A13E'
+    """
+    found = _BARCODE.search(image_id)
+    return found[0] if found else image_id
+
+
 def _role(image_id: str) -> tuple[str, str]:
-    found = re.search(r"TCGA-(\w{2}-\w{4})", image_id)
+    found = _BARCODE.search(image_id)
     return _ROLE.get(found[1] if found else "", ("other", "unknown"))
 
 
@@ -62,6 +76,8 @@ class Kumar(FileSource[tuple[str, str]]):
     Args:
         root: Folder or archive.
     """
+
+    grouped = True
 
     def __init__(self, root: str):
         super().__init__(root, "kumar")
@@ -81,6 +97,10 @@ class Kumar(FileSource[tuple[str, str]]):
                 "use data=folder for other images"
             )
         return {name: ids for name, ids in splits.items() if ids or name != "other"}
+
+    def groups(self) -> dict[str, str]:
+        """Patient of each image."""
+        return {image_id: patient(image_id) for image_id in self._entries}
 
     def read(self, image_id: str) -> Record:
         """Read one image; regions left out and overlaps are in the notes.

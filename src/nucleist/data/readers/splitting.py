@@ -23,7 +23,8 @@ def split_by_name(
 ) -> dict[str, str]:
     """Split of each image: consecutive parts of [0, 1), the rest for training.
 
-    At least one image is for training: that with the largest number, if each has another split.
+    Images of one name, those of a group, have one split. At least one name is for training: that
+    with the largest number, if each has another split.
 
     Args:
         names: Of each image, by its id; what the hash is made of.
@@ -43,5 +44,6 @@ def split_by_name(
             inside = [image_id for image_id, place in places.items() if start <= place < end]
             found |= dict.fromkeys(inside, split)
     if found and "train" not in found.values():
-        found[max(places, key=lambda image_id: (places[image_id], image_id))] = "train"
+        last = max(places.values())
+        found |= {image_id: "train" for image_id, place in places.items() if place == last}
     return found

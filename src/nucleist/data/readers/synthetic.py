@@ -67,6 +67,7 @@ class Synthetic(Source):
         UserError: If a value is out of range.
     """
 
+    grouped = True  # no image has to do with another
     n_train: int = 60
     n_test: int = 30
     size: tuple[int, int] | tuple[tuple[int, int], tuple[int, int]] = (256, 256)

@@ -62,6 +62,7 @@ class Tiles(Source):
         seed: int = 0,
     ):
         self._source, self._size, self._images, self._seed = source, size, images, seed
+        self.grouped = source.grouped
         self._splits = None if splits is None else dict(splits)
         self._tiles = {k: n for k, n in (tiles or {}).items() if n is not None}
         numbers = {"size": size, "images": images}
@@ -112,6 +113,12 @@ class Tiles(Source):
         height, width = whole.labels.shape
         complete = inside(whole.complete, window, (height, width))
         return Record(image_id, image, labels, complete=complete)
+
+    def groups(self) -> dict[str, str]:
+        """Group of each image and of each tile: that of its image in the data set."""
+        own = self._source.groups()
+        ids = [image_id for some in self.splits().values() for image_id in some]
+        return {i: own[self._places[i][0] if i in self._places else i] for i in ids}
 
     def problems(self) -> list[str]:
         """As the data set's own."""

@@ -38,6 +38,8 @@ class TNBC(FileSource[tuple[str, str, int]]):
         kumar_root: Folder or archive of Kumar's images.
     """
 
+    grouped = True
+
     def __init__(self, root: str, kumar_root: str | None = None):
         super().__init__(root, "tnbc")
         self._kumar = None if kumar_root is None else kumar.Kumar(kumar_root)
@@ -73,6 +75,14 @@ class TNBC(FileSource[tuple[str, str, int]]):
                 "complete Kumar's images or leave kumar_root out"
             )
         return {"train": ids + breast["train"], "test": breast["test"]}
+
+    def groups(self) -> dict[str, str]:
+        """Patient of each image: TNBC has one slide of each."""
+        own = {image_id: f"slide {slide:02d}" for image_id, (*_, slide) in self._entries.items()}
+        if self._kumar is None:
+            return own
+        others = [i for ids in self.splits().values() for i in ids if i not in own]
+        return own | {i: kumar.patient(i.removeprefix(PREFIX)) for i in others}
 
     def read(self, image_id: str) -> Record:
         """Read one image; how its nuclei were separated is in the notes.
