@@ -36,6 +36,7 @@ SETTINGS = {
     "deeplabv3": ["model.min_size=0"],
     "dist": ["model.width=2", "model.h=0", "model.threshold=0", "model.min_size=0"],
     "mask_rcnn": THIN,
+    "unet": ["model.width=2", "model.threshold=0.3", "model.clean=0", "model.min_size=0"],
     "mask_rcnn_pa": [*THIN, "attention=[p2]", "median_box=[16,16]"],
 }
 

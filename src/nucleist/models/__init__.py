@@ -7,6 +7,7 @@ from nucleist.models.dist import dist
 from nucleist.models.net import Capabilities, Net
 from nucleist.models.rcnn.net import MaskRCNN, mask_rcnn
 from nucleist.models.rcnn.partial_net import mask_rcnn_pa
+from nucleist.models.unet import unet
 
 __all__ = [
     "Capabilities",
@@ -20,4 +21,5 @@ __all__ = [
     "mask_rcnn_pa",
     "resnet_body",
     "resnet_fpn",
+    "unet",
 ]
