@@ -13,34 +13,49 @@ import torch
 from torch import Tensor
 
 from nucleist.models.map_net import MapNet, at_least, foreground_scores, stack_target_maps
+from nucleist.models.net import given
 from nucleist.models.unet_body import STRIDE, xavier
 from nucleist.models.unet_body import UNet as Body
-from nucleist.ops.borders import HEIGHT, VARIANCE, border_weights, near, separated
+from nucleist.ops.borders import HEIGHT, VARIANCE, border_weights, like_band, near, separated
 from nucleist.ops.pixel_losses import two_class_dice, weighted_entropy
 from nucleist.ops.watershed import METHODS, split_foreground
 from nucleist.types import Target, UserError, one_of
 
-BACKGROUNDS = ("known", "all")
-"""What of an image is background, see `known_pixels`."""
+BACKGROUNDS = ("similar", "near", "all")
+"""What of an image is background, see `with_background`."""
 
 
-def known_pixels(target: Target, background: str, band: int) -> np.ndarray:
-    """Where a target says whether a pixel is nucleus or background.
+def with_background(image: Tensor, target: Target, background: str, band: int) -> Target:
+    """Declare background where a target does not know whether a pixel is in a nucleus.
 
     Args:
-        target: Of one image.
-        background: `"known"`: labelled nuclei, what the target knows (`Target.known`), and a band
-            around labelled nuclei. `"all"`: every pixel, so that whatever is not labelled is
-            background.
+        image: `(3, H, W)`.
+        target: Its target.
+        background: `"near"`: a band around the labelled nuclei. `"similar"`: the band, and what
+            looks at least as different from the nuclei as it does, see
+            `nucleist.ops.borders.like_band`. `"all"`: whatever is not labelled.
         band: Width of the band, pixels.
 
     Returns:
-        `(H, W)` bool.
+        A target that knows more; the same one if it knows all.
     """
+    if "known" not in target:
+        return target
     labels = target["label_map"].cpu().numpy()
-    if background == "all" or "known" not in target:
-        return np.ones(labels.shape, bool)
-    return target["known"].cpu().numpy() | near(labels, band)
+    around = near(labels, band)
+    if background == "all":
+        around[:] = True
+    elif background == "similar":
+        around |= like_band(image.mean(0).float().cpu().numpy(), labels, around)
+    known = target["known"] | torch.from_numpy(around).to(target["known"].device)
+    return {**target, "known": known}
+
+
+def known_pixels(target: Target) -> np.ndarray:
+    """Where a target knows whether a pixel is in a nucleus, `(H, W)` bool."""
+    if "known" in target:
+        return target["known"].cpu().numpy()
+    return np.ones(target["label_map"].shape, bool)
 
 
 class UNet(MapNet):
@@ -62,6 +77,13 @@ class UNet(MapNet):
         self.unet = body.apply(xavier)
         self.borders, self.background, self.band, self.split = borders, background, band, split
 
+    def forward(self, images: Sequence[Tensor], targets: Sequence[Any] | None = None) -> Any:
+        """See `Net.forward`."""
+        if self.training:
+            pairs = zip(images, given(targets), strict=True)
+            targets = [with_background(*pair, self.background, self.band) for pair in pairs]
+        return super().forward(images, targets)
+
     def raw(self, batch: Tensor) -> Tensor:
         """Logits of foreground, `(B, H, W)`."""
         return self.unet(batch)[:, 0]
@@ -72,7 +94,7 @@ class UNet(MapNet):
 
     def losses(self, raw: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
         """Weighted cross-entropy and Dice over the known pixels; see `nucleist.ops.borders`."""
-        known = [known_pixels(target, self.background, self.band) for target in targets]
+        known = [known_pixels(target) for target in targets]
         labels = [separated(target["label_map"].cpu().numpy()) for target in targets]
         weights = [
             torch.from_numpy(border_weights(one, area, **self.borders))
@@ -99,7 +121,7 @@ def unet(
     norm: bool = True,
     border_height: float = HEIGHT,
     border_variance: float = VARIANCE,
-    background: str = "known",
+    background: str = "similar",
     band: int = 4,
     instances: str = "watershed",
     threshold: float = 0.5,
@@ -116,8 +138,9 @@ def unet(
         norm: Batch normalisation, which the papers' nets lack.
         border_height: Weight of the gap between two nuclei; 0 for none.
         border_variance: Square of its width, px^2: 5 as NuSeT, 25 as U-Net.
-        background: `"known"` or `"all"`, see `known_pixels`.
-        band: See `known_pixels`, pixels; where labels are complete it changes nothing.
+        background: `"similar"`, `"near"` or `"all"`: what is background where labels are partial,
+            see `with_background`. Where they are complete it changes nothing.
+        band: See `with_background`, pixels.
         instances: `"watershed"` or `"components"`, see
             `nucleist.ops.watershed.split_foreground`, as for the next four.
         threshold: Pixels with a higher probability are foreground, in (0, 1).

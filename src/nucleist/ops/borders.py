@@ -15,6 +15,9 @@ HEIGHT = 10.0
 VARIANCE = 5.0
 """Square of the width of the fall-off, px^2: NuSeT's. The U-Net paper has 25."""
 
+BLUR = 2.0
+"""Standard deviation of the blur before pixels are compared, pixels."""
+
 
 def separated(labels: np.ndarray) -> np.ndarray:
     """Nuclei with a gap between those that touch, so that 4-connectivity tells them apart.
@@ -122,3 +125,28 @@ def near(labels: np.ndarray, band: int) -> np.ndarray:
     if outside.all():
         return np.zeros(labels.shape, bool)
     return outside & (ndimage.distance_transform_edt(outside) <= band)
+
+
+def like_band(gray: np.ndarray, labels: np.ndarray, band: np.ndarray) -> np.ndarray:
+    """Pixels that look less like the labelled nuclei than half of the band around them does.
+
+    How it works: if the band is darker than the nuclei, these are the pixels that are darker than
+    the band's median, after a blur of `BLUR` px against noise; otherwise those that are brighter.
+    Nuclei that nobody labelled are on the other side of it, as long as they look like the labelled
+    ones more than like their surroundings.
+
+    Args:
+        gray: `(H, W)` float.
+        labels: `(H, W)` integer, 0 or less background.
+        band: `(H, W)` bool, around the nuclei.
+
+    Returns:
+        `(H, W)` bool, False in labelled nuclei; nowhere True without nuclei or without a band.
+    """
+    inside = labels > 0
+    if not inside.any() or not band.any():
+        return np.zeros(labels.shape, bool)
+    smooth = ndimage.gaussian_filter(np.asarray(gray, np.float32), BLUR)
+    middle = np.median(smooth[band])
+    darker = middle <= np.median(smooth[inside])
+    return ~inside & (smooth < middle if darker else smooth > middle)
