@@ -37,6 +37,10 @@ SETTINGS = {
     "dist": ["model.width=2", "model.h=0", "model.threshold=0", "model.min_size=0"],
     "mask_rcnn": THIN,
     "otsu": ["model.min_size=0", "model.clean=0"],
+    "unet_foreground": [
+        *("model.coarse.width=2", "model.fine.width=2", "+model.fine.threshold=0.3"),
+        *("+model.fine.clean=0", "+model.fine.min_size=0"),
+    ],
     "unet": ["model.width=2", "model.threshold=0.3", "model.clean=0", "model.min_size=0"],
     "mask_rcnn_pa": [*THIN, "attention=[p2]", "median_box=[16,16]"],
 }

@@ -8,6 +8,7 @@ from nucleist.models.net import Capabilities, Net
 from nucleist.models.otsu import otsu
 from nucleist.models.rcnn.net import MaskRCNN, mask_rcnn
 from nucleist.models.rcnn.partial_net import mask_rcnn_pa
+from nucleist.models.two_pass import two_pass
 from nucleist.models.unet import unet
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "otsu",
     "resnet_body",
     "resnet_fpn",
+    "two_pass",
     "unet",
 ]
