@@ -124,7 +124,7 @@ def center_panels(net: Net, subject: Subject) -> list[Panel] | str:
 @torch.no_grad()
 def target_picture(net: Net, image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The target map of the centre head, `(H, W, 3)` `uint8`: white 1, gray 0, black unknown."""
-    given = torch.from_numpy(np.ascontiguousarray(labels)).to(_device(net))
+    given = torch.from_numpy(np.ascontiguousarray(labels)).to(net.device)
     wanted = net.center_target(_tensor(net, image), given)
     gray = np.array([0, 128, 255], np.uint8)[wanted.cpu().numpy() + 1]
     grown = Image.fromarray(gray).resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST)
@@ -138,7 +138,7 @@ def attention_panels(net: Net, subject: Subject) -> list[Panel] | str:
     if subject.query is None or not subject.query.any():
         return f"{subject.id} has no labelled nucleus to ask for; put labels beside the image"
     labels = torch.from_numpy(np.ascontiguousarray(subject.query))
-    given = net.attention_map(_tensor(net, subject.image), labels.to(_device(net)))
+    given = net.attention_map(_tensor(net, subject.image), labels.to(net.device))
     shown = draw_contours(to_display(subject.image), subject.query, thick=2)
     count = len(np.unique(subject.query[subject.query > 0]))
     words = f"labelled nuclei: {count}"
@@ -169,9 +169,5 @@ def write_test_overlays(
         save_overlay(net, subject, threshold, folder)
 
 
-def _device(net: Net) -> torch.device:
-    return next(net.parameters()).device
-
-
 def _tensor(net: Net, image: np.ndarray) -> Tensor:
-    return to_tensor(image).to(_device(net))
+    return to_tensor(image).to(net.device)

@@ -52,7 +52,7 @@ class Model:
     @property
     def device(self) -> torch.device:
         """Where the net is."""
-        return next(self.net.parameters()).device
+        return self.net.device
 
     def to(self, device: str | torch.device) -> Model:
         """Move the net to a device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto`.

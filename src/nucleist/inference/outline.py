@@ -21,7 +21,7 @@ def outline(net: Net, image: np.ndarray, floor: float = 0.0) -> Prediction:
     net.eval()
     net.score_floor = floor
     try:
-        device = next(net.parameters()).device
+        device = net.device
         return net([to_tensor(image).to(device)])[0]
     finally:
         net.train(training)

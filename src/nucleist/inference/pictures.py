@@ -89,7 +89,7 @@ def center_pictures(net: Net, data: NucleiData) -> dict[str, np.ndarray]:
     training = net.training
     net.eval()
     image, kept = data.train_set.partial(data.train_set.ids[0])
-    device = next(net.parameters()).device
+    device = net.device
     tensor, labels = to_tensor(image).to(device), torch.from_numpy(kept).to(device)
     pictures = {"center_map": heat_map(image, net.center_map(tensor))}
     if net.can.attention:

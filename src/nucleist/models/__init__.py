@@ -5,8 +5,11 @@ from nucleist.models.canonical.net import canonical_shape
 from nucleist.models.deeplabv3 import deeplabv3
 from nucleist.models.dist import dist
 from nucleist.models.net import Capabilities, Net
+from nucleist.models.otsu import otsu
 from nucleist.models.rcnn.net import MaskRCNN, mask_rcnn
 from nucleist.models.rcnn.partial_net import mask_rcnn_pa
+from nucleist.models.two_pass import two_pass
+from nucleist.models.unet import unet
 
 __all__ = [
     "Capabilities",
@@ -18,6 +21,9 @@ __all__ = [
     "dist",
     "mask_rcnn",
     "mask_rcnn_pa",
+    "otsu",
     "resnet_body",
     "resnet_fpn",
+    "two_pass",
+    "unet",
 ]

@@ -8,8 +8,10 @@ methods that happen to exist.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 SUPERVISION = ("instances", "binary")
@@ -33,6 +35,8 @@ class Capabilities:
         models_missing_labels: Its loss models that some nuclei are not labelled, so that its
             scores are probabilities of nuclei and need no calibration.
         coco_weights: `weights=coco` fits it.
+        trains: It has parameters. One without is not trained: its losses are empty, and a training
+            only measures it.
     """
 
     learns_from: tuple[str, ...] = ("instances",)
@@ -42,6 +46,7 @@ class Capabilities:
     shape_parameters: tuple[str, ...] = ()
     models_missing_labels: bool = False
     coco_weights: bool = False
+    trains: bool = True
 
 
 class Net(nn.Module, ABC):
@@ -68,6 +73,12 @@ class Net(nn.Module, ABC):
         super().__init__()
         self.limits_reached = {}
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are; the CPU if it has none."""
+        first = next(chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if first is None else first.device
+
     @abstractmethod
     def forward(self, images: Sequence[Tensor], targets: Sequence[Any] | None = None) -> Any:
         """Losses in training, predictions in evaluation.
@@ -78,8 +89,8 @@ class Net(nn.Module, ABC):
                 it is.
 
         Returns:
-            In training a dict of scalar losses, whose names begin with `loss_`; in evaluation a
-            list of `nucleist.types.Prediction`.
+            In training a dict of scalar losses, whose names begin with `loss_`, empty without
+            `can.trains`; in evaluation a list of `nucleist.types.Prediction`.
 
         Raises:
             ValueError: If targets are missing in training, or one lacks an entry.

@@ -81,7 +81,7 @@ def calibrate(net: Net, images: Iterable[tuple[Tensor, Tensor]], held_out: bool 
     """
     if net.can.models_missing_labels:
         return 0.5
-    device = next(net.parameters()).device
+    device = net.device
     scores: list[float] = []
     for image, kept in images:
         image = image.to(device)

@@ -253,9 +253,22 @@ def fit(
     for logger in trainer.loggers:
         logger.log_hyperparams(logged)
     started = time.monotonic()
-    trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    if task.net.can.trains:
+        trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    else:
+        measure(trainer, task, data)
     seconds = time.monotonic() - started + seconds_before(trainer)
     finish(config, run, data, task, trainer, seconds, progress)
+
+
+def measure(trainer: pl.Trainer, task: SegmentationTask, data: NucleiData) -> None:
+    """In place of a training, of a net that has nothing to learn: validate it once.
+
+    A training of no steps will not do: DDP refuses a net without parameters.
+    """
+    trainer.strategy.connect(task)  # a checkpoint is written also where nothing is validated
+    if data.validates:
+        trainer.validate(task, datamodule=data, verbose=False)
 
 
 def build_task(config: DictConfig, net: Net) -> SegmentationTask:

@@ -105,15 +105,15 @@ def load_weights(
         UserError: If there are no such weights, they cannot be downloaded or read, would run
             code, or do not fit the net. The net is then unchanged.
     """
-    if weights is None:
-        return LoadReport("null", 0, tuple(net.state_dict()))
+    own = net.state_dict()
+    if weights is None or not own:  # nothing is filled, or there is nothing to fill
+        return LoadReport("null", 0, tuple(own))
     if weights == "coco" and not net.can.coco_weights:
         raise UserError(
             f"weights=coco: they are a Mask R-CNN's and do not fit {type(net).__name__}; use "
             "weights=imagenet for a ResNet body, weights=null or weights=<file>"
         )
     path = _find(weights, backbone_name)
-    own = net.state_dict()
     unused: list[str] = []
     notes: list[str] = []
     if path.suffix == ".pkl":

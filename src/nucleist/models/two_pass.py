@@ -1,0 +1,115 @@
+"""Foreground normalisation: intensities in units of the nuclei, which a first net has found.
+
+Source: Yang et al., *NuSeT*, PLoS Computational Biology 2020. An image is normalised by the mean
+and the standard deviation of its nuclei instead of the whole image's, so that the density of
+nuclei does not change their brightness. In training the nuclei are the labels; afterwards a coarse
+net finds them, and a second one, the fine net, sees the image that is normalised by them.
+
+The paper trains one net after the other. Here both are trained at once: they share nothing, since
+the fine net's training images are normalised by their labels, not by what the coarse one finds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from nucleist.models.net import Net, given
+from nucleist.types import UserError, one_of
+
+CENTERS = ("mean", "median")
+"""What of the nuclei becomes 0.5: their mean (the paper) or their median (the authors' code)."""
+
+LEAST = 10
+"""With fewer pixels of nuclei the whole image is taken instead."""
+
+
+def by_foreground(image: Tensor, inside: Tensor, center: str = "mean") -> Tensor:
+    """Normalise an image by its nuclei: their middle becomes 0.5, their deviation 0.25.
+
+    With the image mean of 0.5 and standard deviation of 0.25 that nets have by default, their
+    input is in standard deviations of the nuclei.
+
+    Args:
+        image: `(C, H, W)`; the statistics are those of all channels together.
+        inside: `(H, W)` bool, the nuclei; with fewer than `LEAST` pixels the whole image counts.
+        center: One of `CENTERS`.
+    """
+    own = image[:, inside] if int(inside.sum()) >= LEAST else image.flatten(1)
+    middle = own.mean() if center == "mean" else own.median()
+    return 0.5 + 0.25 * (image - middle) / (own.std(correction=0) + 1e-5)
+
+
+class TwoPass(Net):
+    """A coarse net that finds the nuclei to normalise by, and a fine one; made by `two_pass`."""
+
+    def __init__(self, coarse: Net, fine: Net, center: str):
+        super().__init__()
+        self.coarse, self.fine, self.center = coarse, fine, center
+        self.title = f"{fine.title or type(fine).__name__}, foreground-normalised"
+        self.can = replace(
+            fine.can,
+            learns_from=("instances",),
+            centers=False,
+            attention=False,
+            canonical_shape=False,
+            coco_weights=False,
+        )
+        self.limits_reached = fine.limits_reached
+
+    def forward(self, images: Sequence[Tensor], targets: Sequence[Any] | None = None) -> Any:
+        """See `Net.forward`; the losses of the coarse net are called `loss_coarse_...`."""
+        self.fine.score_floor = self.score_floor
+        if not self.training:
+            found = self.coarse(images)
+            return self.fine(self._normalized(images, found))
+        targets = given(targets)
+        losses = self.coarse(images, targets)
+        coarse = {name.replace("loss_", "loss_coarse_", 1): loss for name, loss in losses.items()}
+        return coarse | self.fine(self._normalized(images, targets), targets)
+
+    def _normalized(self, images: Sequence[Tensor], nuclei: Sequence[Any]) -> list[Tensor]:
+        """Images normalised by the label maps of targets or predictions."""
+        return [
+            by_foreground(image, one["label_map"] > 0, self.center)
+            for image, one in zip(images, nuclei, strict=True)
+        ]
+
+    def step_counts(self) -> Mapping[str, Tensor]:
+        """Those of the fine net."""
+        return self.fine.step_counts()
+
+    def facts(self) -> Mapping[str, float]:
+        """Those of the fine net."""
+        return self.fine.facts()
+
+    def box_weights(self) -> tuple[float, ...] | None:
+        """Those of the fine net."""
+        return self.fine.box_weights()
+
+
+def two_pass(coarse: Net, fine: Net, center: str = "mean") -> TwoPass:
+    """Foreground normalisation of any net.
+
+    Args:
+        coarse: Finds the nuclei by which images are normalised; `nucleist.models.otsu` will do.
+        fine: Finds the nuclei in images so normalised.
+        center: `"mean"` or `"median"` of the nuclei.
+
+    Raises:
+        UserError: If `center` is another, or one of the nets does not learn from instances.
+    """
+    one_of("model.center", center, CENTERS)
+    for name, net in (("coarse", coarse), ("fine", fine)):
+        if "instances" not in net.can.learns_from:
+            raise UserError(
+                f"model.{name}: {type(net).__name__} learns from {net.can.learns_from[0]} targets; "
+                "use a net that learns from instances"
+            )
+    if not fine.can.trains:
+        raise UserError(
+            f"model.fine: {type(fine).__name__} is not trained, and no normalisation changes it; "
+            "use it alone"
+        )
+    return TwoPass(coarse, fine, center)
