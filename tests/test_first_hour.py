@@ -127,7 +127,7 @@ def test_from_the_command_line_on_drawn_images(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_the_page_is_what_happens(tmp_path):
-    smaller = {"Synthetic(8, 4, ": "Synthetic(8, 1, ", "steps=300": "steps=20 val_every=10"}
+    smaller = {"steps=300": "steps=60 val_every=20 augment.crop=96"}
 
     def change(command):
         for old, new in smaller.items():

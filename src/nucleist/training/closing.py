@@ -16,7 +16,7 @@ FEW = 0.025
 
 NO_TEST = (
     "no test images, so nothing was measured on images that the training did not use; put some "
-    "into a folder called test/, or set data.source.test_fraction=0.2"
+    "into a folder called test/, or set data.source.test_fraction=0.4"
 )
 
 
