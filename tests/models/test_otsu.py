@@ -73,7 +73,7 @@ def test_an_unknown_option_is_told(option):
 @pytest.mark.parametrize("data", [{}, {"held_out": None}])
 def test_a_run_without_a_training_predicts(tmp_path, data):
     labels = grid(*range(1, 9))
-    source = InMemory([labels], [] if data else [labels])
+    source = InMemory([labels], [] if data else [grid(1, 2, 3, side=8, gap=15, shape=(40, 50))])
     run = nucleist.train(
         source, model="otsu", trainer="cpu", data=data, runs=str(tmp_path), normalize="full_range"
     )

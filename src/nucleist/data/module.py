@@ -120,11 +120,6 @@ class NucleiData(pl.LightningDataModule):
         return asked or ("images" if self.ids("val") or supervision == "binary" else "nuclei")
 
     @property
-    def validates(self) -> bool:
-        """Whether there is anything that a training is validated on."""
-        return bool(self.ids("val")) if self.validation == "images" else self.holds_out
-
-    @property
     def validates_apart(self) -> bool:
         """Whether what a training is validated on is not what it is tested on."""
         if self.validation == "nuclei":

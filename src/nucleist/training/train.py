@@ -267,7 +267,7 @@ def measure(trainer: pl.Trainer, task: SegmentationTask, data: NucleiData) -> No
     A training of no steps will not do: DDP refuses a net without parameters.
     """
     trainer.strategy.connect(task)  # a checkpoint is written also where nothing is validated
-    if data.validates:
+    if data.holds_out or (data.validation == "images" and data.ids("val")):
         trainer.validate(task, datamodule=data, verbose=False)
 
 
