@@ -1,8 +1,8 @@
 """DIST: a U-Net that predicts each pixel's distance to the border of its nucleus.
 
 Source: Naylor et al., *Segmentation of Nuclei in Histopathology Images by Deep Regression of the
-Distance Map*, IEEE TMI 38(2), 2019, and the authors' code; the U-Net is that of Ronneberger et
-al., MICCAI 2015. Nuclei that are not labelled count as background, as in the paper.
+Distance Map*, IEEE TMI 38(2), 2019, and the authors' code. Nuclei that are not labelled count as
+background, as in the paper.
 """
 
 from collections.abc import Sequence
@@ -10,70 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nucleist.models.map_net import MapNet, at_least, mean_in, stack_target_maps
+from nucleist.models.unet_body import MARGIN, STRIDE, UNet
 from nucleist.ops.distances import METRICS, distance_map, edge_distance
 from nucleist.ops.watershed import split_distances
 from nucleist.types import one_of
-
-LEVELS = 5
-"""Resolutions of the U-Net."""
-
-MARGIN = 92
-"""Pixels that convolutions without padding take off each side of the image."""
-
-
-def _block(before: int, width: int, padding: int) -> nn.Sequential:
-    """Twice convolution, normalisation, ReLU; the bias is the normalisation's."""
-    layers: list[nn.Module] = []
-    for channels in (before, width):
-        layers += [
-            nn.Conv2d(channels, width, 3, padding=padding, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-        ]
-    return nn.Sequential(*layers)
-
-
-class UNet(nn.Module):
-    """Five levels of widths n, 2n, .. 16n, one output channel without activation.
-
-    Args:
-        width: Channels n of the first level.
-        padding: Zeros around each convolution: 1 keeps the size, 0 loses `MARGIN` pixels a side.
-    """
-
-    def __init__(self, width: int, padding: int):
-        super().__init__()
-        widths = [width * 2**level for level in range(LEVELS)]
-        self.down = nn.ModuleList(
-            _block(before, after, padding)
-            for before, after in zip([3, *widths], widths, strict=False)
-        )
-        pairs = list(zip(widths[:0:-1], widths[-2::-1], strict=True))  # (16n, 8n), .., (2n, n)
-        self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in pairs)
-        self.merge = nn.ModuleList(_block(2 * b, b, padding) for _, b in pairs)
-        self.head = nn.Conv2d(width, 1, 1)
-        self.apply(_initial)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(B, 3, H, W)` to `(B, 1, h, w)`, with sides of 16 k, or 16 k + 60 without padding."""
-        skips = []
-        for level, block in enumerate(self.down):
-            x = block(F.max_pool2d(x, 2) if level else x)
-            skips.append(x)
-        for up, merge, skip in zip(self.up, self.merge, skips[-2::-1], strict=True):
-            x = F.relu(up(x), inplace=True)
-            x = merge(torch.cat([_middle(skip, x.shape[-2:]), x], 1))
-        return self.head(x)
-
-
-def _middle(x: Tensor, size: torch.Size) -> Tensor:
-    """The central part of a map."""
-    top, left = (x.shape[-2] - size[0]) // 2, (x.shape[-1] - size[1]) // 2
-    return x[..., top : top + size[0], left : left + size[1]]
 
 
 def _initial(module: nn.Module) -> None:
@@ -105,9 +48,9 @@ class Dist(MapNet):
         image_std: Sequence[float],
     ):
         # Without padding sides of 16 k + 60 go in and sides 2 * MARGIN shorter come out.
-        rest, margin = (0, 0) if padded else ((60 - 2 * MARGIN) % 16, MARGIN)
-        super().__init__(image_mean, image_std, 16, rest, margin)
-        self.unet, self.metric, self.split = unet, metric, split
+        rest, margin = (0, 0) if padded else ((60 - 2 * MARGIN) % STRIDE, MARGIN)
+        super().__init__(image_mean, image_std, STRIDE, rest, margin)
+        self.unet, self.metric, self.split = unet.apply(_initial), metric, split
 
     def raw(self, batch: Tensor) -> Tensor:
         """Distances in pixels, `(B, H, W)`; negative ones occur."""
