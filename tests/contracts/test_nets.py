@@ -36,6 +36,12 @@ SETTINGS = {
     "deeplabv3": ["model.min_size=0"],
     "dist": ["model.width=2", "model.h=0", "model.threshold=0", "model.min_size=0"],
     "mask_rcnn": THIN,
+    "nuset": [
+        "model.width=2",
+        "model.min_area=1",
+        "model.rpn.min_score=0.4",
+        "model.seed_border=0",
+    ],
     "mask_rcnn_pa": [*THIN, "attention=[p2]", "median_box=[16,16]"],
 }
 

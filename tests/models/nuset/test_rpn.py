@@ -167,7 +167,7 @@ class TestProposals:
         found = self.proposals(thin(nms_iou=0.2, min_score=0.4), anchors, (0.9, 0.95, 0.91, 0.5))
         assert found.boxes.tolist() == [[0, 2, 10, 12], [0, 9, 10, 19], [20, 20, 30, 30]]
         assert found.scores.tolist() == pytest.approx([0.95, 0.91, 0.5])
-        assert not found.limited
+        assert not found.limits
 
     def test_offsets_are_decoded_and_boxes_end_at_the_image(self):
         # A quarter of its width (8) to the right and twice as wide (ln 2): x from 6 - 8 to 6 + 8.
@@ -184,7 +184,9 @@ class TestProposals:
         anchors = boxes(*[[16 * x, 0, 16 * x + 16, 16] for x in range(3)])
         for option in ("max_anchors", "max_proposals"):
             found = self.proposals(thin(**{option: 2}), anchors, (0.9, 0.92, 0.91))
-            assert found.limited and found.scores.tolist() == pytest.approx([0.92, 0.91])
+            assert found.limits == (f"rpn.{option}=2",) and found.scores.tolist() == pytest.approx(
+                [0.92, 0.91]
+            )
 
 
 def test_what_it_encodes_it_decodes_again():

@@ -40,12 +40,12 @@ class Proposals(NamedTuple):
     Attributes:
         boxes: `(K, 4)` `float32`, cut at the border of the image.
         scores: `(K,)` probabilities of a nucleus.
-        limited: Whether some were left out because there were too many.
+        limits: Options, with their values, by which some were left out as too many.
     """
 
     boxes: Tensor
     scores: Tensor
-    limited: bool
+    limits: tuple[str, ...]
 
 
 def assign(boxes: Tensor, anchors: Tensor, high: float, low: float) -> tuple[Tensor, Tensor]:
@@ -111,6 +111,9 @@ class NucleusRPN(nn.Module):
         nms_iou: IoU above which the lower of two proposals is suppressed.
         max_anchors: Most anchors of an image before suppression.
         max_proposals: Most proposals of an image.
+
+    Attributes:
+        counts: Sampled anchors of the last training step, by class.
     """
 
     def __init__(
@@ -143,6 +146,7 @@ class NucleusRPN(nn.Module):
         self.bbox_pred = nn.Conv2d(channels, 4 * kinds, 1)
         self.act = nn.ReLU(inplace=True) if relu else nn.Identity()
         self.coder = BoxCoder((1.0, 1.0, 1.0, 1.0))
+        self.counts: dict[str, Tensor] = {}
         self.sampler = BalancedPositiveNegativeSampler(samples, positive_share)
         for layer, std in ((self.conv, 0.01), (self.cls_logits, 0.01), (self.bbox_pred, 0.001)):
             nn.init.normal_(layer.weight, std=std)
@@ -211,6 +215,10 @@ class NucleusRPN(nn.Module):
             codes.append(self.coder.encode_single(wanted, anchors))
         positive, negative = (torch.stack(m).bool() for m in self.sampler(labels))
         chosen = positive | negative
+        self.counts = {
+            "positive_anchors": positive.sum().float(),
+            "negative_anchors": negative.sum().float(),
+        }
         classes = F.cross_entropy(logits[chosen], positive[chosen].long(), reduction="sum")
         wanted = torch.stack(codes)[positive]
         box = F.smooth_l1_loss(deltas[positive], wanted, reduction="sum", beta=BETA)
@@ -240,9 +248,12 @@ class NucleusRPN(nn.Module):
         order = keep[scores[keep].argsort(descending=True, stable=True)]
         first = order[: self.max_anchors]
         best = first[nms(boxes[first], scores[first], self.nms_iou)]
-        limited = len(order) > self.max_anchors or len(best) > self.max_proposals
+        limits = (
+            *[f"rpn.max_anchors={self.max_anchors}"] * (len(order) > self.max_anchors),
+            *[f"rpn.max_proposals={self.max_proposals}"] * (len(best) > self.max_proposals),
+        )
         best = best[: self.max_proposals]
-        return Proposals(clip_boxes_to_image(boxes[best], size), scores[best], limited)
+        return Proposals(clip_boxes_to_image(boxes[best], size), scores[best], limits)
 
 
 def _by_anchor(x: Tensor, values: int) -> Tensor:

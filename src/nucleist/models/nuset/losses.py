@@ -1,0 +1,123 @@
+"""The losses of NuSeT's foreground: weighted cross-entropy and Dice.
+
+Source: Yang et al., PLoS Comput Biol 2020, and the authors' code.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nucleist.models.map_net import stack_target_maps
+from nucleist.ops.borders import border_weights, near, separated
+from nucleist.ops.pixel_losses import two_class_dice, weighted_entropy
+from nucleist.types import Target
+
+UNLABELLED = ("ignored", "background")
+"""What a pixel counts as that may be in a nucleus that nobody labelled."""
+
+
+class PixelTargets(NamedTuple):
+    """What a batch's pixels should be, `(B, H, W)` each; padding is not known.
+
+    Attributes:
+        inside: `float32`, 1 in nuclei.
+        weights: `float32`, of the cross-entropy.
+        known: bool, pixels that the losses count.
+    """
+
+    inside: Tensor
+    weights: Tensor
+    known: Tensor
+
+
+@dataclass(frozen=True)
+class ForegroundLoss:
+    """Cross-entropy with weights and Dice, of two classes.
+
+    Attributes:
+        border: `height` and `variance` of `nucleist.ops.borders.border_weights`.
+        unlabelled: One of `UNLABELLED`.
+        band: Pixels around labelled nuclei that count as background if others are ignored.
+        dice_of_logits: Dice of logits instead of probabilities (an error of the authors' code).
+    """
+
+    border: Mapping[str, float] = field(default_factory=dict)
+    unlabelled: str = "ignored"
+    band: int = 5
+    dice_of_logits: bool = False
+
+    def known(self, target: Target) -> Tensor | None:
+        """Pixels of which it is known whether they are in a nucleus, `(H, W)` bool; None for all.
+
+        They are what the target declares, its nuclei included, and a band around these.
+        """
+        declared = target.get("known")
+        if declared is None or self.unlabelled == "background":
+            return None
+        around = near(target["label_map"].cpu().numpy(), self.band)
+        return declared | torch.from_numpy(around).to(declared.device)
+
+    def targets(
+        self, targets: Sequence[Target], known: Sequence[Tensor | None], size: Sequence[int]
+    ) -> PixelTargets:
+        """Target maps of a batch of height and width `size`, on the CPU.
+
+        Args:
+            targets: Of each image.
+            known: What `known` gave for each.
+            size: Height and width.
+        """
+        maps = [separated(target["label_map"].cpu().numpy()) for target in targets]
+        areas = [
+            torch.ones(labels.shape, dtype=torch.bool) if area is None else area.cpu()
+            for labels, area in zip(maps, known, strict=True)
+        ]
+        weights = [
+            torch.from_numpy(border_weights(labels, area.numpy(), **self.border))
+            for labels, area in zip(maps, areas, strict=True)
+        ]
+        inside = stack_target_maps([torch.from_numpy(m > 0) for m in maps], areas, size)
+        return PixelTargets(
+            inside.values, stack_target_maps(weights, None, size).values, inside.known
+        )
+
+    def __call__(self, classes: Tensor, wanted: PixelTargets) -> dict[str, Tensor]:
+        """Losses by name.
+
+        Args:
+            classes: `(B, 2, H, W)`, logits of background and foreground.
+            wanted: Of the batch.
+        """
+        inside, weights, known = (x.to(classes.device) for x in wanted)
+        logits = classes[:, 1] - classes[:, 0]
+        dice = (
+            dice_of_logits(classes, inside, known)
+            if self.dice_of_logits
+            else two_class_dice(logits, inside, known)
+        )
+        return {
+            "loss_entropy": weighted_entropy(logits, inside, weights, known),
+            "loss_dice": dice,
+        }
+
+
+def dice_of_logits(classes: Tensor, inside: Tensor, known: Tensor) -> Tensor:
+    """`1 - 2 sum(z y) / (sum(z^2) + sum(y^2))` of logits z, as the authors' code has it.
+
+    Args:
+        classes: `(B, 2, H, W)`.
+        inside: `(B, H, W)`, 1 in nuclei, else 0.
+        known: `(B, H, W)` bool.
+
+    Returns:
+        Mean over images; one of which nothing is known adds 0.
+    """
+    wanted = torch.stack([1 - inside, inside], 1)
+    counts = known[:, None].expand_as(wanted)
+    both = (classes * wanted * counts).sum((1, 2, 3))
+    squares = ((classes.square() + wanted.square()) * counts).sum((1, 2, 3))
+    each = 1 - 2 * both / (squares + 1e-6)
+    return (each * known.any(2).any(1)).mean()
