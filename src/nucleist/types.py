@@ -147,11 +147,13 @@ class Target(TypedDict):
     """What a net learns from, for one image with outlined nuclei.
 
     `boxes` `(N, 4)` `float32`, pixels, xyxy, half-open; `label_map` `(H, W)` `int32`, in which
-    nucleus `i` of the boxes has the value `i + 1`.
+    nucleus `i` of the boxes has the value `i + 1`. `known` `(H, W)` `bool`: False where a pixel
+    that is in no labelled nucleus may be in one that nobody labelled; without it there are none.
     """
 
     boxes: Tensor
     label_map: Tensor
+    known: NotRequired[Tensor]
 
 
 class Truth(NamedTuple):

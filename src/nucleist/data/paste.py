@@ -55,7 +55,7 @@ def paste(
 
     Args:
         image: `(H, W, 3)` `float32` in [0, 1].
-        labels: `(H, W)` `int32`.
+        labels: `(H, W)` `int32`; 0 and negative values are no nucleus.
         pool: Nuclei to choose from, each as likely as the others.
         most: Their number is uniform in `0 .. most`.
         rng: Decides everything.
@@ -96,5 +96,5 @@ def _put(image: np.ndarray, labels: np.ndarray, nucleus: Exemplar, row: int, col
     soft[labels[there] > 0] = 0  # the edge must not shade a labelled nucleus
     alpha = np.where(mask, 1.0, soft)[..., None].astype(np.float32)
     image[there] = alpha * nucleus.image[here] + (1 - alpha) * image[there]
-    labels[there][mask] = labels.max() + 1
+    labels[there][mask] = labels.max(initial=0) + 1
     return True

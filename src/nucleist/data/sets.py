@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from nucleist.data.annotation import Annotation, nucleus_ids
+from nucleist.data.complete import inside, mask_of
 from nucleist.data.held_out import hold_out
 from nucleist.data.paste import Exemplar, exemplars, paste
-from nucleist.data.targets import supervised, to_tensor
+from nucleist.data.targets import UNKNOWN, supervised, to_tensor
 from nucleist.data.transforms import Augment
-from nucleist.types import Source, Truth
+from nucleist.types import Complete, Source, Truth, Window
 
 Normalize = Callable[[np.ndarray], np.ndarray]
 Batch = tuple[list[Tensor], list[Any], list[str]]
@@ -77,6 +78,7 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
         self.pasted = pasted
         self._held_share, self._held_seed = held_out, annotation.seed
         self._cache: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._complete: dict[str, Complete] = {}
         self._seen: dict[str, np.ndarray] = {}
 
     @cached_property
@@ -121,7 +123,25 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
             # Normalised before a crop is cut, so that crop and whole image look the same.
             record = replace(record, image=self.normalize(record.image))
             self._cache[image_id] = self.annotation.apply(record)
+            complete, choice = self.annotation.complete(record), self.annotation.choose(record)
+            if isinstance(choice, Window):
+                height, width = record.labels.shape
+                complete = inside(complete, choice, (height, width))
+            self._complete[image_id] = complete
         return self._cache[image_id]
+
+    def with_unknown(self, image_id: str) -> np.ndarray:
+        """The label map that training sees, `UNKNOWN` where unlabelled pixels may be nuclei.
+
+        That is outside of what is complete, or everywhere if nuclei are held out.
+        """
+        labels = self.partial(image_id)[1]
+        complete = False if len(self.held_out[image_id]) else self._complete[image_id]
+        if complete is True:
+            return labels
+        height, width = labels.shape
+        unknown = (labels == 0) & ~mask_of(complete, (height, width))
+        return np.where(unknown, UNKNOWN, labels).astype(np.int32)
 
     def forget(self) -> None:
         """Read the images anew, after the normalisation has changed."""
@@ -139,7 +159,8 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
         order = np.random.default_rng([self.seed, shuffle]).permutation(len(self.ids))
         image_id = self.ids[order[place]]
         seed = np.random.SeedSequence([self.seed, 1, draw]).generate_state(1)[0]
-        image, labels = self.augment(*self.partial(image_id), int(seed))
+        image = self.partial(image_id)[0]
+        image, labels = self.augment(image, self.with_unknown(image_id), int(seed))
         if self.pasted:
             rng = np.random.default_rng([self.seed, 2, draw])
             image, labels = paste(image, labels, self.exemplars, self.pasted, rng)

@@ -9,6 +9,9 @@ from torch import Tensor
 from nucleist.ops.labels import boxes_of, relabel
 from nucleist.types import BinaryTarget, Target, one_of
 
+UNKNOWN = -1
+"""In a label map on its way to a target: perhaps a nucleus that nobody labelled."""
+
 
 def to_tensor(image: np.ndarray) -> Tensor:
     """`(H, W, 3)` `float32` array to a `(3, H, W)` tensor."""
@@ -16,16 +19,20 @@ def to_tensor(image: np.ndarray) -> Tensor:
 
 
 def to_target(labels: np.ndarray) -> Target:
-    """`(H, W)` `int32` label map with any ids to boxes and a map numbered 1..N."""
-    label_map, ids = relabel(torch.from_numpy(np.ascontiguousarray(labels)))
-    return {
-        "boxes": boxes_of(label_map, len(ids)),
-        "label_map": label_map,
-    }
+    """`(H, W)` `int32` label map with any ids, perhaps `UNKNOWN`, to a target numbered 1..N."""
+    known = labels != UNKNOWN
+    label_map, ids = relabel(torch.from_numpy(np.where(known, labels, 0)))
+    target: Target = {"boxes": boxes_of(label_map, len(ids)), "label_map": label_map}
+    if not known.all():
+        target["known"] = torch.from_numpy(known)
+    return target
 
 
 def to_binary(labels: np.ndarray) -> BinaryTarget:
-    """`(H, W)` `int32` label map to foreground and count, without the instances."""
+    """`(H, W)` `int32` label map to foreground and count, without the instances.
+
+    Unknown pixels count as background.
+    """
     count = len(np.unique(labels[labels > 0]))
     return {
         "mask": torch.from_numpy((labels > 0).astype(np.uint8)),

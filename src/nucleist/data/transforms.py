@@ -48,7 +48,8 @@ class Augment:
 
         Args:
             image: `(H, W, 3)` `float32`.
-            labels: `(H, W)` `int32`; ids above 2^24 are numbered anew, in their order.
+            labels: `(H, W)` `int32`; ids above 2^24 are numbered anew, in their order. Negative
+                values are no nuclei and stay.
             seed: Decides everything; the same seed gives the same result in any process.
         """
         rng = np.random.default_rng(seed)
@@ -61,7 +62,7 @@ class Augment:
         # OpenCV has no 32-bit integer warps; float32 holds every id up to 2^24.
         if labels.max(initial=0) > 2**24:
             ids = np.unique(labels[labels > 0])
-            labels = np.where(labels > 0, np.searchsorted(ids, labels) + 1, 0)
+            labels = np.where(labels > 0, np.searchsorted(ids, labels) + 1, labels)
         done = self.compose(image=image, mask=labels.astype(np.float32))
         return np.clip(done["image"], 0.0, 1.0), done["mask"].astype(np.int32)
 
