@@ -15,8 +15,8 @@ from nucleist.ops.borders import border_weights, near, separated
 from nucleist.ops.pixel_losses import two_class_dice, weighted_entropy
 from nucleist.types import Target
 
-UNLABELLED = ("ignored", "background")
-"""What a pixel counts as that may be in a nucleus that nobody labelled."""
+BACKGROUNDS = ("known", "all")
+"""What of an image is background, see `ForegroundLoss.known`."""
 
 
 class PixelTargets(NamedTuple):
@@ -39,50 +39,45 @@ class ForegroundLoss:
 
     Attributes:
         border: `height` and `variance` of `nucleist.ops.borders.border_weights`.
-        unlabelled: One of `UNLABELLED`.
-        band: Pixels around labelled nuclei that count as background if others are ignored.
+        background: One of `BACKGROUNDS`, see `known`.
+        band: Width of the band around labelled nuclei, pixels.
         dice_of_logits: Dice of logits instead of probabilities (an error of the authors' code).
     """
 
     border: Mapping[str, float] = field(default_factory=dict)
-    unlabelled: str = "ignored"
-    band: int = 5
+    background: str = "known"
+    band: int = 4
     dice_of_logits: bool = False
 
-    def known(self, target: Target) -> Tensor | None:
-        """Pixels of which it is known whether they are in a nucleus, `(H, W)` bool; None for all.
+    def known(self, target: Target) -> Tensor:
+        """Where a target says whether a pixel is nucleus or background, `(H, W)` bool on the CPU.
 
-        They are what the target declares, its nuclei included, and a band around these.
+        With the background `"known"` these are labelled nuclei, what the target knows, and a band
+        around labelled nuclei; with `"all"` all pixels.
         """
-        declared = target.get("known")
-        if declared is None or self.unlabelled == "background":
-            return None
-        around = near(target["label_map"].cpu().numpy(), self.band)
-        return declared | torch.from_numpy(around).to(declared.device)
+        labels = target["label_map"].cpu().numpy()
+        if self.background == "all" or "known" not in target:
+            return torch.ones(labels.shape, dtype=torch.bool)
+        return target["known"].cpu() | torch.from_numpy(near(labels, self.band))
 
     def targets(
-        self, targets: Sequence[Target], known: Sequence[Tensor | None], size: Sequence[int]
+        self, targets: Sequence[Target], known: Sequence[Tensor], size: Sequence[int]
     ) -> PixelTargets:
-        """Target maps of a batch of height and width `size`, on the CPU.
+        """Target maps of a batch, on the CPU.
 
         Args:
             targets: Of each image.
             known: What `known` gave for each.
-            size: Height and width.
+            size: Height and width of the batch.
         """
         maps = [separated(target["label_map"].cpu().numpy()) for target in targets]
-        areas = [
-            torch.ones(labels.shape, dtype=torch.bool) if area is None else area.cpu()
-            for labels, area in zip(maps, known, strict=True)
-        ]
         weights = [
             torch.from_numpy(border_weights(labels, area.numpy(), **self.border))
-            for labels, area in zip(maps, areas, strict=True)
+            for labels, area in zip(maps, known, strict=True)
         ]
-        inside = stack_target_maps([torch.from_numpy(m > 0) for m in maps], areas, size)
-        return PixelTargets(
-            inside.values, stack_target_maps(weights, None, size).values, inside.known
-        )
+        inside = stack_target_maps([torch.from_numpy(m > 0) for m in maps], known, size)
+        weight = stack_target_maps(weights, None, size).values
+        return PixelTargets(inside.values, weight, inside.known)
 
     def __call__(self, classes: Tensor, wanted: PixelTargets) -> dict[str, Tensor]:
         """Losses by name.

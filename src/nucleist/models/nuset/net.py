@@ -17,7 +17,7 @@ from torch import Tensor
 from nucleist.models.map_net import at_least, mean_in, stack, to_prediction
 from nucleist.models.net import Net, given
 from nucleist.models.nuset.inputs import gray, standardized
-from nucleist.models.nuset.losses import UNLABELLED, ForegroundLoss
+from nucleist.models.nuset.losses import BACKGROUNDS, ForegroundLoss
 from nucleist.models.nuset.rpn import NucleusRPN
 from nucleist.models.nuset.seeds import cleaned, cut_foreground
 from nucleist.models.unet_body import STRIDE, UNet, xavier
@@ -32,7 +32,7 @@ class Cut(NamedTuple):
 
     instances: str
     min_area: int
-    small: float
+    clean: float
     size_connectivity: int
     seeds: Mapping[str, Any]
 
@@ -87,8 +87,9 @@ class NuSeT(Net):
             inputs = [standardized(image) for image in inputs]
         encoded = self.unet.encode(stack(inputs, STRIDE))
         classes = self.unet.head(self.unet.decode(encoded)).float()
+        scores, deltas = self.rpn(encoded.pooled)
         rows, cols = encoded.pooled.shape[-2:]
-        return Found(classes, *self.rpn(encoded.pooled), (rows, cols))
+        return Found(classes, scores, deltas, (rows, cols))
 
     def _losses(
         self, found: Found, sizes: Sequence[tuple[int, int]], targets: Sequence[Target]
@@ -96,7 +97,7 @@ class NuSeT(Net):
         device = found.classes.device
         known = [self.loss.known(target) for target in targets]
         wanted = self.loss.targets(targets, known, found.classes.shape[-2:])
-        areas = [None if area is None else area.to(device) for area in known]
+        areas = [area.to(device) for area in known]
         boxes = [target["boxes"].to(device) for target in targets]
         return {
             **self.loss(found.classes, wanted),
@@ -111,7 +112,7 @@ class NuSeT(Net):
             - found.classes[index, 0, : size[0], : size[1]]
         )
         mask = (logits > 0).cpu().numpy()
-        labels = cleaned(self._labels(mask, found, index), self.cut.small)
+        labels = cleaned(self._labels(mask, found, index), self.cut.clean)
         # Filled holes are of the nucleus, but would lower its score, perhaps below 0.5.
         means = mean_in(labels, np.where(mask, logits.sigmoid().cpu().numpy(), 0.5))
         return to_prediction(labels, means, logits.device)
@@ -139,26 +140,28 @@ class NuSeT(Net):
 
 def nuset(
     width: int = 64,
+    norm: bool = False,
     deep_skip: bool = False,
     rpn: Mapping[str, Any] | None = None,
     standardize: bool = True,
     border_height: float = HEIGHT,
     border_variance: float = VARIANCE,
     dice_of_logits: bool = False,
-    unlabelled: str = "ignored",
-    band: int = 5,
+    background: str = "known",
+    band: int = 4,
     instances: str = "watershed",
     seed_border: float = 20.0,
     seed_radius: float = 3.0,
     line: bool = False,
     min_area: int = 10,
-    small: float = 0.2,
+    clean: float = 0.2,
     size_connectivity: int = 4,
 ) -> NuSeT:
     """NuSeT, trained on label maps (`Target`).
 
     Args:
         width: Channels of the first of five levels: 64 in the paper (34.6 M parameters).
+        norm: Batch normalisation in the U-Net, which the paper's net lacks.
         deep_skip: A skip connection at the lowest resolution too; the authors' code has none.
         rpn: Options of `nucleist.models.nuset.rpn.NucleusRPN`.
         standardize: Each image minus its mean, divided by its standard deviation. False takes gray
@@ -166,22 +169,21 @@ def nuset(
         border_height: Weight added to background between nuclei.
         border_variance: How fast it falls off, px^2: 5 in the paper, 25 in the released code.
         dice_of_logits: See `nucleist.models.nuset.losses.ForegroundLoss`.
-        unlabelled: What pixels count as that may be in an unlabelled nucleus: `"ignored"` or
-            `"background"`.
-        band: Pixels around labelled nuclei that count as background if others are ignored.
+        background: `"known"` or `"all"`, see `nucleist.models.nuset.losses.ForegroundLoss.known`.
+        band: See there, pixels; where labels are complete it changes nothing.
         instances: `"watershed"` from the RPN's boxes, or `"components"`.
         seed_border: See `nucleist.models.nuset.seeds.cut_foreground`, as for the next two.
         seed_radius: Pixels.
         line: Leave a line of background between nuclei.
         min_area: Smaller pieces of the foreground are dropped, pixels.
-        small: Nuclei, and holes in them, below this share of the mean area are removed; 0 for none.
+        clean: Share of the mean area below which nuclei are removed and holes are filled.
         size_connectivity: Of the pieces of foreground whose median size the anchors have: 4, or 8
             as in the authors' code.
 
     Raises:
         UserError: If an option with named values has another, or a number is negative.
     """
-    one_of("model.unlabelled", unlabelled, UNLABELLED)
+    one_of("model.background", background, BACKGROUNDS)
     one_of("model.instances", instances, METHODS)
     one_of("model.size_connectivity", size_connectivity, (4, 8))
     for option, value, least in (
@@ -190,21 +192,21 @@ def nuset(
         ("band", band, 0),
         ("seed_border", seed_border, 0),
         ("seed_radius", seed_radius, 0),
-        ("small", small, 0),
+        ("clean", clean, 0),
     ):
         at_least(f"model.{option}", value, least)
     unet = UNet(
         width,
         in_channels=1,
         out_channels=2,
-        norm=False,
+        norm=norm,
         up_kernel=3,
         up_relu=False,
         deep_skip=deep_skip,
         head_kernel=3,
     )
     border = {"height": border_height, "variance": border_variance}
-    loss = ForegroundLoss(border, unlabelled, band, dice_of_logits)
+    loss = ForegroundLoss(border, background, band, dice_of_logits)
     seeds = {"border": seed_border, "radius": seed_radius, "line": line}
-    cut = Cut(instances, min_area, small, size_connectivity, seeds)
+    cut = Cut(instances, min_area, clean, size_connectivity, seeds)
     return NuSeT(unet, NucleusRPN(8 * width, **(rpn or {})), loss, cut, standardize)
