@@ -42,6 +42,7 @@ SETTINGS = {
         "model.rpn.min_score=0.4",
         "model.seed_border=0",
     ],
+    "unet": ["model.width=2", "model.threshold=0.3", "model.clean=0", "model.min_size=0"],
     "mask_rcnn_pa": [*THIN, "attention=[p2]", "median_box=[16,16]"],
 }
 

@@ -8,6 +8,7 @@ from nucleist.models.net import Capabilities, Net
 from nucleist.models.nuset.net import nuset
 from nucleist.models.rcnn.net import MaskRCNN, mask_rcnn
 from nucleist.models.rcnn.partial_net import mask_rcnn_pa
+from nucleist.models.unet import unet
 
 __all__ = [
     "Capabilities",
@@ -22,4 +23,5 @@ __all__ = [
     "nuset",
     "resnet_body",
     "resnet_fpn",
+    "unet",
 ]

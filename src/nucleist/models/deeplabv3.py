@@ -14,7 +14,13 @@ from torch import Tensor
 from torchvision.models.segmentation.deeplabv3 import ASPP, DeepLabHead
 
 from nucleist.models.backbones import Encoder
-from nucleist.models.map_net import MapNet, TargetMaps, at_least, mean_in, stack_target_maps
+from nucleist.models.map_net import (
+    MapNet,
+    TargetMaps,
+    at_least,
+    foreground_scores,
+    stack_target_maps,
+)
 from nucleist.models.net import Capabilities
 from nucleist.models.norms import for_one_image
 from nucleist.ops.watershed import METHODS, split_foreground
@@ -82,15 +88,9 @@ class DeepLabV3(MapNet):
         return {"loss_bce": entropy, "loss_dice": self.dice * smooth_dice(raw.sigmoid(), wanted)}
 
     def instances(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Nuclei of the foreground, scored by the mean probability in each.
-
-        The mean is above the foreground's threshold t by definition. The scores are the means
-        stretched from [t, 1] to [0.5, 1], so that every nucleus counts at a score threshold of
-        0.5, whatever t; with t = 0.5 the score is the mean itself.
-        """
+        """Nuclei of the foreground, scored by the mean probability in each."""
         labels = split_foreground(values, **self.split)
-        threshold = self.split["threshold"]
-        return labels, 0.5 + 0.5 * (mean_in(labels, values) - threshold) / (1 - threshold)
+        return labels, foreground_scores(labels, values, self.split["threshold"])
 
 
 def deeplabv3(

@@ -120,6 +120,25 @@ def mean_in(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.bincount(flat, values.ravel())[1:] / np.bincount(flat)[1:]
 
 
+def foreground_scores(labels: np.ndarray, values: np.ndarray, threshold: float) -> np.ndarray:
+    """Score of each nucleus that was cut out of a map of probabilities: its mean in the nucleus.
+
+    The mean is above the foreground's threshold t. The scores are the means stretched from [t, 1]
+    to [0.5, 1], so that every nucleus counts at a score threshold of 0.5, whatever t; with t = 0.5
+    the score is the mean itself. (Holes that were filled may pull it below; it is then 0.5.)
+
+    Args:
+        labels: `(H, W)` integer with values 0..N, all present.
+        values: `(H, W)` in [0, 1].
+        threshold: Of the foreground, in [0, 1).
+
+    Returns:
+        `(N,)` `float64` in [0.5, 1].
+    """
+    above = (mean_in(labels, values) - threshold) / (1 - threshold)
+    return 0.5 + 0.5 * above.clip(0, 1)
+
+
 def to_prediction(labels: np.ndarray, scores: np.ndarray, device: torch.device) -> Prediction:
     """A `Prediction` from a label map and its scores.
 

@@ -8,18 +8,18 @@ than `h` below the lower one. The predicted map is inverted, basins are filled b
 and splits a nucleus where the prediction is flat.
 """
 
+import math
+
 import numpy as np
 from scipy import ndimage
 from skimage.morphology import local_minima, reconstruction
 from skimage.segmentation import watershed
 
+from nucleist.ops.cleaning import SQUARE, mean_area, without_holes
 from nucleist.types import one_of
 
 METHODS = ("components", "watershed")
 """How a foreground becomes nuclei, see `split_foreground`."""
-
-SQUARE = np.ones((3, 3), bool)
-"""A pixel and its eight neighbours."""
 
 
 def fill_basins(depth: np.ndarray, h: float) -> np.ndarray:
@@ -91,6 +91,7 @@ def split_foreground(
     threshold: float = 0.5,
     min_size: int = 0,
     h: float = 1.0,
+    clean: float = 0.0,
 ) -> np.ndarray:
     """Nuclei of a map of foreground probabilities.
 
@@ -102,6 +103,8 @@ def split_foreground(
         threshold: Pixels with a larger probability are foreground.
         min_size: Smaller nuclei are removed, pixels.
         h: For the watershed: depth of the waist, in pixels, from which two are seen.
+        clean: Share of the mean area of the foreground's pieces below which holes are filled,
+            before anything is cut, and nuclei are removed.
 
     Returns:
         `(H, W)` `int32` label map, 0 or 1..N.
@@ -111,6 +114,8 @@ def split_foreground(
     """
     one_of("model.instances", method, METHODS)
     mask = probability > threshold
+    least = clean * mean_area(mask)
+    mask = without_holes(mask, least)
     pieces = ndimage.label(mask, output=np.int32)[0]
     if method == "watershed" and not mask.all():
         # Where there is no background, there is no distance to it and nothing to cut.
@@ -118,7 +123,7 @@ def split_foreground(
         labels = watershed(filled, markers_of(filled, mask), mask=mask).astype(np.int32)
         missed = pieces * (labels == 0)  # pieces thinner than h have no marker
         pieces = np.where(missed > 0, labels.max(initial=0) + missed, labels)
-    return without_small(pieces, min_size)
+    return without_small(pieces, max(min_size, math.ceil(least)))
 
 
 def touching(labels: np.ndarray) -> np.ndarray:

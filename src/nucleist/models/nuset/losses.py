@@ -11,12 +11,10 @@ import torch
 from torch import Tensor
 
 from nucleist.models.map_net import stack_target_maps
-from nucleist.ops.borders import border_weights, near, separated
+from nucleist.models.unet import known_pixels
+from nucleist.ops.borders import border_weights, separated
 from nucleist.ops.pixel_losses import two_class_dice, weighted_entropy
 from nucleist.types import Target
-
-BACKGROUNDS = ("known", "all")
-"""What of an image is background, see `ForegroundLoss.known`."""
 
 
 class PixelTargets(NamedTuple):
@@ -39,8 +37,8 @@ class ForegroundLoss:
 
     Attributes:
         border: `height` and `variance` of `nucleist.ops.borders.border_weights`.
-        background: One of `BACKGROUNDS`, see `known`.
-        band: Width of the band around labelled nuclei, pixels.
+        background: See `nucleist.models.unet.known_pixels`.
+        band: See there, pixels.
         dice_of_logits: Dice of logits instead of probabilities (an error of the authors' code).
     """
 
@@ -50,15 +48,8 @@ class ForegroundLoss:
     dice_of_logits: bool = False
 
     def known(self, target: Target) -> Tensor:
-        """Where a target says whether a pixel is nucleus or background, `(H, W)` bool on the CPU.
-
-        With the background `"known"` these are labelled nuclei, what the target knows, and a band
-        around labelled nuclei; with `"all"` all pixels.
-        """
-        labels = target["label_map"].cpu().numpy()
-        if self.background == "all" or "known" not in target:
-            return torch.ones(labels.shape, dtype=torch.bool)
-        return target["known"].cpu() | torch.from_numpy(near(labels, self.band))
+        """`nucleist.models.unet.known_pixels`, `(H, W)` bool on the CPU."""
+        return torch.from_numpy(known_pixels(target, self.background, self.band))
 
     def targets(
         self, targets: Sequence[Target], known: Sequence[Tensor], size: Sequence[int]

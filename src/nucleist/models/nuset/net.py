@@ -17,9 +17,10 @@ from torch import Tensor
 from nucleist.models.map_net import at_least, mean_in, stack, to_prediction
 from nucleist.models.net import Net, given
 from nucleist.models.nuset.inputs import gray, standardized
-from nucleist.models.nuset.losses import BACKGROUNDS, ForegroundLoss
+from nucleist.models.nuset.losses import ForegroundLoss
 from nucleist.models.nuset.rpn import NucleusRPN
 from nucleist.models.nuset.seeds import cleaned, cut_foreground
+from nucleist.models.unet import BACKGROUNDS
 from nucleist.models.unet_body import STRIDE, UNet, xavier
 from nucleist.ops.borders import HEIGHT, VARIANCE
 from nucleist.ops.labels import boxes_of
@@ -169,7 +170,7 @@ def nuset(
         border_height: Weight added to background between nuclei.
         border_variance: How fast it falls off, px^2: 5 in the paper, 25 in the released code.
         dice_of_logits: See `nucleist.models.nuset.losses.ForegroundLoss`.
-        background: `"known"` or `"all"`, see `nucleist.models.nuset.losses.ForegroundLoss.known`.
+        background: `"known"` or `"all"`, see `nucleist.models.unet.known_pixels`.
         band: See there, pixels; where labels are complete it changes nothing.
         instances: `"watershed"` from the RPN's boxes, or `"components"`.
         seed_border: See `nucleist.models.nuset.seeds.cut_foreground`, as for the next two.

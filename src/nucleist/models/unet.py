@@ -1,0 +1,146 @@
+"""U-Net for nuclei: a probability of foreground a pixel, then nuclei by watershed or connectivity.
+
+Source: Ronneberger et al., *U-Net*, MICCAI 2015; loss and clean-up as in Yang et al., *NuSeT*,
+PLoS Computational Biology 2020, which compares with it. What is not known to be background is not
+learned: nuclei that nobody labelled are not taken for background.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nucleist.models.map_net import MapNet, at_least, foreground_scores, stack_target_maps
+from nucleist.models.unet_body import STRIDE, xavier
+from nucleist.models.unet_body import UNet as Body
+from nucleist.ops.borders import HEIGHT, VARIANCE, border_weights, near, separated
+from nucleist.ops.pixel_losses import two_class_dice, weighted_entropy
+from nucleist.ops.watershed import METHODS, split_foreground
+from nucleist.types import Target, UserError, one_of
+
+BACKGROUNDS = ("known", "all")
+"""What of an image is background, see `known_pixels`."""
+
+
+def known_pixels(target: Target, background: str, band: int) -> np.ndarray:
+    """Where a target says whether a pixel is nucleus or background.
+
+    Args:
+        target: Of one image.
+        background: `"known"`: labelled nuclei, what the target knows (`Target.known`), and a band
+            around labelled nuclei. `"all"`: every pixel, so that whatever is not labelled is
+            background.
+        band: Width of the band, pixels.
+
+    Returns:
+        `(H, W)` bool.
+    """
+    labels = target["label_map"].cpu().numpy()
+    if background == "all" or "known" not in target:
+        return np.ones(labels.shape, bool)
+    return target["known"].cpu().numpy() | near(labels, band)
+
+
+class UNet(MapNet):
+    """Foreground by a U-Net; made by `unet`."""
+
+    title = "U-Net"
+
+    def __init__(
+        self,
+        body: Body,
+        borders: dict[str, float],
+        background: str,
+        band: int,
+        split: dict[str, Any],
+        image_mean: Sequence[float],
+        image_std: Sequence[float],
+    ):
+        super().__init__(image_mean, image_std, STRIDE)
+        self.unet = body.apply(xavier)
+        self.borders, self.background, self.band, self.split = borders, background, band, split
+
+    def raw(self, batch: Tensor) -> Tensor:
+        """Logits of foreground, `(B, H, W)`."""
+        return self.unet(batch)[:, 0]
+
+    def readable(self, raw: Tensor) -> Tensor:
+        """Probability of foreground."""
+        return raw.sigmoid()
+
+    def losses(self, raw: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
+        """Weighted cross-entropy and Dice over the known pixels; see `nucleist.ops.borders`."""
+        known = [known_pixels(target, self.background, self.band) for target in targets]
+        labels = [separated(target["label_map"].cpu().numpy()) for target in targets]
+        weights = [
+            torch.from_numpy(border_weights(one, area, **self.borders))
+            for one, area in zip(labels, known, strict=True)
+        ]
+        areas = [torch.from_numpy(area) for area in known]
+        size = raw.shape[1:]
+        inside = stack_target_maps([torch.from_numpy(one > 0) for one in labels], areas, size)
+        weight = stack_target_maps(weights, None, size).values.to(raw.device)
+        wanted, counts = (part.to(raw.device) for part in inside)
+        return {
+            "loss_entropy": weighted_entropy(raw, wanted, weight, counts),
+            "loss_dice": two_class_dice(raw, wanted, counts),
+        }
+
+    def instances(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Nuclei of the foreground, scored by the mean probability in each."""
+        labels = split_foreground(values, **self.split)
+        return labels, foreground_scores(labels, values, self.split["threshold"])
+
+
+def unet(
+    width: int = 16,
+    norm: bool = True,
+    border_height: float = HEIGHT,
+    border_variance: float = VARIANCE,
+    background: str = "known",
+    band: int = 4,
+    instances: str = "watershed",
+    threshold: float = 0.5,
+    h: float = 1.0,
+    min_size: int = 20,
+    clean: float = 0.2,
+    image_mean: Sequence[float] = (0.5, 0.5, 0.5),
+    image_std: Sequence[float] = (0.25, 0.25, 0.25),
+) -> UNet:
+    """U-Net with NuSeT's loss, trained on label maps (`Target`).
+
+    Args:
+        width: Channels of the first of five levels: 16 (1.94 M parameters), 64 in the papers.
+        norm: Batch normalisation, which the papers' nets lack.
+        border_height: Weight of the gap between two nuclei; 0 for none.
+        border_variance: Square of its width, px^2: 5 as NuSeT, 25 as U-Net.
+        background: `"known"` or `"all"`, see `known_pixels`.
+        band: See `known_pixels`, pixels; where labels are complete it changes nothing.
+        instances: `"watershed"` or `"components"`, see
+            `nucleist.ops.watershed.split_foreground`, as for the next four.
+        threshold: Pixels with a higher probability are foreground, in (0, 1).
+        h: Depth of the waist at which the watershed cuts, pixels.
+        min_size: Smaller nuclei are removed, pixels.
+        clean: Share of the mean area below which nuclei are removed and holes are filled.
+        image_mean: Mean of each channel, images being in [0, 1].
+        image_std: Standard deviation of each channel.
+
+    Raises:
+        UserError: If an option with named values has another, or a number is out of its range.
+    """
+    one_of("model.background", background, BACKGROUNDS)
+    one_of("model.instances", instances, METHODS)
+    for option, value in (("border_height", border_height), ("band", band), ("clean", clean)):
+        at_least(f"model.{option}", value, 0)
+    at_least("model.h", h, 0)
+    if not border_variance > 0:
+        raise UserError(f"model.border_variance={border_variance} is not above 0; use e.g. 5")
+    if not 0 < threshold < 1:
+        raise UserError(f"model.threshold={threshold} is not between 0 and 1; use e.g. 0.5")
+    split = {"method": instances, "threshold": threshold, "min_size": min_size, "h": h}
+    split["clean"] = clean
+    borders = {"height": border_height, "variance": border_variance}
+    body = Body(width, norm=norm)
+    return UNet(body, borders, background, band, split, image_mean, image_std)
