@@ -41,6 +41,12 @@ SETTINGS = {
         *("model.coarse.width=2", "model.fine.width=2", "+model.fine.threshold=0.3"),
         *("+model.fine.clean=0", "+model.fine.min_size=0"),
     ],
+    "nuset": [
+        "model.width=2",
+        "model.min_area=1",
+        "model.rpn.min_score=0.4",
+        "model.seed_border=0",
+    ],
     "unet": ["model.width=2", "model.threshold=0.3", "model.clean=0", "model.min_size=0"],
     "mask_rcnn_pa": [*THIN, "attention=[p2]", "median_box=[16,16]"],
 }

@@ -5,6 +5,7 @@ from nucleist.models.canonical.net import canonical_shape
 from nucleist.models.deeplabv3 import deeplabv3
 from nucleist.models.dist import dist
 from nucleist.models.net import Capabilities, Net
+from nucleist.models.nuset.net import nuset
 from nucleist.models.otsu import otsu
 from nucleist.models.rcnn.net import MaskRCNN, mask_rcnn
 from nucleist.models.rcnn.partial_net import mask_rcnn_pa
@@ -21,6 +22,7 @@ __all__ = [
     "dist",
     "mask_rcnn",
     "mask_rcnn_pa",
+    "nuset",
     "otsu",
     "resnet_body",
     "resnet_fpn",

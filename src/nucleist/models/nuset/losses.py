@@ -1,0 +1,109 @@
+"""The losses of NuSeT's foreground: weighted cross-entropy and Dice.
+
+Source: Yang et al., PLoS Comput Biol 2020, and the authors' code.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nucleist.models.map_net import stack_target_maps
+from nucleist.models.unet import known_pixels
+from nucleist.ops.borders import border_weights, separated
+from nucleist.ops.pixel_losses import two_class_dice, weighted_entropy
+from nucleist.types import Target
+
+
+class PixelTargets(NamedTuple):
+    """What a batch's pixels should be, `(B, H, W)` each; padding is not known.
+
+    Attributes:
+        inside: `float32`, 1 in nuclei.
+        weights: `float32`, of the cross-entropy.
+        known: bool, pixels that the losses count.
+    """
+
+    inside: Tensor
+    weights: Tensor
+    known: Tensor
+
+
+@dataclass(frozen=True)
+class ForegroundLoss:
+    """Cross-entropy with weights and Dice, of two classes.
+
+    Attributes:
+        border: `height` and `variance` of `nucleist.ops.borders.border_weights`.
+        background: See `nucleist.models.unet.known_pixels`.
+        band: See there, pixels.
+        dice_of_logits: Dice of logits instead of probabilities (an error of the authors' code).
+    """
+
+    border: Mapping[str, float] = field(default_factory=dict)
+    background: str = "known"
+    band: int = 4
+    dice_of_logits: bool = False
+
+    def known(self, target: Target) -> Tensor:
+        """`nucleist.models.unet.known_pixels`, `(H, W)` bool on the CPU."""
+        return torch.from_numpy(known_pixels(target, self.background, self.band))
+
+    def targets(
+        self, targets: Sequence[Target], known: Sequence[Tensor], size: Sequence[int]
+    ) -> PixelTargets:
+        """Target maps of a batch, on the CPU.
+
+        Args:
+            targets: Of each image.
+            known: What `known` gave for each.
+            size: Height and width of the batch.
+        """
+        maps = [separated(target["label_map"].cpu().numpy()) for target in targets]
+        weights = [
+            torch.from_numpy(border_weights(labels, area.numpy(), **self.border))
+            for labels, area in zip(maps, known, strict=True)
+        ]
+        inside = stack_target_maps([torch.from_numpy(m > 0) for m in maps], known, size)
+        weight = stack_target_maps(weights, None, size).values
+        return PixelTargets(inside.values, weight, inside.known)
+
+    def __call__(self, classes: Tensor, wanted: PixelTargets) -> dict[str, Tensor]:
+        """Losses by name.
+
+        Args:
+            classes: `(B, 2, H, W)`, logits of background and foreground.
+            wanted: Of the batch.
+        """
+        inside, weights, known = (x.to(classes.device) for x in wanted)
+        logits = classes[:, 1] - classes[:, 0]
+        dice = (
+            dice_of_logits(classes, inside, known)
+            if self.dice_of_logits
+            else two_class_dice(logits, inside, known)
+        )
+        return {
+            "loss_entropy": weighted_entropy(logits, inside, weights, known),
+            "loss_dice": dice,
+        }
+
+
+def dice_of_logits(classes: Tensor, inside: Tensor, known: Tensor) -> Tensor:
+    """`1 - 2 sum(z y) / (sum(z^2) + sum(y^2))` of logits z, as the authors' code has it.
+
+    Args:
+        classes: `(B, 2, H, W)`.
+        inside: `(B, H, W)`, 1 in nuclei, else 0.
+        known: `(B, H, W)` bool.
+
+    Returns:
+        Mean over images; one of which nothing is known adds 0.
+    """
+    wanted = torch.stack([1 - inside, inside], 1)
+    counts = known[:, None].expand_as(wanted)
+    both = (classes * wanted * counts).sum((1, 2, 3))
+    squares = ((classes.square() + wanted.square()) * counts).sum((1, 2, 3))
+    each = 1 - 2 * both / (squares + 1e-6)
+    return (each * known.any(2).any(1)).mean()

@@ -1,0 +1,213 @@
+"""NuSeT: foreground by a U-Net, boxes by an RPN on its encoder, nuclei by a watershed from both.
+
+Source: Yang et al., *NuSeT: A deep learning tool for reliably separating and analyzing crowded
+cells*, PLoS Computational Biology 2020, and the authors' code. Where the two differ, or the code
+has an error, an option has the other; the defaults follow the paper, and what its text leaves open
+the code.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from nucleist.models.map_net import at_least, mean_in, stack, to_prediction
+from nucleist.models.net import Net, given
+from nucleist.models.nuset.inputs import gray, standardized
+from nucleist.models.nuset.losses import ForegroundLoss
+from nucleist.models.nuset.rpn import NucleusRPN
+from nucleist.models.nuset.seeds import cleaned, cut_foreground
+from nucleist.models.unet import BACKGROUNDS
+from nucleist.models.unet_body import STRIDE, UNet, xavier
+from nucleist.ops.borders import HEIGHT, VARIANCE
+from nucleist.ops.labels import boxes_of
+from nucleist.ops.watershed import METHODS, SQUARE, without_small
+from nucleist.types import Prediction, Target, one_of
+
+
+class Cut(NamedTuple):
+    """How a foreground becomes nuclei; see `nuset`."""
+
+    instances: str
+    min_area: int
+    clean: float
+    size_connectivity: int
+    seeds: Mapping[str, Any]
+
+
+class Found(NamedTuple):
+    """What the net computes for a batch.
+
+    Attributes:
+        classes: `(B, 2, H, W)` `float32`, logits of background and foreground.
+        scores: `(B, P, 2)`, logits of the anchors.
+        deltas: `(B, P, 4)`, offsets of the anchors.
+        grid: Rows and columns of the anchors' cells.
+    """
+
+    classes: Tensor
+    scores: Tensor
+    deltas: Tensor
+    grid: tuple[int, int]
+
+
+class NuSeT(Net):
+    """Foreground, boxes and a watershed; made by `nuset`."""
+
+    title = "NuSeT"
+
+    def __init__(
+        self, unet: UNet, rpn: NucleusRPN, loss: ForegroundLoss, cut: Cut, standardize: bool
+    ):
+        super().__init__()
+        self.unet, self.rpn = unet.apply(xavier), rpn
+        self.loss, self.cut, self.standardize = loss, cut, standardize
+
+    def forward(self, images: Sequence[Tensor], targets: Sequence[Any] | None = None) -> Any:
+        """See `Net.forward`."""
+        found = self._run(images)
+        sizes = [(image.shape[-2], image.shape[-1]) for image in images]
+        if self.training:
+            return self._losses(found, sizes, given(targets))
+        return [self._nuclei(found, index, size) for index, size in enumerate(sizes)]
+
+    def step_counts(self) -> Mapping[str, Tensor]:
+        """See `Net.step_counts`: anchors that the last step sampled, of either class."""
+        return self.rpn.counts
+
+    def box_weights(self) -> tuple[float, ...]:
+        """See `Net.box_weights`."""
+        return tuple(self.rpn.coder.weights)
+
+    def _run(self, images: Sequence[Tensor]) -> Found:
+        inputs = [gray(image) for image in images]
+        if self.standardize:
+            inputs = [standardized(image) for image in inputs]
+        encoded = self.unet.encode(stack(inputs, STRIDE))
+        classes = self.unet.head(self.unet.decode(encoded)).float()
+        scores, deltas = self.rpn(encoded.pooled)
+        rows, cols = encoded.pooled.shape[-2:]
+        return Found(classes, scores, deltas, (rows, cols))
+
+    def _losses(
+        self, found: Found, sizes: Sequence[tuple[int, int]], targets: Sequence[Target]
+    ) -> dict[str, Tensor]:
+        device = found.classes.device
+        known = [self.loss.known(target) for target in targets]
+        wanted = self.loss.targets(targets, known, found.classes.shape[-2:])
+        areas = [area.to(device) for area in known]
+        boxes = [target["boxes"].to(device) for target in targets]
+        return {
+            **self.loss(found.classes, wanted),
+            **self.rpn.losses((found.scores, found.deltas), found.grid, boxes, sizes, areas),
+        }
+
+    @torch.no_grad()
+    def _nuclei(self, found: Found, index: int, size: tuple[int, int]) -> Prediction:
+        """Nuclei of one image, scored by the mean probability of foreground, above 0.5."""
+        logits = (
+            found.classes[index, 1, : size[0], : size[1]]
+            - found.classes[index, 0, : size[0], : size[1]]
+        )
+        mask = (logits > 0).cpu().numpy()
+        labels = cleaned(self._labels(mask, found, index), self.cut.clean)
+        # Filled holes are of the nucleus, but would lower its score, perhaps below 0.5.
+        means = mean_in(labels, np.where(mask, logits.sigmoid().cpu().numpy(), 0.5))
+        return to_prediction(labels, means, logits.device)
+
+    def _labels(self, mask: np.ndarray, found: Found, index: int) -> np.ndarray:
+        """The foreground `(H, W)` of one image cut into nuclei, before they are cleaned."""
+        if self.cut.instances == "components":
+            return self._pieces(mask, None)
+        pieces = torch.from_numpy(self._pieces(mask, self.cut.size_connectivity))
+        boxes = boxes_of(pieces, int(pieces.max())).to(found.deltas.device)
+        anchors = self.rpn.anchors(found.grid, boxes)
+        size = (mask.shape[0], mask.shape[1])
+        proposals = self.rpn.proposals(found.scores[index], found.deltas[index], anchors, size)
+        for limit in proposals.limits:
+            self.limits_reached[limit] = self.limits_reached.get(limit, 0) + 1
+        return cut_foreground(
+            mask, proposals.boxes.cpu().numpy(), min_area=self.cut.min_area, **self.cut.seeds
+        )
+
+    def _pieces(self, mask: np.ndarray, connectivity: int | None) -> np.ndarray:
+        structure = SQUARE if connectivity == 8 else None
+        pieces = ndimage.label(mask, structure, output=np.int32)[0]
+        return without_small(pieces, self.cut.min_area)
+
+
+def nuset(
+    width: int = 64,
+    norm: bool = False,
+    deep_skip: bool = False,
+    rpn: Mapping[str, Any] | None = None,
+    standardize: bool = True,
+    border_height: float = HEIGHT,
+    border_variance: float = VARIANCE,
+    dice_of_logits: bool = False,
+    background: str = "known",
+    band: int = 4,
+    instances: str = "watershed",
+    seed_border: float = 20.0,
+    seed_radius: float = 3.0,
+    line: bool = False,
+    min_area: int = 10,
+    clean: float = 0.2,
+    size_connectivity: int = 4,
+) -> NuSeT:
+    """NuSeT, trained on label maps (`Target`).
+
+    Args:
+        width: Channels of the first of five levels: 64 in the paper (34.6 M parameters).
+        norm: Batch normalisation in the U-Net, which the paper's net lacks.
+        deep_skip: A skip connection at the lowest resolution too; the authors' code has none.
+        rpn: Options of `nucleist.models.nuset.rpn.NucleusRPN`.
+        standardize: Each image minus its mean, divided by its standard deviation. False takes gray
+            values as they come.
+        border_height: Weight added to background between nuclei.
+        border_variance: How fast it falls off, px^2: 5 in the paper, 25 in the released code.
+        dice_of_logits: See `nucleist.models.nuset.losses.ForegroundLoss`.
+        background: `"known"` or `"all"`, see `nucleist.models.unet.known_pixels`.
+        band: See there, pixels; where labels are complete it changes nothing.
+        instances: `"watershed"` from the RPN's boxes, or `"components"`.
+        seed_border: See `nucleist.models.nuset.seeds.cut_foreground`, as for the next two.
+        seed_radius: Pixels.
+        line: Leave a line of background between nuclei.
+        min_area: Smaller pieces of the foreground are dropped, pixels.
+        clean: Share of the mean area below which nuclei are removed and holes are filled.
+        size_connectivity: Of the pieces of foreground whose median size the anchors have: 4, or 8
+            as in the authors' code.
+
+    Raises:
+        UserError: If an option with named values has another, or a number is negative.
+    """
+    one_of("model.background", background, BACKGROUNDS)
+    one_of("model.instances", instances, METHODS)
+    one_of("model.size_connectivity", size_connectivity, (4, 8))
+    for option, value, least in (
+        ("border_height", border_height, 0),
+        ("border_variance", border_variance, 0.1),
+        ("band", band, 0),
+        ("seed_border", seed_border, 0),
+        ("seed_radius", seed_radius, 0),
+        ("clean", clean, 0),
+    ):
+        at_least(f"model.{option}", value, least)
+    unet = UNet(
+        width,
+        in_channels=1,
+        out_channels=2,
+        norm=norm,
+        up_kernel=3,
+        up_relu=False,
+        deep_skip=deep_skip,
+        head_kernel=3,
+    )
+    border = {"height": border_height, "variance": border_variance}
+    loss = ForegroundLoss(border, background, band, dice_of_logits)
+    seeds = {"border": seed_border, "radius": seed_radius, "line": line}
+    cut = Cut(instances, min_area, clean, size_connectivity, seeds)
+    return NuSeT(unet, NucleusRPN(8 * width, **(rpn or {})), loss, cut, standardize)
