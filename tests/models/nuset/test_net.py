@@ -103,11 +103,12 @@ class TestLosses:
         assert counts["positive_anchors"] >= 1 and counts["negative_anchors"] > 0
 
     def test_unknown_pixels_and_padding_teach_nothing(self):
-        _, labels = draw((64, 64), 1, 3)
+        image, labels = draw((64, 64), 1, 3)
         unknown = np.where(labels > 0, labels, UNKNOWN).astype(np.int32)
-        loss = thin().loss
+        loss = thin(background="near").loss
         targets = [to_target(unknown), to_target(np.zeros((40, 64), np.int32))]
-        known = [loss.known(target) for target in targets]
+        images = [to_tensor(image), to_tensor(image[:40])]
+        known = [loss.known(*pair) for pair in zip(images, targets, strict=True)]
         # Of the first: its nucleus and 4 pixels around it. Of the second: all.
         rows, cols = np.nonzero(labels)
         top, left, bottom, right = rows.min() - 4, cols.min() - 4, rows.max() + 5, cols.max() + 5
@@ -120,15 +121,15 @@ class TestLosses:
         assert learned[1, :40].all() and not learned[1, 40:].any()
 
     def test_or_else_whatever_is_not_labelled_is_background(self):
-        target = to_target(np.full((8, 8), UNKNOWN, np.int32))
-        assert not thin().loss.known(target).any()
-        assert thin(background="all").loss.known(target).all()
+        image, target = torch.rand(3, 8, 8), to_target(np.full((8, 8), UNKNOWN, np.int32))
+        assert not thin().loss.known(image, target).any()
+        assert thin(background="all").loss.known(image, target).all()
 
     def test_anchors_in_unknown_pixels_are_not_negative(self):
         image, labels = draw((128, 128), 1, 3)
         unknown = np.where(labels > 0, labels, UNKNOWN).astype(np.int32)
         counts = []
-        for background in ("all", "known"):
+        for background in ("all", "near"):
             net = thin(background=background)
             step(net, [to_tensor(image)], [to_target(unknown)])
             counts.append(float(net.step_counts()["negative_anchors"]))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nucleist.models.map_net import stack_target_maps
-from nucleist.models.unet import known_pixels
+from nucleist.models.unet import known_pixels, with_background
 from nucleist.ops.borders import border_weights, separated
 from nucleist.ops.pixel_losses import two_class_dice, weighted_entropy
 from nucleist.types import Target
@@ -37,19 +37,21 @@ class ForegroundLoss:
 
     Attributes:
         border: `height` and `variance` of `nucleist.ops.borders.border_weights`.
-        background: See `nucleist.models.unet.known_pixels`.
+        background: See `nucleist.models.unet.with_background`.
         band: See there, pixels.
         dice_of_logits: Dice of logits instead of probabilities (an error of the authors' code).
     """
 
     border: Mapping[str, float] = field(default_factory=dict)
-    background: str = "known"
+    background: str = "similar"
     band: int = 4
     dice_of_logits: bool = False
 
-    def known(self, target: Target) -> Tensor:
-        """`nucleist.models.unet.known_pixels`, `(H, W)` bool on the CPU."""
-        return torch.from_numpy(known_pixels(target, self.background, self.band))
+    def known(self, image: Tensor, target: Target) -> Tensor:
+        """Where a pixel is known to be nucleus or background, `(H, W)` bool on the CPU."""
+        return torch.from_numpy(
+            known_pixels(with_background(image, target, self.background, self.band))
+        )
 
     def targets(
         self, targets: Sequence[Target], known: Sequence[Tensor], size: Sequence[int]

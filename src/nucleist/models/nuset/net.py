@@ -71,7 +71,11 @@ class NuSeT(Net):
         found = self._run(images)
         sizes = [(image.shape[-2], image.shape[-1]) for image in images]
         if self.training:
-            return self._losses(found, sizes, given(targets))
+            known = [
+                self.loss.known(image, target)
+                for image, target in zip(images, given(targets), strict=True)
+            ]
+            return self._losses(found, sizes, given(targets), known)
         return [self._nuclei(found, index, size) for index, size in enumerate(sizes)]
 
     def step_counts(self) -> Mapping[str, Tensor]:
@@ -93,10 +97,13 @@ class NuSeT(Net):
         return Found(classes, scores, deltas, (rows, cols))
 
     def _losses(
-        self, found: Found, sizes: Sequence[tuple[int, int]], targets: Sequence[Target]
+        self,
+        found: Found,
+        sizes: Sequence[tuple[int, int]],
+        targets: Sequence[Target],
+        known: Sequence[Tensor],
     ) -> dict[str, Tensor]:
         device = found.classes.device
-        known = [self.loss.known(target) for target in targets]
         wanted = self.loss.targets(targets, known, found.classes.shape[-2:])
         areas = [area.to(device) for area in known]
         boxes = [target["boxes"].to(device) for target in targets]
@@ -148,7 +155,7 @@ def nuset(
     border_height: float = HEIGHT,
     border_variance: float = VARIANCE,
     dice_of_logits: bool = False,
-    background: str = "known",
+    background: str = "similar",
     band: int = 4,
     instances: str = "watershed",
     seed_border: float = 20.0,
@@ -170,7 +177,7 @@ def nuset(
         border_height: Weight added to background between nuclei.
         border_variance: How fast it falls off, px^2: 5 in the paper, 25 in the released code.
         dice_of_logits: See `nucleist.models.nuset.losses.ForegroundLoss`.
-        background: `"known"` or `"all"`, see `nucleist.models.unet.known_pixels`.
+        background: `"similar"`, `"near"` or `"all"`, see `nucleist.models.unet.with_background`.
         band: See there, pixels; where labels are complete it changes nothing.
         instances: `"watershed"` from the RPN's boxes, or `"components"`.
         seed_border: See `nucleist.models.nuset.seeds.cut_foreground`, as for the next two.
