@@ -29,7 +29,7 @@ PICTURE = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=]*")
 
 
 def drawn_records():
-    source = Synthetic(6, 18, size=(128, 128), count=(14, 22), radius=(6.0, 9.0), seed=5)
+    source = Synthetic(6, 14, size=(112, 112), count=(16, 20), radius=(5.0, 8.0), seed=5)
     return {split: [source.read(i) for i in ids] for split, ids in source.splits().items()}
 
 
@@ -41,7 +41,7 @@ def real_records():
     train = ids["train"][:8]
     apart = [i for i in ids["test"] if field[i] not in {field[one] for one in train}]
     crowded = [r for r in map(source.read, apart) if len(np.unique(r.labels)) > LABELLED + 1]
-    return {"train": [source.read(i) for i in train], "test": crowded[:12]}
+    return {"train": [source.read(i) for i in train], "test": crowded[:9]}
 
 
 def write(folder, records):
@@ -74,18 +74,20 @@ def check(run, folder, evaluate):
     """Compare what a run says with the truth in `folder/full`."""
     left = said(run)  # before the truth, in which every nucleus is labelled, is evaluated into it
     summary = json.loads((run / "summary.json").read_text())
-    reported = summary["test_calibrated"]["labelled_recall"]["pooled"]
+    recommended = nucleist.load(run).path.stem
+    assert recommended == summary["recommended"]["checkpoint"]
+    own = summary if recommended == "last" else summary["best_checkpoint"]
+    reported = own["test_calibrated"]["labelled_recall"]["pooled"]
     nuclei = evaluate(run, folder / "full", False)["test_calibrated"]  # all labelled nuclei: all
     assert nuclei["labelled_nuclei"] > 1.4 * summary["test_calibrated"]["labelled_nuclei"]
     assert reported == pytest.approx(nuclei["labelled_recall"]["pooled"], abs=0.05)
-    each = {
-        name: evaluate(run / "checkpoints" / f"{name}.ckpt", folder / "full", True)
-        for name in ("best", "last")
-    }
-    maps = {name: scores["test_calibrated"]["map"]["pooled"] for name, scores in each.items()}
-    recommended = nucleist.load(run).path.stem
-    assert recommended == summary["recommended"]["checkpoint"]
-    assert maps[recommended] >= max(maps.values()) - 0.02
+    if summary["best_checkpoint"]["step"] < summary["steps"]:  # else they are the same weights
+        each = {
+            name: evaluate(run / "checkpoints" / f"{name}.ckpt", folder / "full", True)
+            for name in ("best", "last")
+        }
+        maps = {name: scores["test_calibrated"]["map"]["pooled"] for name, scores in each.items()}
+        assert maps[recommended] >= max(maps.values()) - 0.02
     assert summary["validation"]["labelled_nuclei"] == pytest.approx(0.2 * 10 * 6, abs=5)
     for name, text in left.items():
         assert not WRONG.search(text), f"{name}: {WRONG.search(text)}"

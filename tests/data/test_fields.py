@@ -167,17 +167,22 @@ def test_fields_are_the_connected_images(ends):
     assert some == sorted(map(sorted, some)) == fields_of(reversed(pairs))
 
 
+@pytest.fixture(scope="module")
+def tissue():
+    """Every other image of Kumar's; experiments/fields has all."""
+    source = Kumar(place("kumar"))
+    return {image_id: source.read(image_id).image for image_id in list(source.groups())[::2]}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("gap", "noise", "contrast", "least"),
-    [(0, 0, 0, 1.0), (0, 5, 0.2, 0.99), (0, 15, 0.2, 0.95), (1, 0, 0, 0.95)],
+    [(0, 0, 0, 1.0), (0, 15, 0.2, 0.95), (1, 0, 0, 0.95)],
 )
-def test_tiles_of_tissue_are_put_together(gap, noise, contrast, least):
-    source = Kumar(place("kumar"))
+def test_tiles_of_tissue_are_put_together(gap, noise, contrast, least, tissue):
     change = noisy(np.random.default_rng(0), contrast, noise)
     looks, truth = {}, set()
-    for image_id in source.groups():
-        image = source.read(image_id).image
+    for image_id, image in tissue.items():
         some, pairs = mosaic(image_id, image, 240, change, gap)
         looks, truth = looks | some, truth | pairs
     right = found(looks)
