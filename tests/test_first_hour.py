@@ -129,7 +129,11 @@ def test_from_the_command_line_on_drawn_images(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_the_page_is_what_happens(tmp_path):
-    smaller = {"steps=300": "steps=60 val_every=20 augment.crop=96"}
+    smaller = {
+        "SIZE = 10, 256": "SIZE = 10, 128",
+        "count=(40, 60)": "count=(14, 20)",
+        "steps=300": "steps=45 val_every=15 augment.crop=80",
+    }
 
     def change(command):
         for old, new in smaller.items():
