@@ -1,18 +1,10 @@
-"""Gray images with a mean of 0 and a deviation of 1, as NuSeT takes them.
+"""Gray images, as NuSeT takes them.
 
 Source: Yang et al., PLoS Comput Biol 2020, and the authors' code.
 """
 
 import torch
 from torch import Tensor
-
-from nucleist.types import one_of
-
-CENTERS = ("mean", "median")
-"""What of the foreground becomes 0: the mean (the paper), or the median (the authors' code)."""
-
-LEAST = 10
-"""Pixels of foreground without which the whole image is taken."""
 
 
 def gray(image: Tensor) -> Tensor:
@@ -21,23 +13,14 @@ def gray(image: Tensor) -> Tensor:
     return (image * weights[:, None, None]).sum(0, keepdim=True)
 
 
-def standardized(image: Tensor, inside: Tensor | None = None, center: str = "mean") -> Tensor:
-    """An image minus its mean, divided by its standard deviation.
+def standardized(image: Tensor) -> Tensor:
+    """An image minus its mean, divided by its standard deviation; 0 if it is constant."""
+    return (image - image.mean()) / (torch.std(image, correction=0) + 1e-5)
 
-    Args:
-        image: `(1, H, W)`.
-        inside: `(H, W)` bool, pixels that mean and deviation are taken of; None for all, which are
-            also taken if these are fewer than `LEAST`.
-        center: One of `CENTERS`, for these pixels.
 
-    Raises:
-        UserError: If `center` is another.
+def shifted(image: Tensor) -> Tensor:
+    """An image of about [0, 1] minus 0.5, divided by 0.25, as other nets scale by default.
+
+    After `nucleist.models.two_pass` this is in standard deviations of the nuclei.
     """
-    one_of("model.center", center, CENTERS)
-    values = image.flatten()
-    if inside is not None and int(inside.sum()) >= LEAST:
-        values = image[0][inside]
-        middle = values.median() if center == "median" else values.mean()
-    else:
-        middle = values.mean()
-    return (image - middle) / (torch.std(values, correction=0) + 1e-5)
+    return (image - 0.5) / 0.25

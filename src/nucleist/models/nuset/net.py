@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nucleist.models.map_net import at_least, mean_in, stack, to_prediction
 from nucleist.models.net import Net, given
-from nucleist.models.nuset.inputs import gray, standardized
+from nucleist.models.nuset.inputs import gray, shifted, standardized
 from nucleist.models.nuset.losses import ForegroundLoss
 from nucleist.models.nuset.rpn import NucleusRPN
 from nucleist.models.nuset.seeds import cleaned, cut_foreground
@@ -87,9 +87,8 @@ class NuSeT(Net):
         return tuple(self.rpn.coder.weights)
 
     def _run(self, images: Sequence[Tensor]) -> Found:
-        inputs = [gray(image) for image in images]
-        if self.standardize:
-            inputs = [standardized(image) for image in inputs]
+        scaled = standardized if self.standardize else shifted
+        inputs = [scaled(gray(image)) for image in images]
         encoded = self.unet.encode(stack(inputs, STRIDE))
         classes = self.unet.head(self.unet.decode(encoded)).float()
         scores, deltas = self.rpn(encoded.pooled)
@@ -172,8 +171,9 @@ def nuset(
         norm: Batch normalisation in the U-Net, which the paper's net lacks.
         deep_skip: A skip connection at the lowest resolution too; the authors' code has none.
         rpn: Options of `nucleist.models.nuset.rpn.NucleusRPN`.
-        standardize: Each image minus its mean, divided by its standard deviation. False takes gray
-            values as they come.
+        standardize: Each image minus its mean, divided by its standard deviation. False: minus 0.5,
+            divided by 0.25, as the fine net of `nucleist.models.two_pass` needs, whose own
+            normalisation would be undone.
         border_height: Weight added to background between nuclei.
         border_variance: How fast it falls off, px^2: 5 in the paper, 25 in the released code.
         dice_of_logits: See `nucleist.models.nuset.losses.ForegroundLoss`.
