@@ -19,6 +19,7 @@ from nucleist.report.settings import (
     annotation_of,
     chose_anchor,
     is_binary,
+    is_partial,
     model_name,
     model_title,
     settings,
@@ -116,8 +117,12 @@ class Benchmark:
         return any(run.score(p, metric) is not None for run in every for p in run.parts)
 
     def full(self) -> RunGroup | None:
-        """The group with all labels that others are compared with: Mask R-CNN if there is one."""
+        """The group with all labels that others are compared with: Mask R-CNN if there is one.
+
+        None where nuclei are left that nobody has labelled: then nothing was trained on all.
+        """
         whole = [m for m in self.groups if m.fraction == 1 and not m.is_crop]
+        whole = [m for m in whole if not any(map(is_partial, m.runs))]
         return min(whole, key=lambda m: (m.target != "mask_rcnn", m.title), default=None)
 
 
