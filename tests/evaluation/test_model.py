@@ -196,7 +196,11 @@ def test_it_is_said_what_the_scores_stand_on(model: Model, tmp_path: Path) -> No
     prepare(InMemory([grid(1, shape=(64, 64))], tests), tmp_path / "set")
     for rows, told, ranked in (
         ("", "scored on 2 images: 4 labelled nuclei, complete in 0 % of the area", None),
-        ("test-0\n", "scored on 2 images: 4 labelled nuclei, complete in 50 % of the area", 1),
+        (
+            "test-0\n",
+            "scored on 2 images: 4 labelled nuclei, complete in 50 % of the area, with 3 of them",
+            1,
+        ),
         ("test-0\ntest-1\n", "4 labelled nuclei, complete in 100 % of the area", 2),
     ):
         (tmp_path / "set" / "complete.csv").write_text(f"image\n{rows}")

@@ -1,11 +1,12 @@
 """Reports of runs whose images are not complete: only scores that exist, no test needed."""
 
 import csv
+import json
 import re
 from pathlib import Path
 
 import pytest
-from support.reports import make_partial_run, make_run
+from support.reports import make_partial_run, make_run, write_csv
 
 from nucleist.report import write_report
 from nucleist.report.comparison import markdown_table
@@ -26,6 +27,17 @@ def said(folder: Path) -> dict[str, str]:
     html = re.sub(r'"data:image[^"]*"', "", texts["report.html"])
     texts["report.html"] = re.sub(r"(?s)<details class=.run.*?</details>", "", html)
     return texts
+
+
+def add_areas(run: Path) -> None:
+    """Let a quarter of the area of the test images be complete, with 3 nuclei in each image."""
+    path = run / "summary.json"
+    summary = json.loads(path.read_text())
+    for part in ("test", "test_calibrated"):
+        summary[part] |= {"complete_area": 0.25, "map": {"pooled": 0.4, "per_image": 0.4}}
+    path.write_text(json.dumps(summary))
+    rows = csv.DictReader((run / "per_image.csv").read_text().splitlines())
+    write_csv(run / "per_image.csv", [row | {"map": 0.4, "aji": 0.5, "nuclei": 3} for row in rows])
 
 
 @pytest.mark.parametrize("tested", [True, False], ids=["test", "no test"])
@@ -105,3 +117,22 @@ def test_a_small_table_has_the_scores_that_there_are(tmp_path: Path) -> None:
     head, _, row = markdown_table({"some": [some]}).splitlines()
     assert "labelled_recall_50" in head and not WHOLE.findall(head)
     assert "0.700" in row
+
+
+def test_whole_scores_say_on_how_many_nuclei_they_stand(tmp_path: Path) -> None:
+    run = make_partial_run(tmp_path / "runs", "some")
+    add_areas(run)
+    write_report(tmp_path / "runs", tmp_path / "out")
+    text = said(tmp_path / "out")["report.md"]
+    # two images of 3 nuclei each in their complete areas, whatever the threshold
+    assert "complete share of the area 0.250, nuclei in the complete area 6." in text
+    assert "mAP stand on the nuclei in the complete area alone" in text
+    assert "In 2 test images with 6 nuclei, on the 25 % of the area that is complete," in text
+    (row, _) = csv.DictReader(said(tmp_path / "out")["runs.csv"].splitlines())
+    assert float(row["scored_complete_nuclei"]) == 6
+
+
+def test_nothing_is_compared_with_all_labels_where_not_all_are_there(tmp_path: Path) -> None:
+    add_areas(make_partial_run(tmp_path / "runs", "some"))
+    write_report(tmp_path / "runs", tmp_path / "out")
+    assert "all labels" not in said(tmp_path / "out")["report.md"]

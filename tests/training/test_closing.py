@@ -70,8 +70,8 @@ def test_precision_only_with_the_area_it_stands_on(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", test_calibrated={**scores, "labelled_nuclei": 900})
     assert closing_words(run)[1] == (
         "in 2 test images it found 50 % of the 900 labelled nuclei, and in the complete 12 % of "
-        "the area 75 % of its outlines are nuclei (with an overlap of at least half, score "
-        "threshold 0.62)"
+        "the area, with 40 labelled nuclei, 75 % of its outlines are nuclei (with an overlap of "
+        "at least half, score threshold 0.62)"
     )
 
 

@@ -116,12 +116,13 @@ def scored_on(scores: TestScores) -> str:
     """What scores stand on: `scored on 12 images: 120 labelled nuclei, complete in 0 % ...`."""
     rows = {row["image"]: row for row in scores.images}  # twice, at two thresholds
     nuclei = sum(int(row.get("labelled_nuclei", row.get("nuclei", 0))) for row in rows.values())
+    whole = sum(int(row.get("nuclei", 0)) for row in rows.values())
     share = scores.fixed.scores.get("complete_area", 1.0)
     digits = 0 if share in (0, 1) or 0.01 <= share <= 0.99 else 2
     return (
         f"scored on {len(rows)} image{'' if len(rows) == 1 else 's'}: {nuclei} labelled "
         f"{'nucleus' if nuclei == 1 else 'nuclei'}, complete in {100 * share:.{digits}f} % of the "
-        "area"
+        f"area{f', with {whole} of them' if 0 < share < 1 else ''}"
     )
 
 

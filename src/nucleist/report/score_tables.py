@@ -4,7 +4,7 @@ Feng et al., IEEE Access 2019, Table 1; arXiv 1907.09738, Table I. The papers' f
 columns beside ours. Table 1b is not in the papers: F1 of nuclei, IoU and Dice of the foreground.
 """
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -55,6 +55,7 @@ NOT_COMPLETE = (
     "Where images are not complete, labelled nuclei alone are scored: a detection on none of them "
     "may be right, so it is counted and not judged."
 )
+IN_AREAS = "{names} stand on the nuclei in the complete area alone."
 BEST = (
     "The checkpoint with the highest validation {score}{where}, with the step it was saved at; the "
     "figures are those of that validation unless the run tested the checkpoint itself."
@@ -183,7 +184,10 @@ def _limits(group: RunGroup, view: View) -> str | None:
 def _notes(benchmark: Benchmark, view: View, columns: Set[str]) -> Iterator[str]:
     yield f"{KINDS[view.part]} {HOW[view.average]} {SPREAD}"
     if "scored_labelled_nuclei" in columns:
-        yield NOT_COMPLETE
+        every = (METRICS | MORE_METRICS).items()
+        whole = [title for m, title in every if f"{m}_{view.average}" in columns]
+        areas = f" {IN_AREAS.format(names=_joined(whole))}" if whole else ""
+        yield NOT_COMPLETE + areas
     for group in benchmark.groups:
         if limits := _limits(group, view):
             yield (
@@ -251,6 +255,11 @@ def _best(
     step = max(curve, key=lambda point: point[1])[0]
     found = dict(run.curve(f"val/{metric}_{average}")).get(step)
     return None if found is None else (step, found)
+
+
+def _joined(names: Sequence[str]) -> str:
+    """`mAP, AJI and precision`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _threshold(group: RunGroup, part: str) -> Value:

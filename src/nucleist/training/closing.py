@@ -60,10 +60,10 @@ def _validated(run: Path, summary: Mapping[str, Any], chosen: Mapping[str, Any])
     scores = chosen.get("validation") or {}
     if held := summary.get("held_out_nuclei"):
         return _sentence("", scores, counted_nuclei(held, "held-out"), held)
-    images, nuclei = ("", 0) if _is_tested(summary) else _in_rows(run, "validation")
-    nuclei = scores.get("labelled_nuclei", nuclei)
+    images, whole = ("", 0) if _is_tested(summary) else _in_rows(run, "validation")
+    nuclei = scores.get("labelled_nuclei", whole)
     where = f"in {images or 'the validation images'} "
-    return _sentence(where, scores, counted_nuclei(nuclei, "labelled"), nuclei)
+    return _sentence(where, scores, counted_nuclei(nuclei, "labelled"), nuclei, whole)
 
 
 def _tested(run: Path, summary: Mapping[str, Any], chosen: Mapping[str, Any]) -> list[str]:
@@ -71,9 +71,9 @@ def _tested(run: Path, summary: Mapping[str, Any], chosen: Mapping[str, Any]) ->
     if not _is_tested(summary):
         return [NO_TEST]
     scores = chosen.get("test_calibrated") or {}
-    images, nuclei = _in_rows(run, "test")
-    nuclei = scores.get("labelled_nuclei", nuclei)
-    found = _sentence(f"in {images} ", scores, counted_nuclei(nuclei, "labelled"), nuclei)
+    images, whole = _in_rows(run, "test")
+    nuclei = scores.get("labelled_nuclei", whole)
+    found = _sentence(f"in {images} ", scores, counted_nuclei(nuclei, "labelled"), nuclei, whole)
     pictures = run / "figures" / "test"
     shown = [f"see for yourself: {pictures}"] if pictures.is_dir() else []
     return [*found, *shown] if images and found else []
@@ -84,19 +84,22 @@ def _is_tested(summary: Mapping[str, Any]) -> bool:
 
 
 def _in_rows(run: Path, kind: str) -> tuple[str, int]:
-    """Images of `per_image.csv` in words, and the nuclei that are labelled in them."""
+    """Images of `per_image.csv` in words, and the nuclei in their complete areas."""
     rows = {row.get("image"): row for row in read_rows(run / "per_image.csv")}
     images = f"{len(rows)} {kind} image{'' if len(rows) == 1 else 's'}" if rows else ""
     return images, round(sum(number(row.get("nuclei")) or 0 for row in rows.values()))
 
 
-def _sentence(where: str, scores: Mapping[str, Any], nuclei: str, count: int) -> list[str]:
+def _sentence(
+    where: str, scores: Mapping[str, Any], nuclei: str, count: int, whole: int = 0
+) -> list[str]:
     """`in 2 test images it found 88 % of the 16 labelled nuclei (...)`; only what is known."""
     partial = "labelled_nuclei" in scores
     share = _share(scores, "labelled_recall_50") if partial else _share(scores, "recall")
     parts = [f"it found {_percent(share)} of the {nuclei}"] if share is not None else []
     if (right := _share(scores, "precision")) is not None:
-        area = f"in the complete {_percent(scores.get('complete_area', 0))} of the area "
+        there = f", with {counted_nuclei(whole, 'labelled')}, " if whole else " "
+        area = f"in the complete {_percent(scores.get('complete_area', 0))} of the area{there}"
         parts.append(f"{area if partial else ''}{_percent(right)} of its outlines are nuclei")
     if not parts:
         return []

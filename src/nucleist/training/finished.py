@@ -45,8 +45,9 @@ EVIDENCE = {
     "labelled_nuclei": "labelled nuclei scored",
     "unjudged": "detections not judged",
     "complete_area": "complete share of the area",
+    "complete_nuclei": "nuclei in the complete area",
 }
-"""What `LABELLED` stand on, with the names in print; single numbers."""
+"""What scores stand on where images are not complete, with the names in print; single numbers."""
 
 AVERAGES = {"pooled": "pooled", "per_image": "mean over images"}
 PARTS = {
@@ -142,6 +143,10 @@ class Run:
 
     def evidence(self, part: str, name: str) -> float | None:
         """What the scores of a part stand on, a key of `EVIDENCE`; None if it is not there."""
+        if name == "complete_nuclei":
+            share = self.evidence(part, "complete_area")
+            each = {row["image"]: row.get("nuclei") or 0.0 for row in self._images}
+            return sum(each.values()) if share else None  # the same at every threshold
         return number(_at(self.summary, part, name))
 
     def score(self, part: str, metric: str, average: str = "pooled") -> float | None:
