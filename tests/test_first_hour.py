@@ -4,13 +4,13 @@ The truth is known here, so what the training says of labelled nuclei is compare
 """
 
 import json
-import os
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from support.real import ROOT, place
 
 import nucleist
 from nucleist.cli.main import main
@@ -19,7 +19,6 @@ from nucleist.data.catalog import open_source
 from scripts.page import alike, run_page
 
 PAGE = Path(__file__).parents[1] / "docs" / "first_hour.md"
-DATA = Path(os.environ.get("NUCLEIST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 LABELLED = 10
 QUICK = {"val_every": 20, "steps": 40, "trainer": "cpu", "augment": {"crop": 96}}
 WRONG = re.compile(r"precision|\bmap\b|map_|\baji\b|aji_|\bpq\b|pq_", re.IGNORECASE)
@@ -34,9 +33,8 @@ def drawn_records():
 
 
 def real_records():
-    if not (DATA / "bbbc038").exists():
-        pytest.skip(f"bbbc038 is not in {DATA}; set NUCLEIST_DATA to the folder that holds it")
-    source = open_source("bbbc360", {"data_root": str(DATA)})
+    place("bbbc038")
+    source = open_source("bbbc360", {"data_root": str(ROOT)})
     ids, field = source.splits(), source.groups()
     train = ids["train"][:8]
     apart = [i for i in ids["test"] if field[i] not in {field[one] for one in train}]
@@ -54,10 +52,10 @@ def write(folder, records):
             labels = {"full": record.labels}
             labels["partial"] = np.where(np.isin(record.labels, kept), record.labels, 0)
             for name, label_map in labels.items():
-                place = folder / name / split
-                place.mkdir(parents=True, exist_ok=True)
-                tifffile.imwrite(place / f"{record.id}.tif", record.image[..., 0])
-                tifffile.imwrite(place / f"{record.id}_labels.tif", label_map.astype(np.uint16))
+                part = folder / name / split
+                part.mkdir(parents=True, exist_ok=True)
+                tifffile.imwrite(part / f"{record.id}.tif", record.image[..., 0])
+                tifffile.imwrite(part / f"{record.id}_labels.tif", label_map.astype(np.uint16))
     return folder
 
 

@@ -1,12 +1,10 @@
 """Images of one field: mosaics of known cuts are put together, unrelated images are not."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.real import place
 
 from nucleist.data.borders import Border, look_at, window_of
 from nucleist.data.fields import (
@@ -20,14 +18,6 @@ from nucleist.data.fields import (
 from nucleist.data.readers.bbbc038 import BBBC038, known_fields
 from nucleist.data.readers.kumar import Kumar
 from nucleist.data.readers.synthetic import Synthetic
-
-ROOT = Path(os.environ.get("NUCLEIST_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
-
-
-def place(name):
-    if not (ROOT / name).exists():
-        pytest.skip(f"{name} is not in {ROOT}; set NUCLEIST_DATA to the folder that holds it")
-    return str(ROOT / name)
 
 
 def drawn(number, size=(360, 360), **more):

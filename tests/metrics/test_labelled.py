@@ -184,3 +184,9 @@ def test_a_detection_on_a_known_nucleus_is_judged_and_not_scored():
     metric = LabelledScores()
     metric.update([numbered(pred)], [torch.from_numpy(true)], [nowhere], known=[known])
     assert metric.compute()["unjudged"].item() == 1
+
+
+@pytest.mark.parametrize("thresholds", [(), (0.5, 1.5)])
+def test_score_thresholds_are_checked(thresholds):
+    with pytest.raises(ValueError, match="score_thresholds"):
+        LabelledScores(thresholds)

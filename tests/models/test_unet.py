@@ -8,7 +8,7 @@ from support.drawn import disc
 
 from nucleist.data.targets import UNKNOWN, to_target, to_tensor
 from nucleist.models import unet
-from nucleist.models.unet import known_pixels, with_background
+from nucleist.models.pixel_targets import known_pixels, with_background
 from nucleist.ops.borders import border_weights, near, separated
 from nucleist.types import UserError
 

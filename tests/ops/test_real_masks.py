@@ -1,11 +1,9 @@
 """True nuclei of real images through mask targets and pasting: they come back."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from support.real import place
 
 from nucleist.data.readers.bbbc038 import BBBC038
 from nucleist.data.readers.kumar import Kumar
@@ -14,14 +12,6 @@ from nucleist.metrics import aggregated_jaccard_index, mean_average_precision
 from nucleist.ops.masks import mask_targets, paste_label_map
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(os.environ.get("NUCLEIST_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
-
-
-def place(name: str) -> str:
-    if not (ROOT / name).exists():
-        pytest.skip(f"{name} is not in {ROOT}; set NUCLEIST_DATA to the folder that holds it")
-    return str(ROOT / name)
 
 
 def returned(labels: np.ndarray, alignment: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from nucleist.data.formats.archive import FileTree
 from nucleist.data.formats.images import read_image, write_image
 from nucleist.data.formats.label_maps import read_label_map, suffix_for, write_label_map
+from nucleist.data.readers.wrapped import Wrapped
 from nucleist.files import replacing
 from nucleist.types import Complete, Record, Source, UserError, Window
 
@@ -24,7 +25,7 @@ FORMAT = 2
 """Increased whenever the meaning of a cached file changes; older entries are then ignored."""
 
 
-class Prepared(Source):
+class Prepared(Wrapped):
     """A data set converted once: a 16-bit label PNG and an image file for each record.
 
     Labels with ids above 65,535 become 32-bit TIFFs, images PNGs (gray ones with one channel)
@@ -40,13 +41,9 @@ class Prepared(Source):
     """
 
     def __init__(self, source: Source, folder: str | Path):
-        self._source, self.grouped = source, source.grouped
+        super().__init__(source)
         digest = hashlib.sha256(json.dumps([FORMAT, settings_of(source)]).encode()).hexdigest()
         self.folder = Path(folder) / f"{type(source).__name__.lower()}-{digest[:16]}"
-
-    def splits(self) -> Mapping[str, list[str]]:
-        """As the data set's own."""
-        return self._source.splits()
 
     def read(self, image_id: str) -> Record:
         """Read one image from the folder, where it is put first if need be.
@@ -59,18 +56,6 @@ class Prepared(Source):
             record = self._source.read(image_id)
             self._store(record)
         return record
-
-    def groups(self) -> Mapping[str, str]:
-        """As the data set's own."""
-        return self._source.groups()
-
-    def problems(self) -> list[str]:
-        """As the data set's own."""
-        return self._source.problems()
-
-    def describe_pairing(self) -> str:
-        """As the data set's own."""
-        return self._source.describe_pairing()
 
     def _load(self, image_id: str) -> Record | None:
         """The entry of an image; None if there is none that is whole."""
@@ -118,7 +103,7 @@ class Prepared(Source):
         return self.folder / (name + suffix)
 
 
-class InMemory(Source):
+class InMemory(Wrapped):
     """A data set whose records stay in memory once read, the last used ones if there is a limit.
 
     Records are handed out as they are, not copied: do not change their arrays.
@@ -129,17 +114,13 @@ class InMemory(Source):
     """
 
     def __init__(self, source: Source, max_bytes: int | None = None):
-        self._source, self._max_bytes = source, max_bytes
-        self.grouped = source.grouped
+        super().__init__(source)
+        self._max_bytes = max_bytes
         self._records: OrderedDict[str, Record] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
         # A process that is started anew reads for itself: sending pixels would cost more.
         return self.__dict__ | {"_records": OrderedDict()}
-
-    def splits(self) -> Mapping[str, list[str]]:
-        """As the data set's own."""
-        return self._source.splits()
 
     def read(self, image_id: str) -> Record:
         """Read one image, from memory if it is there.
@@ -153,18 +134,6 @@ class InMemory(Source):
         while self._max_bytes is not None and self.bytes > self._max_bytes:
             self._records.popitem(last=False)
         return record
-
-    def groups(self) -> Mapping[str, str]:
-        """As the data set's own."""
-        return self._source.groups()
-
-    def problems(self) -> list[str]:
-        """As the data set's own."""
-        return self._source.problems()
-
-    def describe_pairing(self) -> str:
-        """As the data set's own."""
-        return self._source.describe_pairing()
 
     @property
     def bytes(self) -> int:

@@ -219,6 +219,8 @@ class _Agent(LocalElasticAgent):
         who = f"rank {rank} (world size {len(self.processes())})"
         if status[rank] < 0:
             what = f"was killed by {signal.Signals(-status[rank]).name}"
+            if -status[rank] == signal.SIGABRT and (text := self._kept_stderr(rank)):
+                what = f"{what} ({text.splitlines()[-1].strip()})"  # native code says why it ends
             return ProcessLostError(f"{who} {what}{kept(run)}")
         left = result.failures[rank].error_file_data
         message = str(left["message"]) if "timestamp" in left else ""  # else the agent's own

@@ -9,6 +9,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from nucleist.distributed.place import agreed, place, publish
 from nucleist.distributed.watch import OthersLostError, kept, watching_others
 from nucleist.types import UserError
@@ -30,6 +32,7 @@ def work(task: Callable[[], str]) -> int:
     try:
         with watching_others():
             publish(task())
+            _leave_group()
     except KeyboardInterrupt:
         return INTERRUPTED
     except OthersLostError as error:
@@ -40,6 +43,15 @@ def work(task: Callable[[], str]) -> int:
         traceback.print_exc()
         return _reported(error, FAILED)
     return 0
+
+
+def _leave_group() -> None:
+    """End the threads of torch's process group in order, as its documentation asks for.
+
+    Otherwise they still run while the interpreter ends, where native code may abort.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _reported(error: Exception, status: int) -> int:

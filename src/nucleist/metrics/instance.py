@@ -23,7 +23,7 @@ from nucleist.metrics.counts import (
     LabelMap,
     count,
 )
-from nucleist.metrics.partial import Area, batch_of, is_complete_somewhere, kept_at, within
+from nucleist.metrics.partial import Area, batch_of, checked, is_complete_somewhere, kept_at, within
 from nucleist.ops.contingency import contingency
 from nucleist.types import Prediction
 
@@ -84,11 +84,7 @@ class InstanceScores(Metric):
             ValueError: If a threshold is outside [0, 1] or there is none.
         """
         super().__init__()
-        if len(score_thresholds) == 0 or not all(0 <= t <= 1 for t in score_thresholds):
-            raise ValueError(
-                f"Expected `score_thresholds` in [0, 1], but got {list(score_thresholds)}"
-            )
-        self.score_thresholds = tuple(float(t) for t in score_thresholds)
+        self.score_thresholds = checked(score_thresholds)
         self.inclusive = inclusive
         self.aji_matching: AjiMatching = aji_matching
         size = len(self.score_thresholds)

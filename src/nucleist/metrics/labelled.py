@@ -18,7 +18,7 @@ from nucleist.metrics.labelled_counts import (
     count_labelled,
     evidence,
 )
-from nucleist.metrics.partial import Area, batch_of, kept_at
+from nucleist.metrics.partial import Area, batch_of, checked, kept_at
 from nucleist.ops.contingency import contingency
 from nucleist.types import Prediction
 
@@ -78,10 +78,13 @@ class LabelledScores(Metric):
         """Set up empty sums.
 
         Args:
-            score_thresholds: In [0, 1]; detections with a greater score count.
+            score_thresholds: In [0, 1], at least one; detections with a greater score count.
+
+        Raises:
+            ValueError: If a threshold is outside [0, 1] or there is none.
         """
         super().__init__()
-        self.score_thresholds = tuple(float(t) for t in score_thresholds)
+        self.score_thresholds = checked(score_thresholds)
         size = len(self.score_thresholds)
         real = ("best_iou", "distance")
         for name in LabelledCounts._fields:

@@ -77,6 +77,17 @@ def kept_at(table: Contingency, pred: Prediction, thresholds: Sequence[float]) -
     return [scores > np.float32(t) for t in thresholds]
 
 
+def checked(score_thresholds: Sequence[float]) -> tuple[float, ...]:
+    """Score thresholds as plain numbers.
+
+    Raises:
+        ValueError: If one is outside [0, 1] or there is none.
+    """
+    if len(score_thresholds) == 0 or not all(0 <= t <= 1 for t in score_thresholds):
+        raise ValueError(f"Expected `score_thresholds` in [0, 1], but got {list(score_thresholds)}")
+    return tuple(float(t) for t in score_thresholds)
+
+
 def batch_of(
     preds: Sequence[Prediction], targets: Sequence[LabelMap], complete: Sequence[Area] | None
 ) -> Iterator[tuple[Prediction, LabelMap, Area]]:

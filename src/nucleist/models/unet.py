@@ -9,53 +9,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from nucleist.models.map_net import MapNet, at_least, foreground_scores, stack_target_maps
+from nucleist.models.map_net import MapNet, at_least, foreground_scores
 from nucleist.models.net import given
+from nucleist.models.pixel_targets import BACKGROUNDS, pixel_targets, with_background
 from nucleist.models.unet_body import STRIDE, xavier
 from nucleist.models.unet_body import UNet as Body
-from nucleist.ops.borders import HEIGHT, VARIANCE, border_weights, like_band, near, separated
+from nucleist.ops.borders import HEIGHT, VARIANCE
 from nucleist.ops.pixel_losses import two_class_dice, weighted_entropy
 from nucleist.ops.watershed import METHODS, split_foreground
 from nucleist.types import Target, UserError, one_of
-
-BACKGROUNDS = ("similar", "near", "all")
-"""What of an image is background, see `with_background`."""
-
-
-def with_background(image: Tensor, target: Target, background: str, band: int) -> Target:
-    """Declare background where a target does not know whether a pixel is in a nucleus.
-
-    Args:
-        image: `(3, H, W)`.
-        target: Its target.
-        background: `"near"`: a band around the labelled nuclei. `"similar"`: the band, and what
-            looks at least as different from the nuclei as it does, see
-            `nucleist.ops.borders.like_band`. `"all"`: whatever is not labelled.
-        band: Width of the band, pixels.
-
-    Returns:
-        A target that knows more; the same one if it knows all.
-    """
-    if "known" not in target:
-        return target
-    labels = target["label_map"].cpu().numpy()
-    around = near(labels, band)
-    if background == "all":
-        around[:] = True
-    elif background == "similar":
-        around |= like_band(image.mean(0).float().cpu().numpy(), labels, around)
-    known = target["known"] | torch.from_numpy(around).to(target["known"].device)
-    return {**target, "known": known}
-
-
-def known_pixels(target: Target) -> np.ndarray:
-    """Where a target knows whether a pixel is in a nucleus, `(H, W)` bool."""
-    if "known" in target:
-        return target["known"].cpu().numpy()
-    return np.ones(target["label_map"].shape, bool)
 
 
 class UNet(MapNet):
@@ -94,20 +58,11 @@ class UNet(MapNet):
 
     def losses(self, raw: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
         """Weighted cross-entropy and Dice over the known pixels; see `nucleist.ops.borders`."""
-        known = [known_pixels(target) for target in targets]
-        labels = [separated(target["label_map"].cpu().numpy()) for target in targets]
-        weights = [
-            torch.from_numpy(border_weights(one, area, **self.borders))
-            for one, area in zip(labels, known, strict=True)
-        ]
-        areas = [torch.from_numpy(area) for area in known]
-        size = raw.shape[1:]
-        inside = stack_target_maps([torch.from_numpy(one > 0) for one in labels], areas, size)
-        weight = stack_target_maps(weights, None, size).values.to(raw.device)
-        wanted, counts = (part.to(raw.device) for part in inside)
+        wanted = pixel_targets(targets, self.borders, raw.shape[1:])
+        inside, weights, known = (part.to(raw.device) for part in wanted)
         return {
-            "loss_entropy": weighted_entropy(raw, wanted, weight, counts),
-            "loss_dice": two_class_dice(raw, wanted, counts),
+            "loss_entropy": weighted_entropy(raw, inside, weights, known),
+            "loss_dice": two_class_dice(raw, inside, known),
         }
 
     def instances(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -139,8 +94,9 @@ def unet(
         border_height: Weight of the gap between two nuclei; 0 for none.
         border_variance: Square of its width, px^2: 5 as NuSeT, 25 as U-Net.
         background: `"similar"`, `"near"` or `"all"`: what is background where labels are partial,
-            see `with_background`. Where they are complete it changes nothing.
-        band: See `with_background`, pixels.
+            see `nucleist.models.pixel_targets.with_background`. Where they are complete it changes
+            nothing.
+        band: See there, pixels.
         instances: `"watershed"` or `"components"`, see
             `nucleist.ops.watershed.split_foreground`, as for the next four.
         threshold: Pixels with a higher probability are foreground, in (0, 1).

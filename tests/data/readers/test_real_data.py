@@ -1,23 +1,13 @@
 """The real archives, counted: they are read in place, never unpacked."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
+from support.real import place
 
 from nucleist.data.readers.bbbc038 import BBBC038
 from nucleist.data.readers.kumar import Kumar
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(os.environ.get("NUCLEIST_DATA") or Path(__file__).parents[3] / ".." / "shared" / "data")
-
-
-def place(name: str) -> str:
-    if not (ROOT / name).exists():
-        pytest.skip(f"{name} is not in {ROOT}; set NUCLEIST_DATA to the folder that holds it")
-    return str(ROOT / name)
 
 
 def test_bbbc360_is_90_images_with_2131_nuclei() -> None:

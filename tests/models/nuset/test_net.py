@@ -13,6 +13,7 @@ from nucleist.models import nuset
 from nucleist.models.nuset.inputs import gray, shifted, standardized
 from nucleist.models.nuset.losses import dice_of_logits
 from nucleist.models.nuset.net import Found
+from nucleist.models.pixel_targets import known_pixels, with_background
 from nucleist.models.two_pass import by_foreground
 from nucleist.ops.labels import boxes_of
 from nucleist.types import UserError
@@ -101,25 +102,20 @@ class TestLosses:
     def test_unknown_pixels_and_padding_teach_nothing(self):
         image, labels = draw((64, 64), 1, 3)
         unknown = np.where(labels > 0, labels, UNKNOWN).astype(np.int32)
-        loss = thin(background="near").loss
-        targets = [to_target(unknown), to_target(np.zeros((40, 64), np.int32))]
-        images = [to_tensor(image), to_tensor(image[:40])]
-        known = [loss.known(*pair) for pair in zip(images, targets, strict=True)]
+        loss = thin().loss
+        partial = with_background(to_tensor(image), to_target(unknown), "near", 4)
+        targets = [partial, to_target(np.zeros((40, 64), np.int32))]
+        known = [torch.from_numpy(known_pixels(target)) for target in targets]
         # Of the first: its nucleus and 4 pixels around it. Of the second: all.
         rows, cols = np.nonzero(labels)
         top, left, bottom, right = rows.min() - 4, cols.min() - 4, rows.max() + 5, cols.max() + 5
         assert known[0][top:bottom, left:right].sum() == known[0].sum() > (labels > 0).sum()
         assert known[1].all()
         classes = torch.zeros(2, 2, 64, 64, requires_grad=True)
-        sum(loss(classes, loss.targets(targets, known, (64, 64))).values()).backward()
+        sum(loss(classes, loss.targets(targets, (64, 64))).values()).backward()
         learned = classes.grad.abs().sum(1) > 0
         assert torch.equal(learned[0], known[0])
         assert learned[1, :40].all() and not learned[1, 40:].any()
-
-    def test_or_else_whatever_is_not_labelled_is_background(self):
-        image, target = torch.rand(3, 8, 8), to_target(np.full((8, 8), UNKNOWN, np.int32))
-        assert not thin().loss.known(image, target).any()
-        assert thin(background="all").loss.known(image, target).all()
 
     def test_anchors_in_unknown_pixels_are_not_negative(self):
         image, labels = draw((128, 128), 1, 3)

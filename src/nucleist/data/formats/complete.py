@@ -10,8 +10,6 @@ pixels, `x` and `y` those of the upper left corner, as ImageJ shows them. Also h
 outlines say that they are such a region and no nucleus.
 """
 
-import csv
-import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nucleist.data.complete import complete_of, mask_of
-from nucleist.files import write_text
+from nucleist.data.formats.tables import read_table, write_table
 from nucleist.types import Complete, UserError, Window
 
 FILE = "complete.csv"
@@ -70,23 +68,13 @@ def read_complete(data: bytes, where: str) -> list[Row]:
     Raises:
         UserError: If it is no such table; the line is named.
     """
-    try:
-        text = data.decode("utf-8-sig")
-        # In these files the first line, which holds no names of images, shows the separator.
-        first = text.lstrip().split("\n")[0]
-        sign = max(",;\t", key=first.count)
-        # Quotes count at the beginning of a cell alone: blanks before them would hide them.
-        reader = csv.reader(io.StringIO(text), delimiter=sign, skipinitialspace=True, strict=True)
-        lines = [(reader.line_num, cells) for cells in reader if any(map(str.strip, cells))]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{where}: no table in UTF-8 ({error}); {_REMEDY}") from error
-    if not lines:
+    names, lines, sign = read_table(data, where, _REMEDY)
+    if not names:
         return []
-    names = [cell.strip().lower() for cell in lines[0][1]]
     if "image" not in names or (set(HEADER) & set(names)) not in (set(HEADER), {"image"}):
         raise UserError(f"{where}: the first line is {sign.join(names)!r}; {_REMEDY}")
     places = {name: names.index(name) for name in HEADER if name in names}
-    return [_row(cells, places, len(names), f"{where}: line {at}", at) for at, cells in lines[1:]]
+    return [_row(cells, places, len(names), f"{where}: line {at}", at) for at, cells in lines]
 
 
 def write_complete(path: str | Path, areas: Mapping[str, Complete]) -> None:
@@ -99,15 +87,13 @@ def write_complete(path: str | Path, areas: Mapping[str, Complete]) -> None:
     Raises:
         UserError: If the file cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
+    rows: list[list[object]] = []
     for image, area in areas.items():
         if area is True:
-            writer.writerow([image, "", "", "", ""])
-        for y0, x0, y1, x1 in () if isinstance(area, bool) else area:
-            writer.writerow([image, x0, y0, x1 - x0, y1 - y0])
-    write_text(path, text.getvalue())
+            rows.append([image, "", "", "", ""])
+        windows = () if isinstance(area, bool) else area
+        rows += [[image, x0, y0, x1 - x0, y1 - y0] for y0, x0, y1, x1 in windows]
+    write_table(path, HEADER, rows)
 
 
 def area_of(rows: Sequence[Row], shape: tuple[int, int], where: str) -> Complete:

@@ -7,13 +7,11 @@
 Images that are not listed are groups of their own.
 """
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from nucleist.files import write_text
+from nucleist.data.formats.tables import read_table, write_table
 from nucleist.types import UserError
 
 FILE = "groups.csv"
@@ -50,18 +48,11 @@ def read_groups(data: bytes, where: str) -> list[Row]:
     Raises:
         UserError: If it is no such table; the line is named.
     """
-    try:
-        text = data.decode("utf-8-sig")
-        sign = max(",;\t", key=text.lstrip().split("\n")[0].count)
-        reader = csv.reader(io.StringIO(text), delimiter=sign, skipinitialspace=True, strict=True)
-        lines = [(reader.line_num, cells) for cells in reader if any(map(str.strip, cells))]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{where}: no table in UTF-8 ({error}); {_REMEDY}") from error
-    names = [cell.strip().lower() for cell in lines[0][1]] if lines else []
+    names, lines, sign = read_table(data, where, _REMEDY)
     if not set(HEADER) <= set(names):
         raise UserError(f"{where}: the first line is {sign.join(names)!r}; {_REMEDY}")
     rows = []
-    for line, cells in lines[1:]:
+    for line, cells in lines:
         filled = [cell.strip() for cell in cells] + [""] * (len(names) - len(cells))
         image, group = (filled[names.index(name)] for name in HEADER)
         row = Row(image, group, line)
@@ -81,6 +72,4 @@ def write_groups(path: str | Path, groups: Mapping[str, str]) -> None:
     Raises:
         UserError: If the file cannot be written.
     """
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([HEADER, *groups.items()])
-    write_text(path, text.getvalue())
+    write_table(path, HEADER, groups.items())

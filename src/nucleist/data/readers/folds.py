@@ -6,7 +6,8 @@ Groups (fields, patients, slides) are never cut, and each split gets about its s
 from collections.abc import Mapping, Sequence
 
 from nucleist.data.readers.splitting import place_of
-from nucleist.types import Record, Source, UserError
+from nucleist.data.readers.wrapped import Wrapped
+from nucleist.types import Source, UserError
 
 UNLABELLED = "unlabelled"
 """Split of images without labels, which stays as it is."""
@@ -14,7 +15,7 @@ UNLABELLED = "unlabelled"
 SPLITS = ("train", "val", "test")
 
 
-class ByGroup(Source):
+class ByGroup(Wrapped):
     """A data set whose labelled images are split anew, by group.
 
     Args:
@@ -39,7 +40,7 @@ class ByGroup(Source):
     ):
         if (folds is None) == (fractions is None):
             raise UserError("data.folds or data.fractions: give one of the two")
-        self._source, self.grouped = source, source.grouped
+        super().__init__(source)
         self._seed, self._fold = seed, fold
         if folds is not None:
             if folds < 2 or not 0 <= fold < folds:
@@ -75,22 +76,6 @@ class ByGroup(Source):
                 )
             self._splits |= {s: list(some) for s, some in own.items() if s == UNLABELLED}
         return self._splits
-
-    def read(self, image_id: str) -> Record:
-        """As the data set's own."""
-        return self._source.read(image_id)
-
-    def groups(self) -> Mapping[str, str]:
-        """As the data set's own."""
-        return self._source.groups()
-
-    def problems(self) -> list[str]:
-        """As the data set's own."""
-        return self._source.problems()
-
-    def describe_pairing(self) -> str:
-        """As the data set's own."""
-        return self._source.describe_pairing()
 
     def _parts(self) -> dict[str, str]:
         """Which part each split is; of folds, those that do not train."""

@@ -12,6 +12,7 @@ import numpy as np
 from skimage.measure import label
 
 from nucleist.data.complete import complete_of, inside, mask_of
+from nucleist.data.readers.wrapped import Wrapped
 from nucleist.types import Record, Source, UserError, Window
 
 WHOLE = "train"
@@ -21,7 +22,7 @@ REMEMBERED = 2
 """Images kept in memory, so that tile after tile of one image decodes it once."""
 
 
-class Tiles(Source):
+class Tiles(Wrapped):
     """Show the images of a data set as tiles in every split but `train`.
 
     A tile is called `<image>@<row>,<column>`, after its first pixel. Tiles lie side by side from
@@ -61,8 +62,8 @@ class Tiles(Source):
         tiles: Mapping[str, int | None] | None = None,
         seed: int = 0,
     ):
-        self._source, self._size, self._images, self._seed = source, size, images, seed
-        self.grouped = source.grouped
+        super().__init__(source)
+        self._size, self._images, self._seed = size, images, seed
         self._splits = None if splits is None else dict(splits)
         self._tiles = {k: n for k, n in (tiles or {}).items() if n is not None}
         numbers = {"size": size, "images": images}
@@ -119,14 +120,6 @@ class Tiles(Source):
         own = self._source.groups()
         ids = [image_id for some in self.splits().values() for image_id in some]
         return {i: own[self._places[i][0] if i in self._places else i] for i in ids}
-
-    def problems(self) -> list[str]:
-        """As the data set's own."""
-        return self._source.problems()
-
-    def describe_pairing(self) -> str:
-        """As the data set's own."""
-        return self._source.describe_pairing()
 
     def _divided(self) -> dict[str, list[str]]:
         """Images of each split."""

@@ -5,30 +5,13 @@ Source: Yang et al., PLoS Comput Biol 2020, and the authors' code.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from nucleist.models.map_net import stack_target_maps
-from nucleist.models.unet import known_pixels, with_background
-from nucleist.ops.borders import border_weights, separated
+from nucleist.models.pixel_targets import PixelTargets, pixel_targets
 from nucleist.ops.pixel_losses import two_class_dice, weighted_entropy
 from nucleist.types import Target
-
-
-class PixelTargets(NamedTuple):
-    """What a batch's pixels should be, `(B, H, W)` each; padding is not known.
-
-    Attributes:
-        inside: `float32`, 1 in nuclei.
-        weights: `float32`, of the cross-entropy.
-        known: bool, pixels that the losses count.
-    """
-
-    inside: Tensor
-    weights: Tensor
-    known: Tensor
 
 
 @dataclass(frozen=True)
@@ -37,40 +20,15 @@ class ForegroundLoss:
 
     Attributes:
         border: `height` and `variance` of `nucleist.ops.borders.border_weights`.
-        background: See `nucleist.models.unet.with_background`.
-        band: See there, pixels.
         dice_of_logits: Dice of logits instead of probabilities (an error of the authors' code).
     """
 
     border: Mapping[str, float] = field(default_factory=dict)
-    background: str = "similar"
-    band: int = 4
     dice_of_logits: bool = False
 
-    def known(self, image: Tensor, target: Target) -> Tensor:
-        """Where a pixel is known to be nucleus or background, `(H, W)` bool on the CPU."""
-        return torch.from_numpy(
-            known_pixels(with_background(image, target, self.background, self.band))
-        )
-
-    def targets(
-        self, targets: Sequence[Target], known: Sequence[Tensor], size: Sequence[int]
-    ) -> PixelTargets:
-        """Target maps of a batch, on the CPU.
-
-        Args:
-            targets: Of each image.
-            known: What `known` gave for each.
-            size: Height and width of the batch.
-        """
-        maps = [separated(target["label_map"].cpu().numpy()) for target in targets]
-        weights = [
-            torch.from_numpy(border_weights(labels, area.numpy(), **self.border))
-            for labels, area in zip(maps, known, strict=True)
-        ]
-        inside = stack_target_maps([torch.from_numpy(m > 0) for m in maps], known, size)
-        weight = stack_target_maps(weights, None, size).values
-        return PixelTargets(inside.values, weight, inside.known)
+    def targets(self, targets: Sequence[Target], size: Sequence[int]) -> PixelTargets:
+        """Target maps of a batch; see `nucleist.models.pixel_targets.pixel_targets`."""
+        return pixel_targets(targets, self.border, size)
 
     def __call__(self, classes: Tensor, wanted: PixelTargets) -> dict[str, Tensor]:
         """Losses by name.

@@ -20,7 +20,7 @@ from nucleist.models.nuset.inputs import gray, shifted, standardized
 from nucleist.models.nuset.losses import ForegroundLoss
 from nucleist.models.nuset.rpn import NucleusRPN
 from nucleist.models.nuset.seeds import cleaned, cut_foreground
-from nucleist.models.unet import BACKGROUNDS
+from nucleist.models.pixel_targets import BACKGROUNDS, known_pixels, with_background
 from nucleist.models.unet_body import STRIDE, UNet, xavier
 from nucleist.ops.borders import HEIGHT, VARIANCE
 from nucleist.ops.labels import boxes_of
@@ -60,22 +60,28 @@ class NuSeT(Net):
     title = "NuSeT"
 
     def __init__(
-        self, unet: UNet, rpn: NucleusRPN, loss: ForegroundLoss, cut: Cut, standardize: bool
+        self,
+        unet: UNet,
+        rpn: NucleusRPN,
+        loss: ForegroundLoss,
+        cut: Cut,
+        standardize: bool,
+        background: tuple[str, int],
     ):
         super().__init__()
         self.unet, self.rpn = unet.apply(xavier), rpn
         self.loss, self.cut, self.standardize = loss, cut, standardize
+        self.background = background  # kind and band, see `with_background`
 
     def forward(self, images: Sequence[Tensor], targets: Sequence[Any] | None = None) -> Any:
         """See `Net.forward`."""
         found = self._run(images)
         sizes = [(image.shape[-2], image.shape[-1]) for image in images]
         if self.training:
-            known = [
-                self.loss.known(image, target)
-                for image, target in zip(images, given(targets), strict=True)
-            ]
-            return self._losses(found, sizes, given(targets), known)
+            pairs = zip(images, given(targets), strict=True)
+            return self._losses(
+                found, sizes, [with_background(*pair, *self.background) for pair in pairs]
+            )
         return [self._nuclei(found, index, size) for index, size in enumerate(sizes)]
 
     def step_counts(self) -> Mapping[str, Tensor]:
@@ -96,15 +102,11 @@ class NuSeT(Net):
         return Found(classes, scores, deltas, (rows, cols))
 
     def _losses(
-        self,
-        found: Found,
-        sizes: Sequence[tuple[int, int]],
-        targets: Sequence[Target],
-        known: Sequence[Tensor],
+        self, found: Found, sizes: Sequence[tuple[int, int]], targets: Sequence[Target]
     ) -> dict[str, Tensor]:
         device = found.classes.device
-        wanted = self.loss.targets(targets, known, found.classes.shape[-2:])
-        areas = [area.to(device) for area in known]
+        wanted = self.loss.targets(targets, found.classes.shape[-2:])
+        areas = [torch.from_numpy(known_pixels(target)).to(device) for target in targets]
         boxes = [target["boxes"].to(device) for target in targets]
         return {
             **self.loss(found.classes, wanted),
@@ -177,7 +179,8 @@ def nuset(
         border_height: Weight added to background between nuclei.
         border_variance: How fast it falls off, px^2: 5 in the paper, 25 in the released code.
         dice_of_logits: See `nucleist.models.nuset.losses.ForegroundLoss`.
-        background: `"similar"`, `"near"` or `"all"`, see `nucleist.models.unet.with_background`.
+        background: `"similar"`, `"near"` or `"all"`, see
+            `nucleist.models.pixel_targets.with_background`.
         band: See there, pixels; where labels are complete it changes nothing.
         instances: `"watershed"` from the RPN's boxes, or `"components"`.
         seed_border: See `nucleist.models.nuset.seeds.cut_foreground`, as for the next two.
@@ -214,7 +217,8 @@ def nuset(
         head_kernel=3,
     )
     border = {"height": border_height, "variance": border_variance}
-    loss = ForegroundLoss(border, background, band, dice_of_logits)
+    loss = ForegroundLoss(border, dice_of_logits)
     seeds = {"border": seed_border, "radius": seed_radius, "line": line}
     cut = Cut(instances, min_area, clean, size_connectivity, seeds)
-    return NuSeT(unet, NucleusRPN(8 * width, **(rpn or {})), loss, cut, standardize)
+    own = NucleusRPN(8 * width, **(rpn or {}))
+    return NuSeT(unet, own, loss, cut, standardize, (background, band))

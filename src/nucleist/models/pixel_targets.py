@@ -1,0 +1,87 @@
+"""What the pixels of a batch should be, for nets that learn foreground and ignore the unknown.
+
+Source of the weights: Yang et al., *NuSeT*, PLoS Computational Biology 2020.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nucleist.models.map_net import stack_target_maps
+from nucleist.ops.borders import border_weights, like_band, near, separated
+from nucleist.types import Target
+
+BACKGROUNDS = ("similar", "near", "all")
+"""What of an image is background, see `with_background`."""
+
+
+class PixelTargets(NamedTuple):
+    """What a batch's pixels should be, `(B, H, W)` each; padding is not known.
+
+    Attributes:
+        inside: `float32`, 1 in nuclei.
+        weights: `float32`, of the cross-entropy.
+        known: bool, pixels that the losses count.
+    """
+
+    inside: Tensor
+    weights: Tensor
+    known: Tensor
+
+
+def pixel_targets(
+    targets: Sequence[Target], borders: Mapping[str, float], size: Sequence[int]
+) -> PixelTargets:
+    """Target maps of a batch, on the CPU.
+
+    Args:
+        targets: Of each image, with what is known as `with_background` gives it.
+        borders: `height` and `variance` of `nucleist.ops.borders.border_weights`.
+        size: Height and width of the batch.
+    """
+    known = [known_pixels(target) for target in targets]
+    labels = [separated(target["label_map"].cpu().numpy()) for target in targets]
+    weights = [
+        torch.from_numpy(border_weights(one, area, **borders))
+        for one, area in zip(labels, known, strict=True)
+    ]
+    areas = [torch.from_numpy(area) for area in known]
+    inside = stack_target_maps([torch.from_numpy(one > 0) for one in labels], areas, size)
+    weight = stack_target_maps(weights, None, size).values
+    return PixelTargets(inside.values, weight, inside.known)
+
+
+def with_background(image: Tensor, target: Target, background: str, band: int) -> Target:
+    """Declare background where a target does not know whether a pixel is in a nucleus.
+
+    Args:
+        image: `(3, H, W)`.
+        target: Its target.
+        background: `"near"`: a band around the labelled nuclei. `"similar"`: the band, and what
+            looks at least as different from the nuclei as it does, see
+            `nucleist.ops.borders.like_band`. `"all"`: whatever is not labelled.
+        band: Width of the band, pixels.
+
+    Returns:
+        A target that knows more; the same one if it knows all.
+    """
+    if "known" not in target:
+        return target
+    labels = target["label_map"].cpu().numpy()
+    around = near(labels, band)
+    if background == "all":
+        around[:] = True
+    elif background == "similar":
+        around |= like_band(image.mean(0).float().cpu().numpy(), labels, around)
+    known = target["known"] | torch.from_numpy(around).to(target["known"].device)
+    return {**target, "known": known}
+
+
+def known_pixels(target: Target) -> np.ndarray:
+    """Where a target knows whether a pixel is in a nucleus, `(H, W)` bool."""
+    if "known" in target:
+        return target["known"].cpu().numpy()
+    return np.ones(target["label_map"].shape, bool)
