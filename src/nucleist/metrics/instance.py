@@ -64,6 +64,7 @@ class InstanceScores(Metric):
     score_sums: Tensor
     images: Tensor
     seen: Tensor
+    partial: Tensor
 
     def __init__(
         self,
@@ -95,7 +96,7 @@ class InstanceScores(Metric):
             self.add_state(name, torch.zeros(shape, dtype=dtype), dist_reduce_fx="sum")
         sums = torch.zeros(size, len(SCORES), dtype=torch.double)
         self.add_state("score_sums", sums, dist_reduce_fx="sum")
-        for name in ("images", "seen"):
+        for name in ("images", "seen", "partial"):
             self.add_state(name, torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(
@@ -119,6 +120,7 @@ class InstanceScores(Metric):
         """
         for pred, target, area in batch_of(preds, targets, complete):
             self.seen = self.seen + 1
+            self.partial = self.partial + int(area is not None)
             if not is_complete_somewhere(area):
                 continue
             counts = self._count(pred, target, area)
@@ -131,9 +133,13 @@ class InstanceScores(Metric):
     def compute(self) -> dict[str, Tensor]:
         """All scores, pooled and per image: `{"map_pooled": (thresholds,) float64, ...}`.
 
-        None at all if there were images, but none that is complete anywhere.
+        None at all if there were images, but none that is complete anywhere. If some are not
+        complete, `complete_nuclei` `(thresholds,)` is the number of nuclei that they stand on.
         """
-        return {} if self.seen and not self.images else self.averages(*SCORES)
+        if self.seen and not self.images:
+            return {}
+        known = {"complete_nuclei": self.n_true} if self.partial else {}
+        return self.averages(*SCORES) | known
 
     def averages(self, *names: str) -> dict[str, Tensor]:
         """Both averages of the named scores, each `(thresholds,)` `float64`.
@@ -236,8 +242,10 @@ class ForegroundOverlap(InstanceScores):
 class NucleusCount(InstanceScores):
     """Numbers of detections and of true nuclei, over all images.
 
+    `complete_nuclei` are the nuclei of the complete areas, where images are not complete.
+
     Metric:
-        Names: nuclei, detections
+        Names: nuclei, detections, complete_nuclei
         Matching: none
         Threshold: detections with a score above the score threshold (strict) and a pixel
         Averages: none, numbers over all images, or of one image in a table of images

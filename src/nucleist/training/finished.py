@@ -143,10 +143,6 @@ class Run:
 
     def evidence(self, part: str, name: str) -> float | None:
         """What the scores of a part stand on, a key of `EVIDENCE`; None if it is not there."""
-        if name == "complete_nuclei":
-            share = self.evidence(part, "complete_area")
-            each = {row["image"]: row.get("nuclei") or 0.0 for row in self._images}
-            return sum(each.values()) if share else None  # the same at every threshold
         return number(_at(self.summary, part, name))
 
     def score(self, part: str, metric: str, average: str = "pooled") -> float | None:
