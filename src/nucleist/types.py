@@ -92,6 +92,23 @@ class Window(NamedTuple):
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
 
+@dataclass(frozen=True, eq=False)
+class Nucleus:
+    """One outlined nucleus, by itself: what measurements and exports work on.
+
+    Attributes:
+        label: Its number in the label map, from 1.
+        window: The smallest one with all its pixels, in the image.
+        mask: `(h, w)` `bool` of the window's size: its pixels.
+        score: In [0, 1]; 1 for what a person outlined.
+    """
+
+    label: int
+    window: Window
+    mask: np.ndarray
+    score: float = 1.0
+
+
 Complete = bool | tuple[Window, ...]
 """Where every nucleus is labelled: everywhere (True), nowhere (False), or in some rectangles.
 

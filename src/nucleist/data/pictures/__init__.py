@@ -1,0 +1,1 @@
+"""Images of any size and format, read window by window."""
