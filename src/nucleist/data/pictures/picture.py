@@ -60,7 +60,7 @@ class Picture(ABC):
             UserError: If the file is damaged there.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - what is in memory has nothing to close
         """Close the file; nothing can be read afterwards."""
 
     @property
