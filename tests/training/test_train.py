@@ -255,11 +255,13 @@ def test_every_experiment_trains_a_step(name: str, layouts: Path, tmp_path: Path
 
 @pytest.mark.parametrize("name", [*EXPERIMENTS, *(f"preset={p}" for p in MASK_RCNNS)])
 def test_windows_and_whole_images_reach_the_net_at_one_scale(name: str) -> None:
-    """Windows of a fixed side and a net that resizes: two scales in training and test."""
+    """Windows of a fixed side, or images of several sizes, and a net that resizes: two scales."""
     config = compose("train", [name if "=" in name else f"experiment={name}"])
     windows = config.augment.crop is not None or config.data.crop_fraction is not None
     side = OmegaConf.select(config, "model.transform.min_size")
     assert not (windows and side is not None)
+    mixed = config.data.source.get("kumar_root") or config.data.source.get("group", "one") is None
+    assert not (mixed and side is not None)
 
 
 RESNET = [*FEW, "preset=resnet18", "model.box_head=32", "model.mask_head=[16,16]"]

@@ -182,11 +182,12 @@ class NucleiData(pl.LightningDataModule):
         """The training images with all their labels, one at a time."""
         return (self.record(image_id) for image_id in self.train_set.ids)
 
-    def median_box_size(self, min_size: int | None = None) -> list[float]:
+    def median_box_size(self, min_size: int | None = None, scale: float = 1.0) -> list[float]:
         """Median width and height of the kept training boxes, in pixels of the net's input.
 
         Args:
             min_size: Short side that the net resizes images to; None if it does not.
+            scale: Factor by which the net enlarges images without `min_size`.
 
         Raises:
             UserError: If no nucleus is labelled at all.
@@ -194,8 +195,8 @@ class NucleiData(pl.LightningDataModule):
         sizes = []
         for target in self.kept_targets():
             boxes, shape = target["boxes"], target["label_map"].shape
-            scale = 1.0 if min_size is None else min_size / min(shape)
-            sizes.append((boxes[:, 2:] - boxes[:, :2]) * scale)
+            factor = scale if min_size is None else min_size / min(shape)
+            sizes.append((boxes[:, 2:] - boxes[:, :2]) * factor)
         every = torch.cat(sizes)
         if len(every) == 0:
             self.labelled_nuclei()  # raises

@@ -169,7 +169,8 @@ def build_data(config: DictConfig, source: Source | None = None) -> NucleiData:
             data.set_normalize(build(config.normalize))
         if "${median_box}" in OmegaConf.to_yaml(config.model):
             config.median_box = data.median_box_size(
-                OmegaConf.select(config, "model.transform.min_size")
+                OmegaConf.select(config, "model.transform.min_size"),
+                OmegaConf.select(config, "model.transform.scale", default=1.0),
             )
         config.model = OmegaConf.create(plain(config.model))
     return data

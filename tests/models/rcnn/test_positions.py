@@ -11,6 +11,7 @@ from nucleist.data.targets import to_target
 from nucleist.models.backbones import CompactBody
 from nucleist.models.rcnn.transform import LabelMapTransform
 from nucleist.ops.masks import mask_targets
+from nucleist.types import UserError
 
 SCALES = [None, 100, 52]
 """Short sides that images of 64 x 80 px are resized to."""
@@ -37,6 +38,29 @@ def test_image_labels_and_boxes_are_resized_alike(min_size, seed):
     assert np.abs(middle(labels) - middle(resized[0])).max() < 0.3
     assert np.abs(np.array([y0 + y1, x0 + x1]) / 2 - middle(labels)).max() < 1.0
     assert labels.dtype == torch.int32 and labels.shape == resized.shape[1:]
+
+
+@pytest.mark.parametrize("scale", [2, 1.5, 0.75])
+def test_images_of_any_size_are_enlarged_alike_and_masks_return(scale):
+    image, target, _, sizes = discs()
+    resizer = LabelMapTransform(scale=scale, image_mean=[0.0] * 3, image_std=[1.0] * 3)
+    inner_image, inner = resizer.resize(image, dict(target))
+    assert inner_image.shape[1:] == inner["label_map"].shape == (64 * scale, 80 * scale)
+    assert torch.allclose(inner["boxes"], target["boxes"] * scale)
+    count = len(sizes)
+    masks = mask_targets(inner["label_map"], inner["boxes"], torch.arange(count), 28)
+    given = {"boxes": inner["boxes"], "masks": masks[:, None], "scores": torch.ones(count)}
+    (found,) = resizer.eval().postprocess([given], [inner_image.shape[1:]], [image.shape[1:]])
+    apart = middles(found["label_map"], count) - middles(target["label_map"], count)
+    assert np.abs(apart).max() < 0.4
+    off = areas(found["label_map"], count) / areas(target["label_map"], count) - 1
+    assert np.abs(off.mean()) < (0.01 if scale > 1 else 0.05)
+
+
+@pytest.mark.parametrize("options", [{"scale": 0}, {"scale": 2, "min_size": 64}])
+def test_a_scale_that_cannot_be_is_refused(options):
+    with pytest.raises(UserError, match=r"model\.transform\.scale"):
+        LabelMapTransform(**options)
 
 
 @pytest.mark.parametrize("side", SCALES[1:])
