@@ -71,6 +71,8 @@ def make_net():
         if not pa:
             return mask_rcnn(backbone, **options)
         center = {"anchor_size": [16, 16], "unknown_ratio": 0.0, **(center or {})}
+        # The drawn targets do not say what is known, so all their background would be certain.
+        options = {"certain_background": False, **options}
         return mask_rcnn_pa(backbone, center, **options)
 
     return make

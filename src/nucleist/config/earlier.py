@@ -7,14 +7,16 @@ and is built as it was meant then.
 from collections.abc import Mapping
 from typing import Any
 
-_NETS = ("nucleist.models.mask_rcnn", "nucleist.models.mask_rcnn_pa")
-
 BEFORE: Mapping[str, Mapping[str, Any]] = {
-    name: {"mask_alignment": "torchvision"} for name in _NETS
+    "nucleist.models.mask_rcnn": {"mask_alignment": "torchvision"},
+    "nucleist.models.mask_rcnn_pa": {"mask_alignment": "torchvision", "certain_background": False},
 }
 """What a constructor did before it had the option, by its name."""
 
-NOW: Mapping[str, Mapping[str, Any]] = {name: {"mask_alignment": "exact"} for name in _NETS}
+NOW: Mapping[str, Mapping[str, Any]] = {
+    "nucleist.models.mask_rcnn": {"mask_alignment": "exact"},
+    "nucleist.models.mask_rcnn_pa": {"mask_alignment": "exact", "certain_background": True},
+}
 """What it does without the option today."""
 
 

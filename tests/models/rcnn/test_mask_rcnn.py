@@ -121,8 +121,10 @@ def test_losses_are_those_of_stock_torchvision(make, min_size, make_net, make_ba
         got = net(images, targets)
         added = {"loss_centerness", "loss_center_box"} if make is not plain else set()
         assert got.keys() == wanted.keys() | added
+        # Attention that adds 0 gives a copy, which some processors convolve in another order.
+        limit = 1e-6 if make is partial_without_fused_attention else 0.0
         for name in wanted.keys() - {"loss_mask"}:
-            assert torch.equal(got[name], wanted[name]), name
+            torch.testing.assert_close(got[name], wanted[name], rtol=limit, atol=0.0, msg=name)
         assert wanted["loss_mask"] > 0
         assert abs(got["loss_mask"] - wanted["loss_mask"]) < 1e-5
 

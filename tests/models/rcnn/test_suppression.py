@@ -9,6 +9,8 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import box_iou
 
+from nucleist.models.rcnn.partial_rpn import impossible
+from nucleist.models.rcnn.transform import LabelMapTransform
 from nucleist.types import IGNORE
 
 
@@ -186,3 +188,51 @@ def test_found_boxes_are_proposals_in_training(net):
         [{**target_of([box(50, 0, 64, 9)], [found]), "label_map": None}],
     )
     assert found not in proposals[0].tolist()  # on nothing annotated: neither one nor the other
+
+
+def complete_target(known=None):
+    """A nucleus at rows and columns 300 to 340; the rest is background, known as given."""
+    label_map = torch.zeros(400, 400, dtype=torch.int32)
+    label_map[300:340, 300:340] = 1
+    target = {"boxes": torch.tensor([GT]), "label_map": label_map}
+    return target if known is None else {**target, "known": known}
+
+
+def test_boxes_on_certain_background_are_impossible():
+    boxes = torch.tensor([FOUND, GT, box(290, 290, 342, 342), box(340, 340, 340.5, 400)])
+    everywhere = impossible(boxes, complete_target())
+    assert everywhere.tolist() == [True, False, False, True]
+    nowhere = complete_target()["label_map"] > 0
+    assert not impossible(boxes, complete_target(nowhere)).any()
+    left = nowhere.clone()
+    left[:, :60] = True  # complete up to column 60
+    assert impossible(boxes, complete_target(left)).tolist() == [True, False, False, False]
+    left[:, 50:60] = False  # half of the box is not more than half
+    assert not impossible(boxes[:1], complete_target(left)).any()
+
+
+@pytest.mark.parametrize("certain", [True, False])
+def test_found_boxes_on_certain_background_are_no_longer_found(make_net, certain):
+    net = make_net(pa=True, attention=["p2"], certain_background=certain).train()
+    images = [torch.rand(3, 128, 128)] * 2
+    label_map = torch.zeros(128, 128, dtype=torch.int32)
+    label_map[40:60, 40:60] = 1
+    target = {"boxes": torch.tensor([[40.0, 40, 60, 60]]), "label_map": label_map}
+    unknown = {**target, "known": label_map > 0}
+    torch.manual_seed(0)
+    net(images, [unknown, unknown])
+    partial = int(net.step_counts()["found_boxes"])
+    torch.manual_seed(0)
+    net(images, [target, target])
+    assert partial > 20
+    complete = int(net.step_counts()["found_boxes"])
+    assert complete < partial / 2 if certain else complete == partial
+
+
+def test_what_is_known_is_resized_with_the_label_map():
+    known = torch.zeros(40, 60, dtype=torch.bool)
+    known[:, :30] = True
+    target = {"boxes": torch.zeros(0, 4), "label_map": known.int(), "known": known}
+    _, resized = LabelMapTransform(80).resize(torch.rand(3, 40, 60), target)
+    assert resized["known"].dtype == torch.bool
+    assert (resized["known"] == (resized["label_map"] > 0)).all()

@@ -145,6 +145,7 @@ def mask_rcnn_pa(
     suppress_roi: bool = True,
     propose_test: bool = True,
     missed_ratio: float = 0.0,
+    certain_background: bool = True,
     mask_alignment: str = "exact",
     **options: Any,
 ) -> MaskRCNN:
@@ -161,6 +162,9 @@ def mask_rcnn_pa(
             least 0. Above 0 the losses of RPN and RoI classifier model that a negative may be such
             a nucleus (`nucleist.models.rcnn.label_frequency`); at 0, and where nothing is found,
             they are torchvision's (the papers').
+        certain_background: Where every nucleus is labelled, in complete images and areas, a found
+            box on background is no nucleus, and its anchors and proposals stay negatives; False
+            treats all images alike (the papers').
         mask_alignment: See `nucleist.models.rcnn.net.mask_rcnn`; also of the centre targets.
         **options: See `nucleist.models.rcnn.net.mask_rcnn`.
 
@@ -182,6 +186,7 @@ def mask_rcnn_pa(
             suppress=suppress_rpn,
             propose=propose_test,
             missed_ratio=missed_ratio,
+            certain_background=certain_background,
         ),
         TrunkRPNHead,
         partial(

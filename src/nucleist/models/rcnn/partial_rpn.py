@@ -5,6 +5,7 @@ Source: Feng et al., IEEE Access 2019 (arXiv 1907.09738), section II; see
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -36,6 +37,7 @@ class PartialRPN(GridRPN):
         suppress: Leave anchors near found boxes out of the negatives.
         propose: Add found boxes to the proposals at inference.
         missed_ratio: See `nucleist.models.rcnn.label_frequency`; 0 for torchvision's loss.
+        certain_background: Drop found boxes that lie mostly where no nucleus can be.
     """
 
     def __init__(
@@ -45,9 +47,11 @@ class PartialRPN(GridRPN):
         suppress: bool = True,
         propose: bool = True,
         missed_ratio: float = 0.0,
+        certain_background: bool = True,
         **kw: Any,
     ):
         super().__init__(*args, **kw)
+        self.certain_background = certain_background
         self.center_head = center
         self.suppress = suppress
         self.propose = propose
@@ -77,6 +81,8 @@ class PartialRPN(GridRPN):
         center_losses = self.center_head.loss(
             logits, deltas, self.box_coder, targets, sizes, stride
         )
+        if self.certain_background:
+            found = [rows[~impossible(rows, t)] for rows, t in zip(found, targets, strict=True)]
         for target, rows in zip(targets, found, strict=True):
             boxes, labels = target["boxes"], target["labels"]
             target["boxes"] = torch.cat([boxes, rows[:, :4].to(boxes)])
@@ -129,3 +135,28 @@ class PartialRPN(GridRPN):
         if self.label_frequency < 1:
             objectness = scaled_logit(objectness, self.label_frequency)
         return super().compute_loss(objectness, deltas, labels, regression)
+
+
+def impossible(boxes: Tensor, target: Mapping[str, Any]) -> Tensor:
+    """Which boxes hold no unlabelled nucleus: those mostly on certain background.
+
+    Args:
+        boxes: `(K, 4+)` xyxy in pixels, inside the image.
+        target: `label_map`, and `known` unless every nucleus of the image is labelled; see
+            `nucleist.types.Target`.
+
+    Returns:
+        `(K,)` `bool`: more than half of the pixels are in no labelled nucleus, where all are
+        labelled.
+    """
+    certain = target["label_map"] == 0
+    if "known" in target:
+        certain = certain & target["known"]
+    # Sums of the pixels above and to the left of each corner
+    sums = F.pad(certain.to(torch.int32).cumsum(0).cumsum(1), (1, 0, 1, 0))
+    x0, y0 = boxes[:, :2].floor().long().unbind(1)
+    x1, y1 = boxes[:, 2:4].ceil().long().unbind(1)
+    x0, x1 = x0.clamp(0, sums.shape[1] - 1), x1.clamp(0, sums.shape[1] - 1)
+    y0, y1 = y0.clamp(0, sums.shape[0] - 1), y1.clamp(0, sums.shape[0] - 1)
+    inside = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
+    return 2 * inside > (x1 - x0) * (y1 - y0)

@@ -84,6 +84,8 @@ class LabelMapTransform(GeneralizedRCNNTransform):
         after = image.shape[-2:]
         target["boxes"] = resize_boxes(target["boxes"], before, after)
         target["label_map"] = self.resized_labels(target["label_map"], after)
+        if "known" in target:
+            target["known"] = self.resized_labels(target["known"], after).bool()
         return image, target
 
     def resized_labels(self, label_map: Tensor, size: Sequence[int]) -> Tensor:
