@@ -1,9 +1,10 @@
 """The configuration that words stand for, and one line about words that stand for none."""
 
+import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from nucleist.config.compose import compose, written_out
+from nucleist.config.compose import _composed, compose, written_out
 from nucleist.types import UserError
 
 
@@ -88,3 +89,32 @@ def test_the_configuration_is_written_with_its_references() -> None:
     text = written_out("train", ["steps=7"])
     assert OmegaConf.create(text).trainer.max_steps == 7
     assert "${oc.select:steps" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["seed=4", "seed=5", "steps=${seed}", "data.source.size=[64,64]"],
+        ["experiment=bbbc360_25_pa", "model=dist", "+model.more={a: 1}"],
+        ["~logger", "~callbacks.speed", "callbacks={mine: {a: 1}}"],
+        ["callbacks=[default,warmup]", "+recipe=compact", "++model.missed_ratio=0"],
+        ["model@other=dist", "model/width=3"],
+        ["model=dist", "model.width2=3"],
+        ["model=dist,unet"],
+        ["~model=unet"],
+        ["~seed=4"],
+    ],
+    ids=" ".join,
+)
+def test_it_is_what_hydra_composes(words: list[str]) -> None:
+    """What is composed once and copied: equal, in order and flags too, or the same error."""
+    with hydra.initialize_config_module("nucleist.conf", version_base="1.3"):
+        found = []
+        for way in (hydra.compose, _composed):
+            try:
+                config = way("train", words)
+                text = OmegaConf.to_yaml(config)
+                found.append((config, text, OmegaConf.is_struct(config), "hydra" in config))
+            except Exception as error:
+                found.append((type(error), str(error)))
+    assert found[0] == found[1]

@@ -1,5 +1,6 @@
 """Compose a configuration with Hydra; an error becomes one line with its remedy."""
 
+import copy
 import difflib
 import re
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import OverrideType
@@ -16,6 +18,7 @@ from hydra.errors import (
     HydraException,
     OverrideParseException,
 )
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -59,7 +62,7 @@ def compose(name: str, overrides: Sequence[str]) -> DictConfig:
     parts, others = _whole_parts(overrides)
     with hydra.initialize_config_module("nucleist.conf", version_base="1.3"):
         try:
-            config = hydra.compose(name, others)
+            config = _composed(name, others)
             for key, part in parts.items():
                 OmegaConf.update(config, key, {**lacking(part, NOW), **part}, merge=False)
             default = _default(name, *_of_groups(overrides))
@@ -72,6 +75,28 @@ def compose(name: str, overrides: Sequence[str]) -> DictConfig:
     if data.get("splits") and (data.get("folds") or data.get("fractions")):
         if not any(word.startswith("data.splits") for word in overrides):
             config.data.splits.val = "val"  # splits by group have one; the test is looked at once
+    return config
+
+
+def _composed(name: str, words: list[str]) -> DictConfig:
+    """What `hydra.compose` composes; that reads 20 files each time and takes 0.15 s.
+
+    Only choices of groups decide which files are read: each set of them is composed once. Other
+    words are applied to a copy, by the function with which Hydra does it.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    assert isinstance(loader, ConfigLoaderImpl)
+    choices, values = [], []
+    parsed = OverridesParser.create().parse_overrides(words)
+    ConfigLoaderImpl.validate_sweep_overrides_legal(parsed, RunMode.RUN, from_shell=False)
+    for word, part in zip(words, parsed, strict=True):
+        group = loader.repository.group_exists(part.key_or_group)
+        if group and not isinstance(part.value(), dict):
+            choices.append(word)
+        else:
+            values.append(part)
+    config = copy.deepcopy(_default(name, *choices))
+    ConfigLoaderImpl._apply_overrides_to_config(values, config)
     return config
 
 
@@ -211,8 +236,10 @@ def _groups() -> list[str]:
     return [g for g in loader.get_group_options("") if g != "hydra"]
 
 
-def _choices(group: str) -> list[str]:
-    return GlobalHydra.instance().config_loader().get_group_options(group)
+@lru_cache(maxsize=1000)
+def _choices(group: str) -> tuple[str, ...]:
+    """The files of a group, by name; none if it is no group."""
+    return tuple(GlobalHydra.instance().config_loader().get_group_options(group))
 
 
 def _keys(node: Any, prefix: str = "") -> list[str]:
