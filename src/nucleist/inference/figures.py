@@ -127,8 +127,7 @@ def target_picture(net: Net, image: np.ndarray, labels: np.ndarray) -> np.ndarra
     given = torch.from_numpy(np.ascontiguousarray(labels)).to(net.device)
     wanted = net.center_target(_tensor(net, image), given)
     gray = np.array([0, 128, 255], np.uint8)[wanted.cpu().numpy() + 1]
-    grown = Image.fromarray(gray).resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST)
-    return np.repeat(np.asarray(grown)[..., None], 3, axis=2)
+    return np.repeat(gray[..., None], 3, axis=2)
 
 
 def attention_panels(net: Net, subject: Subject) -> list[Panel] | str:

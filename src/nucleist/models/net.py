@@ -118,11 +118,11 @@ class Net(nn.Module, ABC):
         raise self._cannot("centers")
 
     def center_map(self, image: Tensor) -> Tensor:
-        """Centre scores `(h, w)` in [0, 1] of one image; a cell is `H / h` pixels wide."""
+        """Centre scores `(H, W)` in [0, 1] of one image: at each pixel the score of its cell."""
         raise self._cannot("centers")
 
     def center_target(self, image: Tensor, label_map: Tensor) -> Tensor:
-        """What the centre head should predict, `(h, w)` `int64`: 1 centre, 0 none, -1 unknown.
+        """What the centre head should predict, `(H, W)` `int64`: 1 centre, 0 none, -1 unknown.
 
         Args:
             image: `(3, H, W)`.
@@ -135,7 +135,7 @@ class Net(nn.Module, ABC):
         raise self._cannot("centers")
 
     def attention_map(self, image: Tensor, label_map: Tensor) -> Tensor:
-        """Where the labelled nuclei attend to, `(h, w)` in [0, 1].
+        """Where the labelled nuclei attend to, `(H, W)` in [0, 1]: at each pixel that of its cell.
 
         Args:
             image: `(3, H, W)`.

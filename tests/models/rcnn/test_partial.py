@@ -154,8 +154,12 @@ def test_center_map_covers_the_image_without_its_padding(make_net, make_batch, m
     net = make_net(pa=True, transform={"min_size": min_size}).eval()
     (image,), _ = make_batch((50, 75))
     score = net.center_map(image)
-    # 50 x 75 px: 12.5 x 18.75 cells; at 40 x 60 px: 10 x 15
-    assert score.shape == ((13, 19) if min_size is None else (10, 15))
+    assert score.shape == (50, 75)
+    # 50 x 75 px: cells of 4 px, the last ones of 2 and 3; at 40 x 60 px: 10 x 15 cells of 5 px
+    side = 4 if min_size is None else 5
+    blocks = score[:side, :side], score[-2:, -3:] if min_size is None else score[-5:, -5:]
+    assert all(len(block.unique()) == 1 for block in blocks)
+    assert len(score[:, side - 1 : side + 1].unique()) > len(score[:, :side].unique())
     assert (score > 0).all() and (score < 1).all() and not score.requires_grad
 
 
@@ -173,7 +177,7 @@ def test_attention_map_is_of_the_labelled_nuclei(make_net, make_batch):
     net = make_net(pa=True, attention=["p2"]).eval()
     (image,), (target,) = make_batch((50, 75))
     given = net.attention_map(image, target["label_map"])
-    assert given.shape == (13, 19) and given.min() >= 0 and given.max() <= 1 and given.std() > 0
+    assert given.shape == (50, 75) and given.min() >= 0 and given.max() <= 1 and given.std() > 0
     assert not torch.equal(given, net.attention_map(image, target["label_map"] == 1))
     without = make_net(pa=True, attention=["p3"]).eval()
     assert net.can.attention and not without.can.attention
@@ -194,8 +198,10 @@ def test_center_target_is_what_the_loss_compares_with(make_net, make_batch, min_
     sample = head._sample
     head._sample = lambda labels: (seen.append(labels), sample(labels))[1]
     net.train().center_losses([image], [target])
-    rows, cols = found.shape
-    assert torch.equal(seen[0][0, :rows, :cols], found)
+    rows, cols = (13, 19) if min_size is None else (10, 15)
+    side = 4 if min_size is None else 5
+    grown = seen[0][0, :rows, :cols].repeat_interleave(side, 0).repeat_interleave(side, 1)
+    assert torch.equal(grown[:50, :75], found)
     assert (seen[0][0, rows:] == -2).all() and (seen[0][0, :, cols:] == -2).all()
 
 

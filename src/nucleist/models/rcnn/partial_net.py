@@ -73,18 +73,18 @@ class PartialMaskRCNN(MaskRCNN):
         """See `Net.center_map`; in eval mode."""
         batch, logits, _, stride = self._centers(image)
         score = self.rpn.center_head.probability(logits, batch.image_sizes, stride)[0]
-        return _without_padding(score, batch.image_sizes[0], stride)
+        return _at_pixels(score, batch.image_sizes[0], stride, image.shape[-2:])
 
     @torch.no_grad()
     def center_target(self, image: Tensor, label_map: Tensor) -> Tensor:
-        """See `Net.center_target`; the cells are those of `center_map`."""
+        """See `Net.center_target`."""
         numbered, ids = relabel(label_map.to(image.device))
         target = {"boxes": boxes_of(numbered, len(ids)), "label_map": numbered}
         batch, (inner,), level = self._first_level([image], [target])
         stride = batch.tensors.shape[-2] / level.shape[-2]
         cells, sizes = (int(level.shape[-2]), int(level.shape[-1])), batch.image_sizes
         wanted = self.rpn.center_head.target([inner], cells, sizes, stride)
-        return _without_padding(wanted.labels[0], sizes[0], stride)
+        return _at_pixels(wanted.labels[0], sizes[0], stride, image.shape[-2:])
 
     @torch.no_grad()
     def found_boxes(self, image: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ class PartialMaskRCNN(MaskRCNN):
         cells = seen[0].shape[-2:]
         where = F.interpolate(padded, size=cells, mode="bilinear", align_corners=False)[0, 0]
         attention = block.attention_of(seen[0], where)
-        return _without_padding(attention, (height, width), rows / cells[0])
+        return _at_pixels(attention, (height, width), rows / cells[0], image.shape[-2:])
 
     def _first_level(self, images: Sequence[Tensor], targets: Any) -> tuple[ImageList, Any, Tensor]:
         """Batched images and targets at the net's scale, and the features of the first level."""
@@ -132,9 +132,22 @@ class PartialMaskRCNN(MaskRCNN):
         return batch, logits, deltas, batch.tensors.shape[-2] / level.shape[-2]
 
 
-def _without_padding(cells: Tensor, size: tuple[int, int], stride: float) -> Tensor:
-    """The part of an `(h, w)` map that covers an image of `size` pixels at the net's scale."""
-    return cells[: math.ceil(size[0] / stride), : math.ceil(size[1] / stride)]
+def _at_pixels(
+    cells: Tensor, inner: tuple[int, int], stride: float, outer: Sequence[int]
+) -> Tensor:
+    """The cell under the middle of each pixel of an image.
+
+    Args:
+        cells: `(h, w)`, of the batch with its padding.
+        inner: Height and width of the image at the net's scale, pixels.
+        stride: Pixels a cell at the net's scale.
+        outer: Height and width of the image.
+    """
+    rows, cols = (
+        ((torch.arange(side, device=cells.device) + 0.5) * net / side / stride).long()
+        for net, side in zip(inner, outer, strict=True)
+    )
+    return cells[rows[:, None], cols]
 
 
 def mask_rcnn_pa(
