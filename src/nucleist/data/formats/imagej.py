@@ -2,10 +2,8 @@
 
 Coordinates are those of ImageJ: pixel (row i, column j) is the square from (j, i) to
 (j + 1, i + 1) and belongs to a selection if its centre lies inside. An outline with the flag
-"spline fit" is the curve that ImageJ draws through its anchors, not their polygon: a closed
-cubic spline with centripetal knots, that is with the square root of the distance between two
-anchors as the step of the parameter. ImageJ continues the anchors by seven on either side and
-ends that naturally, which is the periodic spline to a thousandth of a pixel.
+"spline fit" is the curve that ImageJ draws through its anchors, not their polygon; see
+`nucleist.ops.splines`.
 """
 
 import io
@@ -19,12 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi
-from scipy.interpolate import CubicSpline
 
 from nucleist.data.formats.archive import FileTree
 from nucleist.data.formats.complete import is_region
 from nucleist.data.formats.limits import is_outline
 from nucleist.data.outlines import Drawn, Shape, area, compose, fill, union
+from nucleist.ops.splines import curve
 from nucleist.types import UserError
 
 logging.getLogger("roifile").setLevel(logging.CRITICAL)  # what matters is raised as well
@@ -152,32 +150,6 @@ def read_outlines(data: bytes, where: str) -> list[Outline]:
     return outlines
 
 
-def spline_outline(anchors: np.ndarray, spacing: float = 0.25) -> np.ndarray:
-    """Evaluate ImageJ's closed spline through anchors.
-
-    Args:
-        anchors: `(N, 2)` x and y, pixels; anchors that repeat the one before are dropped.
-        spacing: Distance of the evaluated points along the anchors' polygon, pixels, about.
-
-    Returns:
-        `(M, 2)` `float64`, x and y, beginning at the first anchor; the anchors themselves if
-        there are fewer than three.
-    """
-    points = np.asarray(anchors, np.float64)
-    repeats = np.all(points[1:] == points[:-1], axis=1)
-    points = points[np.concatenate([[True], ~repeats])] if len(points) else points
-    if len(points) > 1 and (points[0] == points[-1]).all():
-        points = points[:-1]
-    if len(points) < 3:
-        return points
-    closed = np.concatenate([points, points[:1]])
-    chords = np.hypot(*np.diff(closed, axis=0).T)
-    knots = np.concatenate([[0.0], np.cumsum(np.sqrt(chords))])
-    curve = CubicSpline(knots, closed, bc_type="periodic")
-    count = int(np.clip(chords.sum() / spacing, 8 * len(points), 20_000))
-    return curve(np.linspace(0, knots[-1], count, endpoint=False))
-
-
 def _members(data: bytes, where: str) -> list[tuple[str, bytes]]:
     """Names, for messages, and contents of the ROIs of a zip."""
     found: list[tuple[str, bytes]] = []
@@ -237,7 +209,7 @@ def _outline(roi: ImagejRoi, where: str) -> Outline:
     else:
         paths = [np.asarray(roi.coordinates(), np.float64)]
         if roi.options & ROI_OPTIONS.SPLINE_FIT:
-            paths = [spline_outline(_checked(paths[0]))]
+            paths = [curve(_checked(paths[0]))]
     return Outline(name, [_checked(path) for path in paths], region)
 
 
