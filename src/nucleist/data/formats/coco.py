@@ -152,7 +152,7 @@ def encode_rle(mask: np.ndarray, compressed: bool = True) -> dict[str, Any]:
     edges = np.flatnonzero(np.diff(column_major, prepend=False))
     counts = np.diff(edges, prepend=0, append=len(column_major)).tolist()
     size = [int(mask.shape[0]), int(mask.shape[1])]
-    return {"size": size, "counts": _compress(counts) if compressed else counts}
+    return {"size": size, "counts": compress(counts) if compressed else counts}
 
 
 def decode_rle(rle: Mapping[str, Any], where: str) -> np.ndarray:
@@ -187,7 +187,8 @@ def decode_rle(rle: Mapping[str, Any], where: str) -> np.ndarray:
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
 
-def _compress(counts: Sequence[int]) -> str:
+def compress(counts: Sequence[int]) -> str:
+    """The compressed form of an object's counts, as the module's text describes."""
     characters = []
     for i, count in enumerate(counts):
         number = count - counts[i - 2] if i > 2 else count
