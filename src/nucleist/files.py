@@ -136,6 +136,29 @@ def holding(folder: Path, wanted: bool = True) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def in_turn(folder: Path) -> Iterator[None]:
+    """Wait until no other process works on what several of them write into a folder.
+
+    Args:
+        folder: The folder, which exists.
+
+    Raises:
+        UserError: If it is not writable.
+    """
+    try:
+        lock = filelock.FileLock(folder / ".turn")
+        lock.acquire()
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot write ({error.strerror}); choose a writable folder"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def is_held(folder: Path) -> bool:
     """Whether another process is at work in a folder."""
     try:

@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from PIL import Image
 
 from nucleist.data.formats.coco_writer import writing_coco
 from nucleist.data.formats.geojson_writer import writing_geojson
 from nucleist.data.formats.imagej_writer import writing_rois
+from nucleist.data.formats.label_maps import write_label_map
 from nucleist.data.formats.label_zarr import write_label_zarr
 from nucleist.data.formats.traced import NucleusWriter, Traced
 from nucleist.data.pictures.picture import Picture
+from nucleist.files import replacing
 from nucleist.inference.measurements import Measurements
-from nucleist.inference.result import Table, write_table
+from nucleist.inference.result import Result, Table, write_table
+from nucleist.plots import draw_contours, to_display
 from nucleist.types import Nucleus, UserError, Window
 
 ENDS = {
@@ -79,6 +83,33 @@ def paths_of(output: Path, save: Sequence[str]) -> dict[str, Path]:
         save: As from `chosen`.
     """
     return {name: output.with_name(output.name + ENDS[name]) for name in save}
+
+
+def write_result(
+    result: Result, picture: Picture, paths: Mapping[str, Path], origin: str = ""
+) -> list[str]:
+    """Write the results of one image.
+
+    Args:
+        result: Its nuclei.
+        picture: The image as it was read.
+        paths: What to write, and where; see `nucleist.inference.save.paths_of`.
+        origin: What the labels were made from; see `nucleist.data.formats.traced.nucleus_id`.
+
+    Returns:
+        What a format cannot hold, counted, a sentence each.
+
+    Raises:
+        UserError: If a file cannot be written.
+    """
+    if "overlay" in paths:
+        contours = draw_contours(to_display(picture.read(picture.whole)), result.labels)
+        with replacing(paths["overlay"]) as part:
+            Image.fromarray(contours).save(part, format="png")
+    notes = write_nuclei(result, picture, paths, origin)
+    if "labels" in paths:
+        write_label_map(paths["labels"], result.labels)  # last: then all are there
+    return notes
 
 
 def write_nuclei(

@@ -7,6 +7,7 @@ A folder `NAME_labels.zarr` with the levels `0` (full size), `1` (half), ... and
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def write_label_zarr(
         levels = [_level(group, str(number), size) for number, size in enumerate(sizes)]
         for window in _blocks(shape):
             levels[0][window.slices] = paint(window)
-        for finer, coarser in zip(levels, levels[1:], strict=False):
+        for finer, coarser in pairwise(levels):
             for window in _blocks(coarser.shape):
                 y0, x0, y1, x1 = (2 * side for side in window)
                 coarser[window.slices] = finer[y0:y1:2, x0:x1:2]

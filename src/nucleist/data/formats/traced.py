@@ -10,12 +10,14 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
+from nucleist.data.outlines import Shape
 from nucleist.ops.polygons import Ring, outlines
 from nucleist.ops.splines import Spline, fit
-from nucleist.types import Nucleus
+from nucleist.types import Complete, Nucleus
 
 NAMESPACE = uuid.UUID("5c1f3e0a-7d0b-5a86-9a5e-6b1f0c4d2e77")
 """Of the UUIDs of nuclei (RFC 9562, version 5)."""
@@ -79,6 +81,35 @@ class Traced:
     def is_simple(self) -> bool:
         """Whether one ring outlines it: it has one part and no hole."""
         return len(self.polygons) == 1 and len(self.polygons[0]) == 1
+
+
+class Corrected(NamedTuple):
+    """A nucleus that came back.
+
+    Attributes:
+        shape: Its pixels; the id is its number in the file.
+        id: UUID that it was exported with; empty if it is new or the format holds none.
+        intact: Whether the file says that its outline is what was exported. The pixels may differ
+            all the same from those that were exported, of which it was an approximation.
+    """
+
+    shape: Shape
+    id: str = ""
+    intact: bool = False
+
+
+class Corrections(NamedTuple):
+    """The nuclei of an image that came back.
+
+    Attributes:
+        nuclei: In the order of the file; they may overlap.
+        notes: What had to be decided, one sentence each.
+        complete: Where the file says that every nucleus is labelled.
+    """
+
+    nuclei: list[Corrected]
+    notes: Sequence[str] = ()
+    complete: Complete = False
 
 
 class NucleusWriter(ABC):
