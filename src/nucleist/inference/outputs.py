@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from nucleist.data.pictures.picture import Picture
-from nucleist.files import in_turn, replacing
+from nucleist.files import checksum, in_turn, replacing
 from nucleist.inference import earlier
+from nucleist.inference.result import Result
 from nucleist.inference.save import ENDS, Outlined, paths_of
 from nucleist.types import UserError
 
@@ -107,6 +108,9 @@ def describe(outlined: Outlined, picture: Picture, image: Path) -> dict[str, Any
         "height": picture.height,
         "width": picture.width,
         "pixel_size": picture.pixel_size,
+        "labels": checksum([("labels", [outlined.labels])])
+        if isinstance(outlined, Result)
+        else None,
         "area": float(outlined.table["area_px"].sum()),
     }
 
