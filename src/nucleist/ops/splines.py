@@ -115,8 +115,8 @@ def _filled(
     """A spline with anchors on the grid, and the pixels that it encloses."""
     anchors = np.round(anchors * GRID) / GRID
     pixels = inside(curve(anchors), around)
-    both = np.count_nonzero(pixels & wanted)
-    return Spline(anchors, both / np.count_nonzero(pixels | wanted)), pixels
+    both = int(np.count_nonzero(pixels & wanted))
+    return Spline(anchors, both / int(np.count_nonzero(pixels | wanted))), pixels
 
 
 def _adjusted(

@@ -63,10 +63,13 @@ class GeoJsonWriter(NucleusWriter):
 
     def notes(self) -> list[str]:
         """See `NucleusWriter.notes`."""
+        lost = f"no area after rounding to {STEP} px"
+        parts = "holes or several parts: the spline is of the largest"
+        coarse = f"a spline with an IoU below {GOAL}; see iou in metadata"
         return [
-            *counted(self._lost, "have no area after rounding to 0.01 px and are left out"),
-            *counted(self._not_simple, "have holes or several parts: the spline is of the largest"),
-            *counted(self._coarse, f"have a spline with an IoU below {GOAL}; see iou in metadata"),
+            *counted(self._lost, f"has {lost} and is left out", f"have {lost} and are left out"),
+            *counted(self._not_simple, f"has {parts}", f"have {parts}"),
+            *counted(self._coarse, f"has {coarse}", f"have {coarse}"),
         ]
 
     def _pixels(self, nucleus: Traced) -> tuple[dict[str, Any] | None, dict[str, str]]:

@@ -50,10 +50,12 @@ class ImageJWriter(NucleusWriter):
 
     def notes(self) -> list[str]:
         """See `NucleusWriter.notes`."""
+        far, coarse = f"beyond {FARTHEST} px", f"no spline reaches an IoU of {GOAL}"
+        parts = "holes or several parts"
         return [
-            *counted(self._far, f"lie beyond {FARTHEST} px, where ImageJ has no places"),
-            *counted(self._polygons, f"are polygons: no spline reaches an IoU of {GOAL}"),
-            *counted(self._composites, "have holes or several parts and are composite selections"),
+            *counted(self._far, f"lies {far} and is left out", f"lie {far} and are left out"),
+            *counted(self._polygons, f"is a polygon: {coarse}", f"are polygons: {coarse}"),
+            *counted(self._composites, f"has {parts}: a composite", f"have {parts}: composites"),
         ]
 
     def _selection(self, nucleus: Traced) -> ImagejRoi:

@@ -75,9 +75,7 @@ def read_label_zarr(path: Path) -> np.ndarray:
         return np.asarray(level[:], np.int32)
     except Exception as error:  # whatever zarr raises on damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"{path}: no readable OME-Zarr label map ({reason}); save it anew"
-        ) from error
+        raise UserError(f"{path}: no OME-Zarr label map ({reason}); save it anew") from error
 
 
 def _zarr() -> Any:

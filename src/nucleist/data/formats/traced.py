@@ -124,6 +124,6 @@ class NucleusWriter(ABC):
         return ()
 
 
-def counted(count: int, words: str) -> list[str]:
-    """A note on some nuclei, none if there are none: `3 nuclei WORDS`."""
-    return [f"{count} {'nucleus' if count == 1 else 'nuclei'} {words}"] if count else []
+def counted(count: int, one: str, many: str) -> list[str]:
+    """A note on some nuclei, none if there are none: `1 nucleus ONE` or `3 nuclei MANY`."""
+    return [f"{count} nuclei {many}" if count > 1 else f"1 nucleus {one}"] if count else []
