@@ -29,6 +29,7 @@ _HOMES = {
     "download_data_set": "nucleist.data.catalog",
     "draw_figures": "nucleist.inference.subjects",
     "evaluate": "nucleist.evaluation.evaluate",
+    "import_corrections": "nucleist.inference.corrections",
     "list_data_sets": "nucleist.data.catalog",
     "load": "nucleist.inference.load",
     "metric_cards": "nucleist.metrics.card_page",
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     )
     from nucleist.evaluation.evaluate import evaluate
     from nucleist.evaluation.scores import Evaluation
+    from nucleist.inference.corrections import import_corrections
     from nucleist.inference.load import Model, load
     from nucleist.inference.predict import Predicted, predict
     from nucleist.inference.result import Result

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -126,6 +127,65 @@ def holding(folder: Path, wanted: bool = True) -> Iterator[None]:
         raise UserError(
             f"{folder}: another process is at work in it; wait for it, or end it"
         ) from error
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot write ({error.strerror}); choose a writable folder"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def making_folder(folder: Path) -> Iterator[Path]:
+    """Offer a temporary folder; it becomes a new folder if all went well.
+
+    On any exception, Ctrl-C included, nothing is left behind.
+
+    Args:
+        folder: Must not exist yet, or be empty. Folders above it are made.
+
+    Yields:
+        The folder to write into, which exists.
+
+    Raises:
+        UserError: If the folder is in use or cannot be written.
+    """
+    temporary = folder.absolute().parent / f".{folder.name}-{uuid.uuid4().hex}"
+    made = [parent for parent in temporary.parents if not parent.exists()]
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UserError(f"{folder}: is there already; choose another folder or remove it")
+        temporary.mkdir(parents=True)
+        yield temporary
+        if folder.exists():
+            folder.rmdir()
+        temporary.rename(folder)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{folder}: cannot write ({reason}); choose another folder") from error
+    finally:
+        with suppress(OSError):
+            shutil.rmtree(temporary)
+        for parent in made:  # those that are empty, which is after a failure
+            with suppress(OSError):
+                parent.rmdir()
+
+
+@contextmanager
+def in_turn(folder: Path) -> Iterator[None]:
+    """Wait until no other process works on what several of them write into a folder.
+
+    Args:
+        folder: The folder, which exists.
+
+    Raises:
+        UserError: If it is not writable.
+    """
+    try:
+        lock = filelock.FileLock(folder / ".turn")
+        lock.acquire()
     except OSError as error:
         raise UserError(
             f"{folder}: cannot write ({error.strerror}); choose a writable folder"

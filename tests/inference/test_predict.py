@@ -37,7 +37,8 @@ def test_the_table_shows_what_the_label_image_shows(canonical: Path, a: Path) ->
     labels = load_label_map(out / "a_labels.tif")
     assert lines.notes == [f"{a}: {len(rows)} nuclei"] and not lines.warnings
     assert len(rows) == labels.max() > 3
-    assert tuple(rows[0]) == (*COLUMNS, *model.net.can.shape_parameters)
+    first = (*COLUMNS, *model.net.can.shape_parameters)
+    assert tuple(rows[0])[: len(first)] == first
     scores = [float(row["score"]) for row in rows]
     assert scores == sorted(scores, reverse=True) and scores[-1] >= 0.5
     for i, row in enumerate(rows, 1):

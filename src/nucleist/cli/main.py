@@ -11,6 +11,7 @@ from nucleist.types import UserError
 VERBS = {
     "train": "train a net: nucleist train my_images steps=600",
     "predict": "outline nuclei: nucleist predict MODEL IMAGES -o FOLDER",
+    "import": "take corrected outlines back: nucleist import FOLDER from=imagej -o SET",
     "evaluate": "score a model, or label images of any tool: nucleist evaluate MODEL",
     "figures": "draw what a net sees: nucleist figures MODEL IMAGES -o FOLDER",
     "report": "tables and curves of runs: nucleist report runs -o report",
@@ -19,6 +20,9 @@ VERBS = {
     "metrics": "what the scores mean: nucleist metrics map",
     "demo": "partial annotation on drawn nuclei, in a few minutes",
 }
+
+MODULES = {"import": "corrections"}
+"""Where a verb is whose name is a word of Python."""
 
 USAGE = """usage: nucleist VERB [WHAT ...] [key=value ...] [-o PLACE]
 
@@ -46,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if arguments[0] not in VERBS:
             raise UserError(f"there is no verb {arguments[0]!r}; use one of {', '.join(VERBS)}")
-        verb = importlib.import_module(f"nucleist.cli.{arguments[0]}")
+        module = MODULES.get(arguments[0], arguments[0])
+        verb = importlib.import_module(f"nucleist.cli.{module}")
         return int(verb.main(arguments[1:]) or 0)
     except UserError as error:
         if os.environ.get("NUCLEIST_TRACEBACK"):

@@ -3,25 +3,29 @@
 from collections.abc import Sequence
 
 from nucleist.cli.model import MODEL_SETTINGS, images_through_a_model
-from nucleist.cli.words import share, switch, text
+from nucleist.cli.words import names, share, switch, text
 
 HELP = """usage: nucleist predict MODEL IMAGES... -o FOLDER [key=value ...]
 
   nucleist predict runs/NAME/ID slide.tif -o out
   nucleist predict runs/NAME/ID images/ more/*.png -o out score_threshold=0.3
   nucleist predict last.ckpt slides/ -o out share=2/4      the second of four processes
+  nucleist predict last.ckpt a.tif -o out save=labels,geojson,imagej,csv
   nucleist predict last.ckpt a.tif -o out model.grid=32    an option of the net changed
 
 MODEL is a run folder or a checkpoint file, IMAGES are files or folders of them.
 
 For every image NAME it writes NAME_labels.tif (0 background, 1..N nuclei, best score first,
 16 bits, 32 where needed), NAME_overlay.png and NAME_nuclei.csv: a line for each nucleus with its
-label, score, area, centroid and box, and for canonical_shape the shape behind it. Pixels; the
-upper left corner of the image is 0, 0, and the first pixel's middle 0.5, 0.5.
+label, score, area, centroid, box, shape and intensity. Pixels; the upper left corner of the image
+is 0, 0, and the first pixel's middle 0.5, 0.5. nuclei.csv has the nuclei of all images of the
+folder, images.csv a line for each image. docs/predict.md explains the columns and other files.
 
 An image that cannot be read does not end the work on the others: it is named at the end, with the
 reason, and the exit status is 3. The same command again does only what is not done yet.
 
+  save=A,B,...         what to write: labels,overlay,csv (the default), coco, geojson (QuPath),
+                       imagej (Fiji), splines (outlines of few points), zarr (large images)
   channel=N            of images with several channels the one to use, from 1; or channel=rgb
   z=N                  of stacks the plane to use, from 1; or z=project, the largest value
   score_threshold=X    nuclei with a higher score count; default: calibrated in training
@@ -46,6 +50,7 @@ SETTINGS = {
     "z": number_or_word,
     "score_threshold": share,
     "pieces": share,
+    "save": names,
     "share": text,
     "overwrite": switch,
 }

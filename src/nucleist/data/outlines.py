@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nucleist.data.complete import complete_of
+from nucleist.ops.polygons import inside
 from nucleist.types import Complete
 
 
@@ -71,39 +72,15 @@ def fill(vertices: np.ndarray, shape: tuple[int, int], nucleus_id: int) -> Shape
         shape: Height and width of the image, pixels.
         nucleus_id: Value in the label map.
     """
-    x, y = np.asarray(vertices, np.float64).T
+    ring = np.asarray(vertices, np.float64)
+    x, y = ring.T
     left, top = max(int(x.min()), 0), max(int(y.min()), 0)
     right = min(int(np.ceil(x.max())), shape[1])
     bottom = min(int(np.ceil(y.max())), shape[0])
     if right <= left or bottom <= top:
         return None
-    inside = crop(_inside(x, y, (top, left, bottom, right)), nucleus_id)
-    return inside and inside._replace(top=inside.top + top, left=inside.left + left)
-
-
-def _inside(x: np.ndarray, y: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:
-    """Which centres of a window (top, left, bottom, right) see an odd number of edges to the left.
-
-    Crossings are computed in the coordinates of the image, whatever the window: rounding must not
-    give an edge's pixel to both neighbours or to none.
-    """
-    top, left, bottom, right = window
-    ends = np.stack([np.stack([x, y], 1), np.stack([np.roll(x, -1), np.roll(y, -1)], 1)], 1)
-    # Each edge from its upper end, so that both neighbours compute the same crossings.
-    upward = ends[:, 0, 1] > ends[:, 1, 1]
-    ends[upward] = ends[upward, ::-1]
-    (x0, y0), (x1, y1) = ends[:, 0].T, ends[:, 1].T
-    # An edge crosses the rows whose centres are in [y0, y1).
-    first, stop = (np.clip(np.ceil(v - 0.5), top, bottom).astype(np.int64) for v in (y0, y1))
-    counts = stop - first
-    edge = np.repeat(np.arange(len(counts)), counts)
-    rows = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts) + first[edge]
-    along = (rows + 0.5 - y0[edge]) / (y1 - y0)[edge]
-    crossings = x0[edge] + along * (x1 - x0)[edge]
-    columns = np.clip(np.ceil(crossings - 0.5), left, right).astype(np.int64)
-    toggles = np.zeros((bottom - top, right - left + 1), np.int64)
-    np.add.at(toggles, (rows - top, columns - left), 1)
-    return np.cumsum(toggles[:, :-1], axis=1) % 2 == 1
+    part = crop(inside(ring, (top, left, bottom, right)), nucleus_id)
+    return part and part._replace(top=part.top + top, left=part.left + left)
 
 
 def union(parts: Sequence[Shape], holes: bool = False) -> Shape | None:

@@ -6,10 +6,7 @@ which images, or of which rectangles of them, all nuclei are labelled, and `grou
 no split should separate.
 """
 
-import shutil
-import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +18,7 @@ from nucleist.data.formats.images import write_image
 from nucleist.data.formats.label_checks import check_label_map
 from nucleist.data.formats.label_maps import check_instances, suffix_for, write_label_map
 from nucleist.data.readers.folder import Folder
+from nucleist.files import making_folder
 from nucleist.types import Complete, Progress, Record, Source, UserError
 
 SPLITS = ("train", "val", "test")
@@ -44,27 +42,10 @@ def prepare(source: Source, folder: str | Path, progress: Progress | None = None
     """
     progress = progress or Progress()
     folder = Path(folder).expanduser()
-    temporary = folder.absolute().parent / f".{folder.name}-{uuid.uuid4().hex}"
-    made = [parent for parent in temporary.parents if not parent.exists()]
-    try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"{folder}: is there already; choose another folder or remove it")
+    with making_folder(folder) as temporary:
         splits = {s: list(ids) for s, ids in source.splits().items() if s in SPLITS and ids}
-        temporary.mkdir(parents=True)
         _write_all(source, splits, temporary, progress)
         _check(temporary, folder, splits)
-        if folder.exists():
-            folder.rmdir()
-        temporary.rename(folder)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"{folder}: cannot write ({reason}); choose another folder") from error
-    finally:
-        with suppress(OSError):
-            shutil.rmtree(temporary)
-        for parent in made:  # those that are empty, which is after a failure
-            with suppress(OSError):
-                parent.rmdir()
     for split, ids in source.splits().items():
         if ids and split not in splits:
             progress.note(f"left out: split {split}, {len(ids)} images")

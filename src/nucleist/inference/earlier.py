@@ -14,6 +14,10 @@ NAME = ".nucleist_predict.jsonl"
 """The record in a folder of results: a line for each image, written when its results are."""
 
 
+BEFORE = ("labels", "overlay", "csv")
+"""What was saved of an image before lines said so."""
+
+
 def settings_hash(model: Model, threshold: float, choice: Choice = CLEAR, pieces: float = 0) -> str:
     """A hash of everything but the image that a result depends on.
 
@@ -30,6 +34,15 @@ def settings_hash(model: Model, threshold: float, choice: Choice = CLEAR, pieces
     return text_hash(f"{checksum(weights)} {asked} {json.dumps(config, default=str)}")
 
 
+def origin_of(line: Mapping[str, str]) -> str:
+    """What the labels of a result were made from; see `nucleist.data.formats.traced.nucleus_id`.
+
+    Args:
+        line: `image` and `settings`, their hashes.
+    """
+    return f"{line['image']} {line['settings']}"
+
+
 def image_hash(image: Path) -> str:
     """A hash of a file; empty if it cannot be read."""
     try:
@@ -39,7 +52,11 @@ def image_hash(image: Path) -> str:
 
 
 def read(folder: Path) -> dict[str, dict[str, Any]]:
-    """The latest line about each result, by its name; empty without a record."""
+    """The latest line about each result, by its name; empty without a record.
+
+    `nuclei` is None of an image that was begun and not finished; `saved` names the files that are
+    from this line or earlier ones with the same settings.
+    """
     try:
         lines = (folder / NAME).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -48,12 +65,11 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
     for line in lines:
         try:
             one = json.loads(line)
-            found[one["name"]] = {
-                "image": str(one["image"]),
-                "settings": str(one["settings"]),
-                "nuclei": int(one["nuclei"]),
-            }
-        except (ValueError, TypeError, KeyError):
+            count = one.get("nuclei")
+            one |= {"nuclei": None if count is None else int(count)}
+            one["saved"] = [str(name) for name in one.get("saved", BEFORE)]
+            found[one["name"]] = one | {key: str(one[key]) for key in ("image", "settings")}
+        except (ValueError, TypeError, KeyError, AttributeError):
             continue  # cut while it was written
     return found
 
@@ -64,7 +80,8 @@ def add(folder: Path, name: str, content: Mapping[str, Any]) -> None:
     Args:
         folder: The folder of results.
         name: Name of the result, without ending.
-        content: `image` and `settings`, their hashes, and `nuclei`, the number found.
+        content: `image` and `settings`, their hashes, and if it is finished `nuclei`, the number
+            found; `saved`, the names of what was written. Further ones are kept.
     """
     line = json.dumps({"name": name, **content}) + "\n"
     with (folder / NAME).open("a", encoding="utf-8") as file:

@@ -6,18 +6,27 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 
 from nucleist.config.targets import Trust
 from nucleist.data.formats.channels import Choice
-from nucleist.data.formats.label_maps import write_label_map
-from nucleist.files import make_folder, replacing
+from nucleist.data.pictures.picture import ArrayPicture
+from nucleist.files import make_folder
 from nucleist.inference import earlier
 from nucleist.inference.inputs import find_images, share_of
 from nucleist.inference.load import Model, load
-from nucleist.inference.result import Result, as_image, write_table
+from nucleist.inference.outputs import (
+    check_tables,
+    describe,
+    done_before,
+    existing,
+    missing,
+    plan_outputs,
+    there_already,
+    write_tables,
+)
+from nucleist.inference.result import as_image
+from nucleist.inference.save import DEFAULT, chosen, paths_of, write_result
 from nucleist.inference.structure import has_structure
-from nucleist.plots import draw_contours, to_display
 from nucleist.progress import shown
 from nucleist.types import Progress, UserError
 
@@ -63,6 +72,7 @@ def predict(
     channel: int | Literal["rgb"] | None = None,
     z: int | Literal["project"] | None = None,
     pieces: float = 0,
+    save: str | Sequence[str] = DEFAULT,
     options: Mapping[str, Any] | None = None,
     trust: Trust = (),
     progress: bool | Progress = False,
@@ -71,7 +81,8 @@ def predict(
 
     For every image `NAME` it writes `NAME_labels.tif` (0 background, 1..N nuclei, best score
     first, 16 bits, 32 where needed), `NAME_overlay.png` and `NAME_nuclei.csv`, a line for each
-    nucleus (`nucleist.inference.result.COLUMNS`).
+    nucleus (`nucleist.inference.result.COLUMNS`, then `nucleist.inference.measurements`); and for
+    the folder `nuclei.csv` and `images.csv` with the nuclei of all images and a line for each.
 
     Args:
         model: A run folder, a checkpoint or a loaded model; see `nucleist.load`.
@@ -89,6 +100,8 @@ def predict(
         z: Number of the plane, from 1, or `"project"`, of stacks; likewise.
         pieces: Pieces of a nucleus below this share of its largest one are dropped, in [0, 1]: 0
             keeps all, 1 the largest alone.
+        save: What to write for each image: some of `labels`, `overlay`, `csv`, `coco`,
+            `geojson`, `imagej`, `splines` and `zarr`; see docs/predict.md.
         options: Options of the model that differ from the training; see `nucleist.load`.
         trust: See `nucleist.load`.
         progress: True prints lines and a bar to stderr; or an object that shows them otherwise.
@@ -107,34 +120,45 @@ def predict(
     every = find_images(given, watcher)
     own = share_of(every, share)
     outputs = plan_outputs(every, folder)
-    done = {} if overwrite else done_before(own, outputs, folder)
+    wanted = chosen(save)
+    known = {} if overwrite else done_before(own, outputs, wanted, folder)
+    if "csv" in wanted and not overwrite:
+        check_tables(folder)
     loaded = load(model, options=options, device=device, trust=trust)
     threshold = loaded.score_threshold(score_threshold)
     settings = earlier.settings_hash(loaded, threshold, choice, pieces)
-    for image, line in done.items():
+    for image, line in known.items():
         if line["settings"] != settings:
-            raise _there_already(outputs[image])
+            raise there_already(existing(outputs[image], wanted))
     make_folder(folder)
+    to_do = {image: missing(known.get(image), outputs[image], wanted) for image in own}
+    done = {image: line for image, line in known.items() if not to_do[image]}
     if done:
         watcher.note(
             f"{folder}: {len(done)} of {len(own)} images have these results already; "
             "overwrite=true does them again"
         )
     loaded.net.limits_reached.clear()
-    counts = {image: int(line["nuclei"]) for image, line in done.items()}
+    counts = {image: line["nuclei"] for image, line in done.items()}
     failed: dict[Path, str] = {}
     left = [image for image in own if image not in done]
     for image in watcher.watch(left, "outlining"):
+        paths = paths_of(outputs[image], to_do[image])
+        about: dict[str, Any] = {"image": earlier.image_hash(image), "settings": settings}
+        about["saved"] = sorted({*known.get(image, {}).get("saved", ()), *paths})
+        earlier.add(folder, outputs[image].name, about)
         try:
             settled = (threshold, pieces)
-            counts[image] = _outline(loaded, image, choice, settled, outputs[image], watcher)
+            about |= _outline(loaded, image, choice, settled, paths, about, watcher)
         except UnreadableError as error:
             if len(every) == 1:
                 raise
             failed[image] = str(error)
             continue
-        about = {"image": earlier.image_hash(image), "settings": settings}
-        earlier.add(folder, outputs[image].name, {**about, "nuclei": counts[image]})
+        counts[image] = about["nuclei"]
+        earlier.add(folder, outputs[image].name, about)
+    if "csv" in wanted:
+        write_tables(folder)
     warn_of_limits(loaded.net.limits_reached, len(left), watcher)
     warn_of_failed(failed, len(own), watcher)
     return Predicted({image: counts[image] for image in own if image in counts}, failed)
@@ -145,10 +169,11 @@ def _outline(
     image: Path,
     choice: Choice,
     settled: tuple[float, float],
-    output: Path,
+    paths: Mapping[str, Path],
+    made_from: Mapping[str, str],
     progress: Progress,
-) -> int:
-    """Outline one image and write its results; returns the number of nuclei.
+) -> dict[str, Any]:
+    """Outline one image and write its results; returns what to record about it.
 
     `settled` has the score threshold and the share of small pieces.
     """
@@ -159,15 +184,19 @@ def _outline(
         raise UnreadableError(str(error)) from error
     except MemoryError as error:
         raise UnreadableError(f"{image}: does not fit into memory; cut it into parts") from error
-    write_result(result, pixels, output)
+    names = () if (pixels == pixels[..., :1]).all() else ("red", "green", "blue")
+    picture = ArrayPicture(pixels, image.name, names=names)
+    notes = write_result(result, picture, paths, earlier.origin_of(made_from))
     progress.note(f"{image}: {len(result)} nuclei")
+    for line in notes:
+        progress.note(line)
     if not len(result) and has_structure(pixels):
         progress.warn(
             f"{image}: no nucleus found, but the image has structure; look at "
-            f"{_beside(output, '_overlay.png').name}, and try score_threshold={settled[0] / 2:.2g} "
+            f"{image.stem}_overlay.png, and try score_threshold={settled[0] / 2:.2g} "
             f"or train with nuclei like these{_of_colors(pixels)}"
         )
-    return len(result)
+    return {"nuclei": len(result), **describe(result, picture, image)}
 
 
 def _of_colors(pixels: np.ndarray) -> str:
@@ -211,78 +240,3 @@ def _doubled(limit: str) -> str:
     """`roi.detections_per_img=1000` with twice the value."""
     key, _, value = limit.rpartition("=")
     return f"{key}={int(value) * 2}" if value.isdecimal() else limit
-
-
-def plan_outputs(images: Sequence[Path], folder: Path) -> dict[Path, Path]:
-    """Where each image's results go, without the ending.
-
-    Args:
-        images: The images of all processes.
-        folder: Folder of the results.
-
-    Raises:
-        UserError: If two images share a name.
-    """
-    by_output: dict[Path, Path] = {}
-    for image in images:
-        output = folder / image.stem
-        if output in by_output:
-            raise UserError(
-                f"{image}: has the name of {by_output[output]}, their results would be one file; "
-                "predict them into two folders"
-            )
-        by_output[output] = image
-    return {image: output for output, image in by_output.items()}
-
-
-def done_before(
-    images: Sequence[Path], outputs: Mapping[Path, Path], folder: Path
-) -> dict[Path, dict[str, Any]]:
-    """The images whose results are there, with what is recorded about them.
-
-    Args:
-        images: The images of this process.
-        outputs: Where the results of each go, without the ending.
-        folder: Folder of the results.
-
-    Raises:
-        UserError: If results are there that are not recorded, or were made of another image.
-    """
-    there = [image for image in images if _beside(outputs[image], "_labels.tif").exists()]
-    recorded = earlier.read(folder) if there else {}
-    found: dict[Path, dict[str, Any]] = {}
-    for image in there:
-        line = recorded.get(outputs[image].name)
-        if line is None or line["image"] != earlier.image_hash(image):
-            raise _there_already(outputs[image])
-        found[image] = line
-    return found
-
-
-def _there_already(output: Path) -> UserError:
-    return UserError(
-        f"{_beside(output, '_labels.tif')}: is there already; choose another -o, or add "
-        "overwrite=true"
-    )
-
-
-def write_result(result: Result, pixels: Any, output: Path) -> None:
-    """Write label map, overlay and table of one image.
-
-    Args:
-        result: Its nuclei.
-        pixels: `(H, W, 3)`, the image as it was read.
-        output: Where the results go, without the ending.
-
-    Raises:
-        UserError: If a file cannot be written.
-    """
-    contours = draw_contours(to_display(pixels), result.labels)
-    with replacing(_beside(output, "_overlay.png")) as part:
-        Image.fromarray(contours).save(part, format="png")
-    write_table(_beside(output, "_nuclei.csv"), result.table)
-    write_label_map(_beside(output, "_labels.tif"), result.labels)  # last: then all are there
-
-
-def _beside(output: Path, end: str) -> Path:
-    return output.with_name(output.name + end)

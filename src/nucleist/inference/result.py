@@ -1,18 +1,19 @@
 """A prediction as plain arrays: label map, boxes, scores and a table of measurements."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from nucleist.data.formats.channels import CLEAR, Choice
 from nucleist.data.formats.images import read_image
 from nucleist.files import replacing
 from nucleist.ops.labels import at_threshold
 from nucleist.ops.pieces import clean_pieces
-from nucleist.types import Prediction, UserError
+from nucleist.types import Nucleus, Prediction, UserError, Window
 
 COLUMNS = (
     "label", "score", "area_px", "centroid_x", "centroid_y",
@@ -45,6 +46,18 @@ class Result:
     def __len__(self) -> int:
         """Number of nuclei that have a pixel, the rows of `table`."""
         return len(self.table["label"])
+
+    def nuclei(self) -> Iterator[Nucleus]:
+        """The nuclei one by one, in the order of the table."""
+        boxes = ndimage.find_objects(self.labels)
+        for label, score in zip(self.table["label"], self.table["score"], strict=True):
+            rows, columns = boxes[label - 1]
+            window = Window(rows.start, columns.start, rows.stop, columns.stop)
+            yield Nucleus(int(label), window, self.labels[window.slices] == label, float(score))
+
+    def paint(self, window: Window) -> np.ndarray:
+        """The label map of a window, `(h, w)` `int32`."""
+        return self.labels[window.slices]
 
 
 def as_image(image: str | Path | np.ndarray, choice: Choice = CLEAR) -> np.ndarray:
@@ -134,7 +147,7 @@ def measured(
 
 
 def write_table(path: Path, table: Table) -> None:
-    """Write a table as CSV, six digits a number.
+    """Write a table as CSV, six digits a number; what is not a number is an empty cell.
 
     Raises:
         UserError: If the file cannot be written.
@@ -144,4 +157,5 @@ def write_table(path: Path, table: Table) -> None:
         writer = csv.writer(file)
         writer.writerow(names)
         for label, *values in zip(*(table[name] for name in names), strict=True):
-            writer.writerow([label, *(f"{value:.6g}" for value in values)])
+            cells = (f"{value:.6g}" if value == value else "" for value in values)
+            writer.writerow([label, *cells])

@@ -7,10 +7,9 @@ import zipfile
 import numpy as np
 import pytest
 from roifile import ROI_OPTIONS, ROI_TYPE, ImagejRoi
-from scipy.interpolate import CubicSpline
 
 from nucleist.data.complete import mask_of
-from nucleist.data.formats.imagej import read_outlines, read_rois, spline_outline
+from nucleist.data.formats.imagej import read_outlines, read_rois
 from nucleist.types import UserError, Window
 
 
@@ -81,27 +80,6 @@ def test_subpixel_oval():
     np.testing.assert_array_equal(labels == 1, inside)
 
 
-def imagej_spline(anchors, count):
-    """ImageJ's own construction: a natural spline through the anchors continued periodically."""
-    n = len(anchors)
-    around = np.take(anchors, np.arange(-7, n + 8), axis=0, mode="wrap")
-    knots = np.concatenate([[0], np.cumsum(np.sqrt(np.hypot(*np.diff(around, axis=0).T)))])
-    curve = CubicSpline(knots, around, bc_type="natural")
-    return curve(np.linspace(knots[7], knots[n + 7], count, endpoint=False))
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_spline_is_that_of_imagej(seed):
-    rng = np.random.default_rng(seed)
-    n = int(rng.integers(6, 17))
-    angle = np.sort(rng.uniform(0, 2 * np.pi, n) + np.linspace(0, 2 * np.pi, n))
-    radius = 11 * rng.uniform(0.8, 1.2, n)
-    anchors = np.stack([20 + radius * np.cos(angle), 20 + radius * np.sin(angle)], 1)
-    ours = spline_outline(anchors)
-    assert np.abs(ours - imagej_spline(anchors, len(ours))).max() < 2e-3
-    np.testing.assert_allclose(ours[0], anchors[0])
-
-
 def test_spline_roi_is_the_curve_and_not_its_polygon():
     # 8 anchors on a circle of radius 12: the octagon has 2 sqrt(2) r^2 = 407 px, the disc 452.
     angle = np.linspace(0, 2 * np.pi, 8, endpoint=False)
@@ -112,12 +90,6 @@ def test_spline_roi_is_the_curve_and_not_its_polygon():
     disc = np.hypot(x, y) < 12
     assert plain.sum() == pytest.approx(407, abs=12)
     assert np.count_nonzero((curve == 1) != disc) <= 8  # IoU above 0.98
-
-
-def test_repeated_anchors_and_few_anchors():
-    square = np.array([[0, 0], [0, 0], [8, 0], [8, 8], [8, 8], [0, 8], [0, 0]], float)
-    np.testing.assert_allclose(spline_outline(square), spline_outline(square[[1, 2, 4, 5]]))
-    assert len(spline_outline(np.array([[1, 1], [2, 2], [1, 1]], float))) == 2
 
 
 def test_composite_with_a_hole():

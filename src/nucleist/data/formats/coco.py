@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from nucleist.data.formats.limits import MAX_PIXELS, is_outline
+from nucleist.data.formats.traced import Corrected, Corrections
 from nucleist.data.outlines import Shape, compose, crop, fill, union
 from nucleist.types import UserError
 
@@ -95,23 +96,41 @@ def label_map(
     Raises:
         UserError: If a segmentation cannot be read, or the image has another size.
     """
+    nuclei, notes, _ = read_corrected_coco(image, where, shape)
+    labels, overlaps = compose(shape, [nucleus.shape for nucleus in nuclei])
+    return labels, (*notes, *overlaps)
+
+
+def read_corrected_coco(image: CocoImage, where: str, shape: tuple[int, int]) -> Corrections:
+    """Read each nucleus by itself, as `label_map`, with the identity that it was exported with.
+
+    Args:
+        image: From `load_coco`.
+        where: The file, for messages.
+        shape: Height and width of the image file, pixels.
+
+    Raises:
+        UserError: As `label_map`.
+    """
     if (image.height, image.width) != shape:
         raise UserError(
             f"{where}: labels of {image.height} x {image.width} pixels for {image.file_name} of "
             f"{shape[0]} x {shape[1]}; replace them by the labels of that image"
         )
     single = [a for a in image.annotations if not a.get("iscrowd")]
-    notes, nuclei = [], []
+    notes: list[str] = []
+    nuclei: list[Corrected] = []
     if crowds := len(image.annotations) - len(single):
         notes.append(f"{crowds} crowd annotations (iscrowd) were left out")
     for number, annotation in enumerate(single, 1):
         name = f"annotation {annotation.get('id', number)}"
         if nucleus := _shape(annotation, image, number, f"{where}: {name}"):
-            nuclei.append(nucleus)
+            about = annotation.get("attributes")
+            uuid = about.get("uuid") if isinstance(about, Mapping) else None
+            nuclei.append(Corrected(nucleus, str(uuid or "")))
         else:
             notes.append(f"{name} holds no pixel and was left out")
-    labels, overlaps = compose((image.height, image.width), nuclei)
-    return labels, (*notes, *overlaps)
+    return Corrections(nuclei, notes)
 
 
 def _shape(
@@ -152,7 +171,7 @@ def encode_rle(mask: np.ndarray, compressed: bool = True) -> dict[str, Any]:
     edges = np.flatnonzero(np.diff(column_major, prepend=False))
     counts = np.diff(edges, prepend=0, append=len(column_major)).tolist()
     size = [int(mask.shape[0]), int(mask.shape[1])]
-    return {"size": size, "counts": _compress(counts) if compressed else counts}
+    return {"size": size, "counts": compress(counts) if compressed else counts}
 
 
 def decode_rle(rle: Mapping[str, Any], where: str) -> np.ndarray:
@@ -187,7 +206,8 @@ def decode_rle(rle: Mapping[str, Any], where: str) -> np.ndarray:
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
 
-def _compress(counts: Sequence[int]) -> str:
+def compress(counts: Sequence[int]) -> str:
+    """The compressed form of an object's counts, as the module's text describes."""
     characters = []
     for i, count in enumerate(counts):
         number = count - counts[i - 2] if i > 2 else count

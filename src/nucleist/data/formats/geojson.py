@@ -8,11 +8,13 @@ are nuclei. Which pixels an outline holds: see `nucleist.data.outlines`.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nucleist.data.formats.complete import is_region
+from nucleist.data.formats.geometry import STEP
+from nucleist.data.formats.traced import Corrected, Corrections, shape_hash
 from nucleist.data.outlines import Drawn, Shape, area, compose, fill, union
 from nucleist.types import UserError
 
@@ -42,7 +44,37 @@ def read_geojson(data: bytes, where: str, shape: tuple[int, int]) -> Drawn:
     Raises:
         UserError: If the file is damaged, or no GeoJSON of outlines.
     """
-    everything = load_features(data, where)
+    nuclei, regions, notes = _sorted_out(load_features(data, where), where, shape)
+    labels, overlaps = compose(shape, [one for _, one in nuclei])
+    return Drawn(labels, (*notes, *overlaps), area(shape, regions))
+
+
+def read_corrected_geojson(data: bytes, where: str, shape: tuple[int, int]) -> Corrections:
+    """Read each nucleus by itself, as `read_geojson`, with the identity that it was exported with.
+
+    Args:
+        data: Content of the file.
+        where: The file, for messages.
+        shape: Height and width of the image, pixels.
+
+    Raises:
+        UserError: As `read_geojson`.
+    """
+    nuclei, regions, notes = _sorted_out(load_features(data, where), where, shape)
+    found = [Corrected(one, _id(feature), _is_intact(feature)) for feature, one in nuclei]
+    return Corrections(found, notes, area(shape, regions))
+
+
+class _Sorted(NamedTuple):
+    nuclei: list[tuple[Mapping[str, Any], Shape]]
+    regions: list[Shape]
+    notes: list[str]
+
+
+def _sorted_out(
+    everything: Sequence[Mapping[str, Any]], where: str, shape: tuple[int, int]
+) -> _Sorted:
+    """Nuclei with their features, and regions; notes on what is neither."""
     complete = [feature for feature in everything if _is_complete(feature)]
     others = [feature for feature in everything if not _is_complete(feature)]
     features = [feature for feature in others if not _is_ignored(feature)]
@@ -56,8 +88,25 @@ def read_geojson(data: bytes, where: str, shape: tuple[int, int]) -> Drawn:
             "for regions, not nuclei, and were left out"
         )
     regions = _filled(complete, "region 'complete'", where, shape, notes)
-    labels, overlaps = compose(shape, _filled(found or features, "feature", where, shape, notes))
-    return Drawn(labels, (*notes, *overlaps), area(shape, regions))
+    taken = found or features
+    nuclei = _filled(taken, "feature", where, shape, notes)
+    return _Sorted([(taken[one.id - 1], one) for one in nuclei], regions, notes)
+
+
+def _id(feature: Mapping[str, Any]) -> str:
+    return str(feature.get("id") or "")
+
+
+def _is_intact(feature: Mapping[str, Any]) -> bool:
+    """Whether the ring is the one whose hash was exported with it."""
+    properties, geometry = feature.get("properties"), feature.get("geometry")
+    about = properties.get("metadata") if isinstance(properties, Mapping) else None
+    if not isinstance(about, Mapping) or not isinstance(geometry, Mapping):
+        return False
+    if geometry.get("type") != "Polygon" or len(geometry["coordinates"]) != 1:
+        return False
+    ring = _ring(geometry["coordinates"][0])
+    return about.get("shape") == shape_hash(ring, round(1 / STEP))
 
 
 def is_geojson(head: bytes) -> bool:

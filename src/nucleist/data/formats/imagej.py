@@ -2,10 +2,8 @@
 
 Coordinates are those of ImageJ: pixel (row i, column j) is the square from (j, i) to
 (j + 1, i + 1) and belongs to a selection if its centre lies inside. An outline with the flag
-"spline fit" is the curve that ImageJ draws through its anchors, not their polygon: a closed
-cubic spline with centripetal knots, that is with the square root of the distance between two
-anchors as the step of the parameter. ImageJ continues the anchors by seven on either side and
-ends that naturally, which is the periodic spline to a thousandth of a pixel.
+"spline fit" is the curve that ImageJ draws through its anchors, not their polygon; see
+`nucleist.ops.splines`.
 """
 
 import io
@@ -16,15 +14,18 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi
-from scipy.interpolate import CubicSpline
 
 from nucleist.data.formats.archive import FileTree
 from nucleist.data.formats.complete import is_region
+from nucleist.data.formats.imagej_writer import ID, SHAPE, anchors_hash
 from nucleist.data.formats.limits import is_outline
+from nucleist.data.formats.traced import Corrected, Corrections
 from nucleist.data.outlines import Drawn, Shape, area, compose, fill, union
+from nucleist.ops.splines import curve
 from nucleist.types import UserError
 
 logging.getLogger("roifile").setLevel(logging.CRITICAL)  # what matters is raised as well
@@ -72,11 +73,15 @@ class Outline:
             number of them is outside. None if the selection is no area (a point, a line).
         region: Whether its name or its file's says that it is no nucleus, but where all nuclei
             are labelled.
+        id: UUID of the exported nucleus that it is; empty of what was drawn in ImageJ.
+        intact: Whether it is a spline whose anchors are those that were exported.
     """
 
     name: str
     paths: list[np.ndarray] | None
     region: bool = False
+    id: str = ""
+    intact: bool = False
 
 
 def read_rois(data: bytes, where: str, shape: tuple[int, int]) -> Drawn:
@@ -100,6 +105,27 @@ def read_rois(data: bytes, where: str, shape: tuple[int, int]) -> Drawn:
     return _painted(read_outlines(data, where), shape)
 
 
+def read_corrected_rois(data: bytes, where: str, shape: tuple[int, int]) -> Corrections:
+    """Read each nucleus by itself, as `read_rois`, with the identity that it was exported with.
+
+    Args:
+        data: Content of the file.
+        where: The file, for messages.
+        shape: Height and width of the image, pixels.
+
+    Raises:
+        UserError: As `read_rois`.
+    """
+    outlines = read_outlines(data, where)
+    found = _sorted_out(outlines, shape)
+    by_number = dict(enumerate(outlines, 1))
+    nuclei = [
+        Corrected(nucleus, by_number[nucleus.id].id, by_number[nucleus.id].intact)
+        for nucleus in found.nuclei
+    ]
+    return Corrections(nuclei, found.notes, area(shape, found.regions))
+
+
 def read_roi_files(tree: FileTree, names: Sequence[str], shape: tuple[int, int]) -> Drawn:
     """Read the nuclei of an image from a folder of `.roi` files, as `read_rois` from a zip.
 
@@ -117,7 +143,20 @@ def read_roi_files(tree: FileTree, names: Sequence[str], shape: tuple[int, int])
     return _painted(outlines, shape)
 
 
+class _Sorted(NamedTuple):
+    nuclei: list[Shape]
+    regions: list[Shape]
+    notes: list[str]
+
+
 def _painted(outlines: Sequence[Outline], shape: tuple[int, int]) -> Drawn:
+    nuclei, regions, notes = _sorted_out(outlines, shape)
+    labels, overlaps = compose(shape, nuclei)
+    return Drawn(labels, (*notes, *overlaps), area(shape, regions))
+
+
+def _sorted_out(outlines: Sequence[Outline], shape: tuple[int, int]) -> _Sorted:
+    """Nuclei, whose ids are their numbers, and regions; notes on what is neither."""
     notes: list[str] = []
     nuclei: list[Shape] = []
     regions: list[Shape] = []
@@ -128,8 +167,7 @@ def _painted(outlines: Sequence[Outline], shape: tuple[int, int]) -> Drawn:
             (regions if outline.region else nuclei).append(drawn)
         else:
             notes.append(f"ROI '{outline.name}' holds no pixel of the image and was left out")
-    labels, overlaps = compose(shape, nuclei)
-    return Drawn(labels, (*notes, *overlaps), area(shape, regions))
+    return _Sorted(nuclei, regions, notes)
 
 
 def read_outlines(data: bytes, where: str) -> list[Outline]:
@@ -150,32 +188,6 @@ def read_outlines(data: bytes, where: str) -> list[Outline]:
                 "save the selections anew from the ROI manager"
             ) from error
     return outlines
-
-
-def spline_outline(anchors: np.ndarray, spacing: float = 0.25) -> np.ndarray:
-    """Evaluate ImageJ's closed spline through anchors.
-
-    Args:
-        anchors: `(N, 2)` x and y, pixels; anchors that repeat the one before are dropped.
-        spacing: Distance of the evaluated points along the anchors' polygon, pixels, about.
-
-    Returns:
-        `(M, 2)` `float64`, x and y, beginning at the first anchor; the anchors themselves if
-        there are fewer than three.
-    """
-    points = np.asarray(anchors, np.float64)
-    repeats = np.all(points[1:] == points[:-1], axis=1)
-    points = points[np.concatenate([[True], ~repeats])] if len(points) else points
-    if len(points) > 1 and (points[0] == points[-1]).all():
-        points = points[:-1]
-    if len(points) < 3:
-        return points
-    closed = np.concatenate([points, points[:1]])
-    chords = np.hypot(*np.diff(closed, axis=0).T)
-    knots = np.concatenate([[0.0], np.cumsum(np.sqrt(chords))])
-    curve = CubicSpline(knots, closed, bc_type="periodic")
-    count = int(np.clip(chords.sum() / spacing, 8 * len(points), 20_000))
-    return curve(np.linspace(0, knots[-1], count, endpoint=False))
 
 
 def _members(data: bytes, where: str) -> list[tuple[str, bytes]]:
@@ -230,6 +242,8 @@ def _outline(roi: ImagejRoi, where: str) -> Outline:
     drawn = roi.subtype in (ROI_SUBTYPE.TEXT, ROI_SUBTYPE.IMAGE)
     if roi.roitype not in _AREAS or (drawn and not roi.composite):
         return Outline(name, None, region)
+    pairs = (line.partition(":") for line in roi.props.splitlines())
+    about, intact = {key.strip(): value.strip() for key, _, value in pairs}, False
     if roi.composite:
         paths = [np.asarray(path, np.float64) for path in roi.coordinates(multi=True)]
     elif roi.roitype in (ROI_TYPE.RECT, ROI_TYPE.OVAL):
@@ -237,8 +251,9 @@ def _outline(roi: ImagejRoi, where: str) -> Outline:
     else:
         paths = [np.asarray(roi.coordinates(), np.float64)]
         if roi.options & ROI_OPTIONS.SPLINE_FIT:
-            paths = [spline_outline(_checked(paths[0]))]
-    return Outline(name, [_checked(path) for path in paths], region)
+            intact = about.get(SHAPE) == anchors_hash(_checked(paths[0]))
+            paths = [curve(paths[0])]
+    return Outline(name, [_checked(path) for path in paths], region, about.get(ID, ""), intact)
 
 
 def _box(roi: ImagejRoi) -> np.ndarray:

@@ -31,7 +31,7 @@ SPLITS = {
 }
 LABEL_END = re.compile(
     r"(?i)[._ -](cp_masks?|labels?|label_?(map|image)s?|masks?|seg|segmentation|instances?"
-    r"|annotations?|gt|rois?|roiset)$"
+    r"|annotations?|gt|rois?|roiset|splines)$"
 )
 REGION_END = re.compile(r"(?i)[._ -]complete$")
 """Of outlines that are no nuclei: in them all nuclei are labelled."""

@@ -1,0 +1,164 @@
+"""Write what was found in an image: which files, by what names, whole or not at all each."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from nucleist.data.formats.coco_writer import writing_coco
+from nucleist.data.formats.geojson_writer import writing_geojson
+from nucleist.data.formats.imagej_writer import writing_rois
+from nucleist.data.formats.label_maps import write_label_map
+from nucleist.data.formats.label_zarr import write_label_zarr
+from nucleist.data.formats.traced import NucleusWriter, Traced
+from nucleist.data.pictures.picture import Picture
+from nucleist.files import replacing
+from nucleist.inference.measurements import Measurements
+from nucleist.inference.result import Result, Table, write_table
+from nucleist.plots import draw_contours, to_display
+from nucleist.types import Nucleus, UserError, Window
+
+ENDS = {
+    "overlay": "_overlay.png",
+    "csv": "_nuclei.csv",
+    "coco": "_coco.json",
+    "geojson": "_labels.geojson",
+    "imagej": "_rois.zip",
+    "splines": "_splines.geojson",
+    "zarr": "_labels.zarr",
+    "labels": "_labels.tif",
+}
+"""What can be saved, and the end of its name; in the order of writing."""
+
+DEFAULT = ("labels", "overlay", "csv")
+OF_NUCLEI = ("csv", "coco", "geojson", "imagej", "splines", "zarr")
+"""Those that `write_nuclei` writes; the others are pictures."""
+
+
+class Outlined(Protocol):
+    """The nuclei of an image, in memory or not.
+
+    Attributes:
+        table: A line for each nucleus, by label; see `nucleist.inference.result.Result`.
+    """
+
+    @property
+    def table(self) -> Table:
+        """See above."""
+
+    def nuclei(self) -> Iterator[Nucleus]:
+        """The nuclei one by one, in any order; no two share a pixel."""
+
+    def paint(self, window: Window) -> np.ndarray:
+        """The label map of a window of the image, `(h, w)` `int32`."""
+
+
+def chosen(save: str | Sequence[str]) -> tuple[str, ...]:
+    """What is to be saved, each once, in the order of writing.
+
+    Args:
+        save: Names of `ENDS`; a text may have several with commas between them.
+
+    Raises:
+        UserError: If one is unknown, or none is given.
+    """
+    names = save.split(",") if isinstance(save, str) else list(save)
+    asked = {str(name).strip() for name in names} - {""}
+    for name in sorted(asked):
+        if name not in ENDS:
+            raise UserError(f"save={name}: unknown; use some of {','.join(ENDS)}")
+    if not asked:
+        raise UserError(f"save: names nothing; use some of {','.join(ENDS)}")
+    return tuple(name for name in ENDS if name in asked)
+
+
+def paths_of(output: Path, save: Sequence[str]) -> dict[str, Path]:
+    """The files that are written, by what they are.
+
+    Args:
+        output: Where the results of an image go, without the ending.
+        save: As from `chosen`.
+    """
+    return {name: output.with_name(output.name + ENDS[name]) for name in save}
+
+
+def write_result(
+    result: Result, picture: Picture, paths: Mapping[str, Path], origin: str = ""
+) -> list[str]:
+    """Write the results of one image.
+
+    Args:
+        result: Its nuclei.
+        picture: The image as it was read.
+        paths: What to write, and where; see `nucleist.inference.save.paths_of`.
+        origin: What the labels were made from; see `nucleist.data.formats.traced.nucleus_id`.
+
+    Returns:
+        What a format cannot hold, counted, a sentence each.
+
+    Raises:
+        UserError: If a file cannot be written.
+    """
+    if "overlay" in paths:
+        contours = draw_contours(to_display(picture.read(picture.whole)), result.labels)
+        with replacing(paths["overlay"]) as part:
+            Image.fromarray(contours).save(part, format="png")
+    notes = write_nuclei(result, picture, paths, origin)
+    if "labels" in paths:
+        write_label_map(paths["labels"], result.labels)  # last: then all are there
+    return notes
+
+
+def write_nuclei(
+    outlined: Outlined,
+    picture: Picture,
+    paths: Mapping[str, Path],
+    origin: str = "",
+    image_file: str = "",
+) -> list[str]:
+    """Write tables and outlines, with the memory of one nucleus, and the label map as OME-Zarr.
+
+    Each file is written whole or not at all.
+
+    Args:
+        outlined: The nuclei.
+        picture: The image.
+        paths: What to write; names that are not in `OF_NUCLEI` are passed over.
+        origin: What the labels were made from; see `nucleist.data.formats.traced.nucleus_id`.
+        image_file: File name of the image, for COCO; empty for the picture's name.
+
+    Returns:
+        What a format cannot hold, counted, a sentence each.
+
+    Raises:
+        UserError: If a file cannot be written.
+    """
+    shape = picture.height, picture.width
+    if "zarr" in paths:
+        write_label_zarr(paths["zarr"], shape, outlined.paint, picture.pixel_size)
+    open_one: dict[str, Callable[[Path], AbstractContextManager[NucleusWriter]]] = {
+        "coco": lambda path: writing_coco(path, image_file or picture.name, shape),
+        "geojson": writing_geojson,
+        "splines": lambda path: writing_geojson(path, splines=True),
+        "imagej": writing_rois,
+    }
+    with ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(open_one[name](path))
+            for name, path in paths.items()
+            if name in open_one
+        }
+        measured = Measurements(picture, len(outlined.table["label"]))
+        every = [*writers.values(), measured] if "csv" in paths else [*writers.values()]
+        for nucleus in outlined.nuclei() if every else ():
+            traced = Traced(nucleus, origin)
+            for writer in every:
+                writer.add(traced)
+    if "csv" in paths:
+        write_table(paths["csv"], {**outlined.table, **measured.columns(outlined.table)})
+    return [
+        f"{paths[name].name}: {note}" for name, writer in writers.items() for note in writer.notes()
+    ]
