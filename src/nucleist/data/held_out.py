@@ -9,7 +9,32 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 
 from nucleist.data.annotation import digest
-from nucleist.types import UserError
+from nucleist.types import UserError, one_of
+
+
+def validated_on(asked: str | None, supervision: str, images: bool) -> str:
+    """What a training is validated on: `"images"` or held-out `"nuclei"`.
+
+    Args:
+        asked: One of the two; None for images if there are any.
+        supervision: `data.supervision`; `"binary"` needs images.
+        images: Whether there are validation images.
+
+    Raises:
+        UserError: If it is none of the two, or cannot be done.
+    """
+    one_of("data.validation", asked, (None, "images", "nuclei"))
+    if asked == "nuclei" and supervision == "binary":
+        raise UserError(
+            "data.validation=nuclei takes nuclei out of the labels, so that they are "
+            "background with data.supervision=binary; give validation images (data.splits.val)"
+        )
+    if asked == "images" and not images:
+        raise UserError(
+            "data.validation=images: the data set has no validation images; put some into a "
+            "folder called val, or write data.validation=nuclei"
+        )
+    return asked or ("images" if images or supervision == "binary" else "nuclei")
 
 
 def hold_out(kept: Mapping[str, Sequence[int]], share: float, seed: int) -> dict[str, list[int]]:

@@ -12,12 +12,14 @@ from nucleist.data.annotation import Annotation
 from nucleist.data.caches import Prepared
 from nucleist.data.complete import mask_of
 from nucleist.data.formats.manifest import Entry, write_manifest
+from nucleist.data.held_out import validated_on
 from nucleist.data.loading import free_workers, not_shared, pixel_hash
+from nucleist.data.mixed import mixed
 from nucleist.data.readers.folds import regroup
 from nucleist.data.sets import Draws, Normalize, PartialSet, Whole, WholeSet, collate
 from nucleist.data.targets import to_target
 from nucleist.data.transforms import Augment, check_hidden
-from nucleist.types import Record, Source, Target, UserError, one_of
+from nucleist.types import Record, Source, Target, UserError
 
 
 class NucleiData(pl.LightningDataModule):
@@ -53,6 +55,8 @@ class NucleiData(pl.LightningDataModule):
         fold: Which fold tests, from 0; the next one validates.
         fractions: Or: shares of `train`, `val` and `test`.
         fold_seed: Of that choice.
+        synthetic: Synthetic images shown for each real one in training, 0 for none.
+        synthetic_images: Draws them, see `nucleist.data.mixed`.
     """
 
     def __init__(
@@ -79,10 +83,11 @@ class NucleiData(pl.LightningDataModule):
         fold: int = 0,
         fractions: dict[str, float] | None = None,
         fold_seed: int = 0,
+        synthetic: float = 0.0,
+        synthetic_images: Source | None = None,
     ):
         super().__init__()
         check_hidden(supervision, augment, pasted)
-        one_of("data.validation", validation, (None, "images", "nuclei"))
         source = source if cache is None else Prepared(source, cache)
         self.source = regroup(source, folds, fold, fractions, fold_seed)
         self.normalize = normalize
@@ -98,26 +103,14 @@ class NucleiData(pl.LightningDataModule):
         self.splits = {"train": "train", "val": "test", "test": "test", **(splits or {})}
         train = self.ids("train")
         self.annotation.check_images(train)
-        self.validation = self._validation(validation, supervision)
+        self.validation = validated_on(validation, supervision, bool(self.ids("val")))
         self.train_set = PartialSet(
             *(self.source, train, self.annotation, normalize, augment, seed, pasted, supervision),
             held_out=held_out if self.validation == "nuclei" else None,
+            mixed=mixed(synthetic_images, synthetic, cache),
         )
         self._labelled: int | None = None
         self._whole: dict[str, Whole] = {}
-
-    def _validation(self, asked: str | None, supervision: str) -> str:
-        if asked == "nuclei" and supervision == "binary":
-            raise UserError(
-                "data.validation=nuclei takes nuclei out of the labels, so that they are "
-                "background with data.supervision=binary; give validation images (data.splits.val)"
-            )
-        if asked == "images" and not self.ids("val"):
-            raise UserError(
-                "data.validation=images: the data set has no validation images; put some into a "
-                "folder called val, or write data.validation=nuclei"
-            )
-        return asked or ("images" if self.ids("val") or supervision == "binary" else "nuclei")
 
     @property
     def validates_apart(self) -> bool:
