@@ -219,10 +219,12 @@ class Prediction(TypedDict):
     `boxes` `(N, 4)` `float32`, pixels, xyxy; `scores` `(N,)` `float32` in [0, 1]; `label_map`
     `(H, W)` `int32`, in which detection `i` has the value `i + 1`. Where masks overlap the higher
     score has the pixel, so the label map at a higher score threshold is this one with the lower
-    scores erased. `parameters` `(N, P)` `float32`, if the net declares `shape_parameters`.
+    scores erased. `parameters` `(N, P)` `float32`, if the net declares `shape_parameters`. `coarse`
+    `(H, W)` `bool`, of a net with two passes: the nuclei that the first one found.
     """
 
     boxes: Tensor
     scores: Tensor
     label_map: Tensor
     parameters: NotRequired[Tensor]
+    coarse: NotRequired[Tensor]
