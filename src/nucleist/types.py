@@ -220,7 +220,7 @@ class Prediction(TypedDict):
     `(H, W)` `int32`, in which detection `i` has the value `i + 1`. Where masks overlap the higher
     score has the pixel, so the label map at a higher score threshold is this one with the lower
     scores erased. `parameters` `(N, P)` `float32`, if the net declares `shape_parameters`. `coarse`
-    `(H, W)` `bool`, of a net with two passes: the nuclei that the first one found.
+    `(H, W)` `bool`, if it declares that: the nuclei that the first of two passes found.
     """
 
     boxes: Tensor

@@ -54,6 +54,7 @@ class TwoPass(Net):
             centers=False,
             attention=False,
             canonical_shape=False,
+            coarse=True,
             coco_weights=False,
         )
         self.limits_reached = fine.limits_reached
