@@ -206,11 +206,12 @@ class BinaryTarget(TypedDict):
     """What a net learns from, for one image of which only the foreground is known.
 
     `mask` `(H, W)` `uint8`, 1 inside any nucleus; `count` `()` `int64`, the number of nuclei of
-    which at least one pixel is in the image.
+    which at least one pixel is in the image; `known` as of `Target`.
     """
 
     mask: Tensor
     count: Tensor
+    known: NotRequired[Tensor]
 
 
 class Prediction(TypedDict):
