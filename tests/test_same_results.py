@@ -106,9 +106,9 @@ def test_losses_weights_and_scores(run: Path, golden: dict) -> None:
         assert rows == golden["map_against_threshold"]
     summary = json.loads((run / "summary.json").read_text())
     for part in ("test", "test_calibrated"):
-        assert summary[part].keys() == golden[part].keys()
+        assert summary[part].keys() >= golden[part].keys()  # there may be more scores now
         if same_machine(golden):
-            assert summary[part] == golden[part]
+            assert {key: summary[part][key] for key in golden[part]} == golden[part]
 
 
 def test_label_map_of_predict(run: Path, image: Path, golden: dict, tmp_path: Path) -> None:

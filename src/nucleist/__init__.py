@@ -23,13 +23,16 @@ _HOMES = {
     "Reproduction": "nucleist.training.reproduce",
     "Result": "nucleist.inference.result",
     "Source": "nucleist.types",
+    "Tracks": "nucleist.ops.tracking",
     "UserError": "nucleist.types",
     "check_data_set": "nucleist.data.catalog",
     "demo": "nucleist.report.demo",
     "download_data_set": "nucleist.data.catalog",
     "draw_figures": "nucleist.inference.subjects",
     "evaluate": "nucleist.evaluation.evaluate",
+    "follow": "nucleist.ops.tracking",
     "import_corrections": "nucleist.inference.corrections",
+    "link_slices": "nucleist.ops.linking",
     "list_data_sets": "nucleist.data.catalog",
     "load": "nucleist.inference.load",
     "metric_cards": "nucleist.metrics.card_page",
@@ -37,12 +40,14 @@ _HOMES = {
     "plan_sweep": "nucleist.sweeps.api",
     "predict": "nucleist.inference.predict",
     "prepare_data_set": "nucleist.data.catalog",
+    "read_tracks": "nucleist.data.formats.ctc",
     "reproduce": "nucleist.training.reproduce",
     "run_search": "nucleist.sweeps.api",
     "run_sweep": "nucleist.sweeps.api",
     "show_data_set": "nucleist.plots.sheets",
     "train": "nucleist.training.train",
     "write_report": "nucleist.report.build",
+    "write_tracks": "nucleist.data.formats.ctc",
 }
 """Where each public name is defined; it is imported when it is first used (PEP 562)."""
 
@@ -68,6 +73,7 @@ if TYPE_CHECKING:
         list_data_sets,
         prepare_data_set,
     )
+    from nucleist.data.formats.ctc import read_tracks, write_tracks
     from nucleist.evaluation.evaluate import evaluate
     from nucleist.evaluation.scores import Evaluation
     from nucleist.inference.corrections import import_corrections
@@ -77,6 +83,8 @@ if TYPE_CHECKING:
     from nucleist.inference.subjects import draw_figures
     from nucleist.metrics.card_page import metric_cards
     from nucleist.models.net import Capabilities, Net
+    from nucleist.ops.linking import link_slices
+    from nucleist.ops.tracking import Tracks, follow
     from nucleist.plots.sheets import show_data_set
     from nucleist.report.build import write_report
     from nucleist.report.demo import demo

@@ -206,11 +206,12 @@ class BinaryTarget(TypedDict):
     """What a net learns from, for one image of which only the foreground is known.
 
     `mask` `(H, W)` `uint8`, 1 inside any nucleus; `count` `()` `int64`, the number of nuclei of
-    which at least one pixel is in the image.
+    which at least one pixel is in the image; `known` as of `Target`.
     """
 
     mask: Tensor
     count: Tensor
+    known: NotRequired[Tensor]
 
 
 class Prediction(TypedDict):
@@ -219,10 +220,12 @@ class Prediction(TypedDict):
     `boxes` `(N, 4)` `float32`, pixels, xyxy; `scores` `(N,)` `float32` in [0, 1]; `label_map`
     `(H, W)` `int32`, in which detection `i` has the value `i + 1`. Where masks overlap the higher
     score has the pixel, so the label map at a higher score threshold is this one with the lower
-    scores erased. `parameters` `(N, P)` `float32`, if the net declares `shape_parameters`.
+    scores erased. `parameters` `(N, P)` `float32`, if the net declares `shape_parameters`. `coarse`
+    `(H, W)` `bool`, if it declares that: the nuclei that the first of two passes found.
     """
 
     boxes: Tensor
     scores: Tensor
     label_map: Tensor
     parameters: NotRequired[Tensor]
+    coarse: NotRequired[Tensor]

@@ -48,6 +48,15 @@ def test_what_is_written_today_has_the_option() -> None:
     assert compose("train", [own]).model.mask_alignment == "torchvision"
 
 
+@pytest.mark.parametrize("name", ["dist", "deeplabv3"])
+def test_what_is_not_labelled_was_background(name: str) -> None:
+    stored = {"_target_": f"nucleist.models.{name}"}
+    if name == "deeplabv3":
+        stored["backbone"] = {"_target_": "nucleist.models.resnet_body", "name": "resnet18"}
+    assert build(OmegaConf.create(stored)).background == ("all", 4)
+    assert compose("train", [f"model={name}"]).model.background == "similar"
+
+
 def test_other_nodes_lack_nothing() -> None:
-    for node in ({}, {"_target_": "nucleist.models.dist"}, None, 3, ["_target_"]):
+    for node in ({}, {"_target_": "nucleist.models.unet"}, None, 3, ["_target_"]):
         assert lacking(node, BEFORE) == lacking(node, NOW) == {}

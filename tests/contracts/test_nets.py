@@ -129,7 +129,7 @@ def same(first, second):
 def check_prediction(net, found, image):
     """A `nucleist.types.Prediction` for one image."""
     columns = len(net.can.shape_parameters)
-    extra = {"parameters"} if columns else set()
+    extra = ({"parameters"} if columns else set()) | ({"coarse"} if net.can.coarse else set())
     assert set(found) == {"boxes", "scores", "label_map"} | extra
     boxes, scores, label_map = found["boxes"], found["scores"], found["label_map"]
     count, (height, width) = len(scores), image.shape[1:]

@@ -100,3 +100,4 @@ def test_unknown_pixels_are_no_nucleus():
     assert target["known"].tolist() == [[False, False, True], [True, True, True]]
     binary = to_binary(labels)
     assert binary["mask"].tolist() == [[0, 0, 0], [1, 1, 1]] and binary["count"] == 2
+    assert binary["known"].equal(target["known"]) and "known" not in to_binary(labels[1:])

@@ -7,8 +7,10 @@ import torch
 
 import nucleist.metrics
 from nucleist.metrics import (
+    CoarseMask,
     InstanceScores,
     LabelledScores,
+    NusetScores,
     PairScores,
     instance_metrics,
     labelled_scores,
@@ -31,6 +33,10 @@ def names_of_numbers():
     labelled, nowhere = LabelledScores(), torch.zeros(4, 4, dtype=torch.bool)
     labelled.update([NOTHING], [EMPTY], [nowhere])
     row |= labelled.compute() | labelled_scores(EMPTY, EMPTY, nowhere)
+    kinds, coarse = NusetScores(), CoarseMask()
+    kinds.update([NOTHING], [EMPTY])
+    coarse.update([{**NOTHING, "coarse": EMPTY > 0}], [EMPTY])
+    row |= kinds.compute() | coarse.compute()
     every = {**scores.compute(), **metrics.compute(), **per_image_scores(EMPTY, EMPTY), **row}
     return [*every, *maps.means(), *maps.numbers(), *BEST]
 

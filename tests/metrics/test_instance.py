@@ -21,11 +21,14 @@ from nucleist.metrics import (
     NucleusCount,
     PanopticQuality,
     PrecisionRecall,
+    detection_errors,
     functional,
     instance,
     instance_metrics,
+    missed_and_spurious,
     per_image_scores,
 )
+from nucleist.metrics.nuset_counts import NUSET_SCORES, DetectionErrors
 from nucleist.ops.contingency import contingency
 
 NAMES = (
@@ -235,11 +238,14 @@ def test_options_reach_the_counts():
 def test_per_image_scores_are_the_functions():
     true, pred = oracles.random_maps(3)
     row = per_image_scores(true, pred)
-    assert list(row) == [*NAMES, "nuclei", "detections"]
+    kinds = [*NUSET_SCORES, *DetectionErrors._fields]
+    assert list(row) == [*NAMES, "nuclei", "detections", *kinds]
     assert row["map"] == functional.mean_average_precision(true, pred)
     assert row["aji"] == functional.aggregated_jaccard_index(true, pred)
     assert row["nuclei"] == len(oracles.masks(true))
-    assert all(type(v) is float for v in row.values())
+    assert row["missed_rate"] == missed_and_spurious(true, pred).missed_rate
+    assert row["merge"] == detection_errors(true, pred).merge
+    assert all(type(v) is float for name, v in row.items() if name not in DetectionErrors._fields)
 
 
 def test_bad_input_is_refused_with_what_was_given():

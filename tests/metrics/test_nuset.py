@@ -12,9 +12,12 @@ from scipy.optimize import linear_sum_assignment
 from support import oracles
 
 from nucleist.metrics import (
+    CoarseMask,
+    NusetScores,
     PairScores,
     detection_errors,
     missed_and_spurious,
+    per_image_scores,
     pixel_classes,
     touching_separated,
 )
@@ -226,3 +229,69 @@ def test_pooled_counts_are_those_of_all_images_side_by_side():
     assert scores.numbers() == wide.numbers()
     with pytest.raises(ValueError, match="at least one image"):
         PairScores().means()
+
+
+def scored(labels, scores):
+    """A prediction in which nucleus i + 1 has score i; scores fall as the labels rise."""
+    return {"label_map": torch.from_numpy(labels), "scores": torch.tensor(scores)}
+
+
+def test_scores_over_a_data_set_are_those_of_pairs_at_each_threshold():
+    maps = [oracles.random_maps(seed, nuclei=6) for seed in range(3)]
+    maps = [(true, np.searchsorted(np.unique(pred), pred)) for true, pred in maps]
+    metric = NusetScores((0.1, 0.5))
+    for true, pred in maps:
+        scores = [0.9, 0.7, *[0.3] * (int(pred.max()) - 2)]
+        metric.update([scored(pred, scores)], [torch.from_numpy(true)])
+    values = metric.compute()
+    for place, most in enumerate((99, 2)):  # above 0.5 only the first two labels are left
+        pairs = PairScores()
+        rows = [pairs.add(true, np.where(pred <= most, pred, 0)) for true, pred in maps]
+        for name, wanted in {**pairs.means(), **pairs.numbers()}.items():
+            if name in values:
+                assert int(values[name][place]) == wanted
+            elif f"{name}_pooled" in values:
+                assert float(values[f"{name}_pooled"][place]) == pytest.approx(wanted["pooled"])
+                each = float(values[f"{name}_per_image"][place])
+                assert each == pytest.approx(wanted["per_image"])
+        for (true, pred), row in zip(maps, rows, strict=True):
+            assert row == per_image_scores(true, np.where(pred <= most, pred, 0))
+    assert len(values) == 2 * 7 + 7
+
+
+def test_measures_of_whole_images_need_complete_ones():
+    true, pred = oracles.random_maps(0, nuclei=6)
+    one = scored(pred, [0.9] * int(pred.max())), torch.from_numpy(true)
+    metric = NusetScores()
+    metric.update([], [])
+    assert metric.compute() == {}
+    metric.update([one[0]], [one[1]])
+    metric.update([one[0]], [one[1]], [np.zeros(true.shape, bool)])
+    assert metric.compute() == {}
+    assert "merge" not in per_image_scores(true, pred, np.zeros(true.shape, bool))
+
+
+def test_the_coarse_mask_is_compared_by_pixels():
+    # 20 pixels, 6 in both, 2 in the truth alone, 4 in the mask alone, 8 in neither
+    true, mask = strips((0, 8), width=20), torch.from_numpy(strips((2, 12), width=20) > 0)
+    metric = CoarseMask((0.3, 0.5))
+    metric.update([], [])
+    assert metric.compute() == {}
+    metric.update([{"coarse": mask}, {"coarse": mask}], [torch.from_numpy(true)] * 2)
+    wanted = (6 / 12 + 8 / 14) / 2
+    assert metric.compute()["coarse_mean_iu_per_image"].tolist() == [pytest.approx(wanted)] * 2
+    area = torch.zeros(1, 20, dtype=torch.bool)
+    area[0, :4] = True  # 2 in both, 2 in the truth alone: the background is absent, which is 1 / 1
+    metric.update([{"coarse": mask}], [torch.from_numpy(true)], [area])
+    values = metric.compute()
+    each = (2 * wanted + (2 / 4 + 0 / 2) / 2) / 3
+    assert values["coarse_mean_iu_per_image"][0] == pytest.approx(each)
+    assert values["coarse_mean_iu_pooled"][0] == pytest.approx((14 / 28 + 16 / 30) / 2)
+    metric.update([{"coarse": mask}], [torch.from_numpy(true)], [torch.zeros(1, 20) > 0])
+    assert metric.compute()["coarse_mean_iu_pooled"][0] == values["coarse_mean_iu_pooled"][0]
+
+
+def test_nets_with_one_pass_have_no_coarse_mask():
+    metric = CoarseMask()
+    metric.update([scored(strips((0, 8)), [0.9])], [torch.from_numpy(strips((0, 8)))])
+    assert metric.compute() == {}

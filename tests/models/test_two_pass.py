@@ -50,10 +50,11 @@ def test_training_normalises_by_labels_and_evaluation_by_what_the_coarse_net_fin
     net.fine.register_forward_pre_hook(lambda module, given: seen.append(given[0][0]))
     half = np.where(labels < 3, labels, 0)
     net.train()([tensor], [to_target(half)])
-    net.eval()([tensor])
+    (prediction,) = net.eval()([tensor])
     assert torch.equal(seen[0], by_foreground(tensor, torch.from_numpy(half > 0)))
     found = net.coarse([tensor])[0]["label_map"] > 0
     assert found.any() and torch.equal(seen[1], by_foreground(tensor, found))
+    assert torch.equal(prediction["coarse"], found)
 
 
 def test_both_nets_learn_and_their_losses_have_names():

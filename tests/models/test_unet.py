@@ -9,7 +9,7 @@ from support.drawn import disc
 from nucleist.data.targets import UNKNOWN, to_target, to_tensor
 from nucleist.models import unet
 from nucleist.models.pixel_targets import known_pixels, with_background
-from nucleist.ops.borders import border_weights, near, separated
+from nucleist.ops.borders import border_weights, event_weights, near, separated
 from nucleist.types import UserError
 
 
@@ -98,6 +98,9 @@ def test_the_losses_by_hand():
     assert losses["loss_dice"].item() == pytest.approx(1 - 1 / 1.5, rel=1e-5)
     plain = thin(border_height=0.0).losses(raw, [to_target(labels)])
     assert plain["loss_entropy"] < losses["loss_entropy"]
+    rare = thin(loss_weights="events").losses(raw, [to_target(labels)])
+    weights = event_weights(separated(labels))
+    assert rare["loss_entropy"].item() == pytest.approx(np.log(2) * weights.mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize("how", ["watershed", "components"])

@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from nucleist.ops.borders import border_weights, class_weights, near, nearest_two, separated
+from nucleist.ops.borders import (
+    border_weights,
+    class_weights,
+    event_weights,
+    near,
+    nearest_two,
+    separated,
+)
 
 
 def stacked(labels):
@@ -72,6 +79,18 @@ def test_only_known_pixels_are_counted_and_weighted():
     assert class_weights(inside, inside).tolist() == [[1, 1, 1, 0]]  # one class alone
     weights = border_weights(np.array([[1, 0, 2, 0]]), np.array([[True, False, True, True]]))
     assert weights[0, 1] == 0 and (weights[0, [0, 2, 3]] > 0).all()
+
+
+def test_weights_around_events_are_those_of_dilations():
+    _, labels = draw((80, 90), 2, 3)
+    wanted = np.ones(labels.shape)
+    for steps, height in ((30, 20), (20, 50), (10, 100)):  # dilations by the four neighbours
+        wanted[ndimage.binary_dilation(labels > 0, iterations=steps)] = height
+    weights = event_weights(labels)
+    assert (weights == wanted).all() and set(np.unique(weights)) == {1, 20, 50, 100}
+    known = labels == 0
+    assert (event_weights(labels, known) == wanted * known).all()
+    assert (event_weights(np.zeros((4, 5), int)) == 1).all()
 
 
 def test_a_band_around_nuclei():

@@ -7,15 +7,19 @@ and is built as it was meant then.
 from collections.abc import Mapping
 from typing import Any
 
+_MAPS = ("nucleist.models.deeplabv3", "nucleist.models.dist")
+
 BEFORE: Mapping[str, Mapping[str, Any]] = {
     "nucleist.models.mask_rcnn": {"mask_alignment": "torchvision"},
     "nucleist.models.mask_rcnn_pa": {"mask_alignment": "torchvision", "certain_background": False},
+    **{name: {"background": "all"} for name in _MAPS},
 }
 """What a constructor did before it had the option, by its name."""
 
 NOW: Mapping[str, Mapping[str, Any]] = {
     "nucleist.models.mask_rcnn": {"mask_alignment": "exact"},
     "nucleist.models.mask_rcnn_pa": {"mask_alignment": "exact", "certain_background": True},
+    **{name: {"background": "similar"} for name in _MAPS},
 }
 """What it does without the option today."""
 

@@ -14,6 +14,7 @@ from nucleist.data.complete import mask_of
 from nucleist.data.formats.manifest import Entry, write_manifest
 from nucleist.data.held_out import checked_validation
 from nucleist.data.loading import free_workers, not_shared, pixel_hash
+from nucleist.data.mixed import mixed
 from nucleist.data.readers.fewer import fewer
 from nucleist.data.readers.folds import regroup
 from nucleist.data.sets import Draws, Normalize, PartialSet, Whole, WholeSet, collate
@@ -58,6 +59,8 @@ class NucleiData(pl.LightningDataModule):
         fractions: Or: shares of `train`, `val` and `test`.
         fold_seed: Of that choice.
         split_by: What folds and fractions do not cut: `"group"`, or only each `"image"`.
+        synthetic: Synthetic images shown for each real one in training, 0 for none.
+        synthetic_images: Draws them, see `nucleist.data.mixed`.
     """
 
     def __init__(
@@ -87,6 +90,8 @@ class NucleiData(pl.LightningDataModule):
         split_by: str = "group",
         train_images: int | None = None,
         policy: str = "random",
+        synthetic: float = 0.0,
+        synthetic_images: Source | None = None,
     ):
         super().__init__()
         check_hidden(supervision, augment, pasted)
@@ -109,6 +114,7 @@ class NucleiData(pl.LightningDataModule):
         self.train_set = PartialSet(
             *(self.source, train, self.annotation, normalize, augment, seed, pasted, supervision),
             held_out=held_out if self.validation == "nuclei" else None,
+            mixed=mixed(synthetic_images, synthetic, cache),
         )
         self._labelled: int | None = None
         self._whole: dict[str, Whole] = {}

@@ -16,10 +16,11 @@ from nucleist.data.annotation import Annotation
 from nucleist.data.choosing import nucleus_ids
 from nucleist.data.complete import inside, mask_of
 from nucleist.data.held_out import hold_out
+from nucleist.data.mixed import Mixed
 from nucleist.data.paste import Exemplar, exemplars, paste
 from nucleist.data.targets import UNKNOWN, supervised, to_tensor
 from nucleist.data.transforms import Augment
-from nucleist.types import Complete, Source, Truth, Window
+from nucleist.types import Complete, Record, Source, Truth, Window
 
 Normalize = Callable[[np.ndarray], np.ndarray]
 Batch = tuple[list[Tensor], list[Any], list[str]]
@@ -46,7 +47,7 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
 
     Items are numbered by *draw*: draw `d` shows image `d mod n` of the `d // n`-th shuffle with
     the augmentation of seed `(seed, d)`, so that neither workers, processes nor a restart
-    change what is seen.
+    change what is seen. Synthetic images are shuffled among the others.
 
     Args:
         source: Where images come from.
@@ -58,6 +59,7 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
         pasted: At most so many labelled nuclei are pasted into an image.
         supervision: `"instances"` or `"binary"`, see `nucleist.data.targets.supervised`.
         held_out: Share of the kept nuclei that training does not see; None for none.
+        mixed: Synthetic images to show besides; None for none.
     """
 
     def __init__(
@@ -71,11 +73,12 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
         pasted: int = 0,
         supervision: str = "instances",
         held_out: float | None = None,
+        mixed: Mixed | None = None,
     ):
         self.supervision, self.to_target = supervision, supervised(supervision)
         self.source, self.ids, self.annotation = source, list(ids), annotation
         self.normalize, self.augment, self.seed = normalize, augment, seed
-        self.pasted = pasted
+        self.pasted, self.mixed = pasted, mixed
         self._held_share, self._held_seed = held_out, annotation.seed
         self._cache: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._complete: dict[str, Complete] = {}
@@ -155,16 +158,26 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
         return exemplars(self.partial(image_id) for image_id in self.ids)
 
     def __getitem__(self, draw: int) -> tuple[Tensor, Any, str]:
-        shuffle, place = divmod(draw, len(self.ids))
-        order = np.random.default_rng([self.seed, shuffle]).permutation(len(self.ids))
-        image_id = self.ids[order[place]]
-        seed = np.random.SeedSequence([self.seed, 1, draw]).generate_state(1)[0]
+        real = len(self.ids)
+        more = self.mixed.count(real) if self.mixed else 0
+        shuffle, place = divmod(draw, real + more)
+        order = np.random.default_rng([self.seed, shuffle]).permutation(real + more)
+        number = int(order[place])
+        seed = int(np.random.SeedSequence([self.seed, 1, draw]).generate_state(1)[0])
+        if self.mixed and number >= real:
+            return self._synthetic(self.mixed.read(shuffle * more + number - real), seed)
+        image_id = self.ids[number]
         image = self.partial(image_id)[0]
-        image, labels = self.augment(image, self.with_unknown(image_id), int(seed))
+        image, labels = self.augment(image, self.with_unknown(image_id), seed)
         if self.pasted:
             rng = np.random.default_rng([self.seed, 2, draw])
             image, labels = paste(image, labels, self.exemplars, self.pasted, rng)
         return to_tensor(image), self.to_target(labels), image_id
+
+    def _synthetic(self, record: Record, seed: int) -> tuple[Tensor, Any, str]:
+        """An item of a synthetic image, of which every nucleus is labelled."""
+        image, labels = self.augment(self.normalize(record.image), record.labels, seed)
+        return to_tensor(image), self.to_target(labels), record.id
 
 
 class WholeSet(Dataset[tuple[Tensor, Truth, str]]):

@@ -31,13 +31,16 @@ def to_target(labels: np.ndarray) -> Target:
 def to_binary(labels: np.ndarray) -> BinaryTarget:
     """`(H, W)` `int32` label map to foreground and count, without the instances.
 
-    Unknown pixels count as background.
+    Unknown pixels are 0 in the mask, and not known.
     """
     count = len(np.unique(labels[labels > 0]))
-    return {
+    target: BinaryTarget = {
         "mask": torch.from_numpy((labels > 0).astype(np.uint8)),
         "count": torch.tensor(count, dtype=torch.int64),
     }
+    if (labels == UNKNOWN).any():
+        target["known"] = torch.from_numpy(labels != UNKNOWN)
+    return target
 
 
 def supervised(name: str) -> Callable[[np.ndarray], Target] | Callable[[np.ndarray], BinaryTarget]:

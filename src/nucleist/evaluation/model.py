@@ -20,6 +20,7 @@ from nucleist.inference.predict import warn_of_limits
 from nucleist.metrics import CocoAveragePrecision
 from nucleist.models.net import Net
 from nucleist.training.callbacks import progress_bar, without_bars
+from nucleist.training.coarse import warn_of_coarse
 from nucleist.training.isolation import isolated
 from nucleist.training.limits import limits_reached
 from nucleist.training.summary import summary_of
@@ -84,7 +85,8 @@ def test(
         images: What it is tested on.
         coco: Whether COCO's AP is computed too.
         options: Options of the model that differ from its training, for the record.
-        progress: Shows how far the test is, and warns of limits that cut what was found.
+        progress: Shows how far the test is, and warns of limits that cut what was found and of a
+            poor coarse mask.
     """
     task = SegmentationTask(model.net)
     task.test_at(model.score_threshold(config.score_threshold), model.threshold)
@@ -109,6 +111,7 @@ def test(
     if reached:
         summary["limits_reached"] = reached
     warn_of_limits(reached, len({row["image"] for row in scores.images}), progress)
+    warn_of_coarse(progress, scores)
     return Evaluation(summary, scores.images, scores, model.path)
 
 

@@ -1,5 +1,6 @@
 """Scores of instance segmentation: functions of two label maps, and torchmetrics classes."""
 
+from nucleist.metrics.coarse import CoarseMask
 from nucleist.metrics.coco import CocoAveragePrecision
 from nucleist.metrics.functional import (
     aggregated_jaccard_index,
@@ -29,12 +30,14 @@ from nucleist.metrics.nuset import (
     pixel_classes,
     touching_separated,
 )
+from nucleist.metrics.nuset_scores import NusetScores
 from nucleist.metrics.pairs import PairScores
 from nucleist.metrics.per_image import per_image_scores
 
 __all__ = [
     "F1",
     "AggregatedJaccardIndex",
+    "CoarseMask",
     "CocoAveragePrecision",
     "ForegroundOverlap",
     "InstanceScores",
@@ -42,6 +45,7 @@ __all__ = [
     "MeanAveragePrecision",
     "NormalizedCoverageScore",
     "NucleusCount",
+    "NusetScores",
     "PairScores",
     "PanopticQuality",
     "PrecisionRecall",

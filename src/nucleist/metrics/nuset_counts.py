@@ -9,6 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from nucleist.metrics.counts import LabelMap, ratio
+from nucleist.metrics.partial import as_array
 from nucleist.ops.contingency import Contingency, contingency
 
 
@@ -79,19 +80,26 @@ def errors_of(table: Contingency) -> DetectionErrors:
     )
 
 
-def count_nuset(true: LabelMap, pred: LabelMap, table: Contingency | None = None) -> NusetCounts:
+def count_nuset(
+    true: LabelMap,
+    pred: LabelMap,
+    table: Contingency | None = None,
+    touching: np.ndarray | None = None,
+) -> NusetCounts:
     """The counts of one image.
 
     Args:
         true: `(H, W)` integer, 0 background.
-        pred: `(H, W)` integer, 0 background.
+        pred: `(H, W)` integer, 0 background; not looked at if there is a table.
         table: Their overlaps, if they are counted already.
+        touching: `touching_pairs(true)`, if they are known already.
     """
     table = contingency(true, pred) if table is None else table
     shared_true, shared_pred = np.zeros_like(table.true_ids), np.zeros_like(table.pred_ids)
     np.maximum.at(shared_true, table.true_index, table.intersection)
     np.maximum.at(shared_pred, table.pred_index, table.intersection)
-    separated, touching = _separated(np.asarray(true), table)
+    near = touching_pairs(true) if touching is None else touching
+    separated, touch = _separated(near, table)
     both, in_true, in_pred = (
         int(a.sum()) for a in (table.intersection, table.true_areas, table.pred_areas)
     )
@@ -101,17 +109,17 @@ def count_nuset(true: LabelMap, pred: LabelMap, table: Contingency | None = None
         uncovered=int((10 * shared_true < 7 * table.true_areas).sum()),
         spurious=int((10 * shared_pred < 7 * table.pred_areas).sum()),
         separated=separated,
-        touching=touching,
+        touching=touch,
         both=both,
         only_true=in_true - both,
         only_pred=in_pred - both,
-        neither=np.asarray(true).size - in_true - in_pred + both,
+        neither=int(np.prod(true.shape)) - in_true - in_pred + both,
     )
 
 
-def _separated(true: np.ndarray, table: Contingency) -> tuple[int, int]:
+def _separated(near: np.ndarray, table: Contingency) -> tuple[int, int]:
     """Numbers of separated and of touching nuclei."""
-    first, second = (np.searchsorted(table.true_ids, ids) for ids in _touching(true).T)
+    first, second = (np.searchsorted(table.true_ids, ids) for ids in near.T)
     # The last row of each nucleus in this order is its largest overlap with the lowest label.
     order = np.lexsort((-table.pred_index, table.intersection, table.true_index))
     best = np.full(len(table.true_ids), -1)
@@ -125,8 +133,16 @@ def _separated(true: np.ndarray, table: Contingency) -> tuple[int, int]:
     return int(own[touching].sum()), len(touching)
 
 
-def _touching(labels: np.ndarray) -> np.ndarray:
-    """Pairs of ids, `(K, 2)`, that have pixels at most 2 apart: shift the map over itself."""
+def touching_pairs(true: LabelMap) -> np.ndarray:
+    """Nuclei that have pixels at most 2 apart: shift the map over itself.
+
+    Args:
+        true: `(H, W)` integer, 0 background.
+
+    Returns:
+        `(K, 2)` pairs of labels.
+    """
+    labels = as_array(true)
     found = [np.empty((0, 2), labels.dtype)]
     height, width = labels.shape
     for dy, dx in ((0, 1), (0, 2), (1, -1), (1, 0), (1, 1), (2, 0)):
@@ -165,3 +181,8 @@ NUSET_SCORES: Mapping[str, Callable[[NusetCounts], np.ndarray]] = MappingProxyTy
     }
 )
 """Each measure by its name in tables, as a function of (possibly added up) counts."""
+
+
+def nuset_row(counts: NusetCounts, errors: DetectionErrors) -> dict[str, float]:
+    """Every measure of one image by name, and the numbers of its errors by kind."""
+    return {name: float(f(counts)) for name, f in NUSET_SCORES.items()} | errors._asdict()

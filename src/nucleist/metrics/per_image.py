@@ -5,6 +5,7 @@ from typing import Any
 
 from nucleist.metrics.counts import SCORES, LabelMap, count
 from nucleist.metrics.labelled import labelled_scores
+from nucleist.metrics.nuset_counts import count_nuset, errors_of, nuset_row
 from nucleist.metrics.partial import Area, is_complete_somewhere, within
 from nucleist.ops.contingency import contingency
 
@@ -25,7 +26,8 @@ def per_image_scores(
 
     Returns:
         Every score of `SCORES` with `nuclei` and `detections`, unless the image is complete
-        nowhere; the scores at labelled nuclei, if it is not complete everywhere.
+        nowhere; the measures of NuSeT, if it is complete everywhere, else the scores at labelled
+        nuclei.
 
     Examples:
         >>> import numpy as np
@@ -34,11 +36,14 @@ def per_image_scores(
         (0.5, 1.0, 2.0, 1.0)
     """
     row: dict[str, float] = {}
+    table = contingency(true, pred)
     if is_complete_somewhere(area):
-        counts = count(within(contingency(true, pred), true, pred, area))
+        counts = count(within(table, true, pred, area))
         row = {name: float(score(counts)) for name, score in SCORES.items()}
         row |= {"nuclei": float(counts.n_true), "detections": float(counts.n_pred)}
-    return row if area is None else row | labelled_scores(true, pred, area, known)
+    if area is None:
+        return row | nuset_row(count_nuset(true, pred, table), errors_of(table))
+    return row | labelled_scores(true, pred, area, known)
 
 
 def extremes(rows: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:

@@ -1,8 +1,8 @@
 """DIST: a U-Net that predicts each pixel's distance to the border of its nucleus.
 
 Source: Naylor et al., *Segmentation of Nuclei in Histopathology Images by Deep Regression of the
-Distance Map*, IEEE TMI 38(2), 2019, and the authors' code. Nuclei that are not labelled count as
-background, as in the paper.
+Distance Map*, IEEE TMI 38(2), 2019, and the authors' code. What is not known to be background is
+not learned, as in `unet`; in the paper whatever is not labelled is background.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from nucleist.models.map_net import MapNet, at_least, mean_in, stack_target_maps
+from nucleist.models.net import given
+from nucleist.models.pixel_targets import BACKGROUNDS, known_pixels, with_background
 from nucleist.models.unet_body import MARGIN, STRIDE, UNet
 from nucleist.ops.distances import METRICS, distance_map, edge_distance
 from nucleist.ops.watershed import split_distances
@@ -43,6 +45,7 @@ class Dist(MapNet):
         unet: UNet,
         padded: bool,
         metric: str,
+        background: tuple[str, int],
         split: dict[str, Any],
         image_mean: Sequence[float],
         image_std: Sequence[float],
@@ -51,6 +54,14 @@ class Dist(MapNet):
         rest, margin = (0, 0) if padded else ((60 - 2 * MARGIN) % STRIDE, MARGIN)
         super().__init__(image_mean, image_std, STRIDE, rest, margin)
         self.unet, self.metric, self.split = unet.apply(_initial), metric, split
+        self.background = background  # kind and band, see `with_background`
+
+    def forward(self, images: Sequence[Tensor], targets: Sequence[Any] | None = None) -> Any:
+        """See `Net.forward`."""
+        if self.training:
+            pairs = zip(images, given(targets), strict=True)
+            targets = [with_background(*pair, *self.background) for pair in pairs]
+        return super().forward(images, targets)
 
     def raw(self, batch: Tensor) -> Tensor:
         """Distances in pixels, `(B, H, W)`; negative ones occur."""
@@ -59,12 +70,15 @@ class Dist(MapNet):
     def losses(self, raw: Tensor, targets: Sequence[Any]) -> dict[str, Tensor]:
         """Mean squared error over the pixels whose distance is known.
 
-        Unknown are padding, and pixels of cut nuclei that may lie nearer to a border outside of
-        the image than to the one inside. (The authors measure distances before they cut patches,
-        which a crop of a label map does not allow.)
+        Unknown are padding, what may be a nucleus that nobody labelled, and pixels of cut nuclei
+        that may lie nearer to a border outside of the image than to the one inside. (The authors
+        measure distances before they cut patches, which a crop of a label map does not allow.)
         """
         maps = [distance_map(t["label_map"].cpu().numpy(), self.metric) for t in targets]
-        certain = [torch.from_numpy(d <= edge_distance(d.shape)) for d in maps]
+        certain = [
+            torch.from_numpy((d <= edge_distance(d.shape)) & known_pixels(target))
+            for d, target in zip(maps, targets, strict=True)
+        ]
         wanted = stack_target_maps([torch.from_numpy(d) for d in maps], certain, raw.shape[1:])
         known = wanted.known.to(raw.device)
         error = (raw - wanted.values.to(raw.device)) * known
@@ -90,6 +104,8 @@ def dist(
     width: int = 16,
     padding: str = "same",
     metric: str = "chessboard",
+    background: str = "similar",
+    band: int = 4,
     h: float = 1.0,
     threshold: float = 0.5,
     min_size: int = 20,
@@ -99,8 +115,7 @@ def dist(
 ) -> Dist:
     """DIST, trained on label maps (`Target`).
 
-    Nuclei that are not labelled count as background: it is meant for fully labelled images. The
-    paper's penalty, 5e-5 times half the squared kernels, is `weight_decay=5e-5` of
+    The paper's penalty, 5e-5 times half the squared kernels, is `weight_decay=5e-5` of
     `torch.optim.Adam`.
 
     Args:
@@ -108,6 +123,10 @@ def dist(
         padding: `"same"`: zeros around each convolution. `"valid"`: none, as the paper; images
             get 92 mirrored pixels on each side instead, and cost several times as much.
         metric: `"chessboard"` (the paper's) or `"euclidean"` distances.
+        background: `"similar"`, `"near"` or `"all"`: what is background where labels are partial,
+            see `nucleist.models.pixel_targets.with_background`. Where they are complete it changes
+            nothing.
+        band: See there, pixels.
         h: See `nucleist.ops.watershed.split_distances`, as for the next three; to be chosen on
             labelled images.
         threshold: Larger distances are nucleus, pixels.
@@ -121,8 +140,11 @@ def dist(
     """
     one_of("model.padding", padding, ("same", "valid"))
     one_of("model.metric", metric, METRICS)
+    one_of("model.background", background, BACKGROUNDS)
+    at_least("model.band", band, 0)
     at_least("model.h", h, 0)
     at_least("model.threshold", threshold, 0)
     split = {"h": h, "threshold": threshold, "min_size": min_size, "parity": parity}
     padded = padding == "same"
-    return Dist(UNet(width, int(padded)), padded, metric, split, image_mean, image_std)
+    unet, background_of = UNet(width, int(padded)), (background, band)
+    return Dist(unet, padded, metric, background_of, split, image_mean, image_std)

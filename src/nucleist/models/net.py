@@ -34,6 +34,7 @@ class Capabilities:
         shape_parameters: Names of the columns of `Prediction["parameters"]`; empty without.
         models_missing_labels: Its loss models that some nuclei are not labelled, so that its
             scores are probabilities of nuclei and need no calibration.
+        coarse: It has two passes, and predictions have `Prediction["coarse"]`.
         coco_weights: `weights=coco` fits it.
         trains: It has parameters. One without is not trained: its losses are empty, and a training
             only measures it.
@@ -45,6 +46,7 @@ class Capabilities:
     canonical_shape: bool = False
     shape_parameters: tuple[str, ...] = ()
     models_missing_labels: bool = False
+    coarse: bool = False
     coco_weights: bool = False
     trains: bool = True
 

@@ -54,6 +54,7 @@ class TwoPass(Net):
             centers=False,
             attention=False,
             canonical_shape=False,
+            coarse=True,
             coco_weights=False,
         )
         self.limits_reached = fine.limits_reached
@@ -62,12 +63,16 @@ class TwoPass(Net):
         """See `Net.forward`; the losses of the coarse net are called `loss_coarse_...`."""
         self.fine.score_floor = self.score_floor
         if not self.training:
-            found = self.coarse(images)
-            return self.fine(self._normalized(images, found))
+            coarse = self.coarse(images)
+            found = self.fine(self._normalized(images, coarse))
+            return [
+                {**one, "coarse": first["label_map"] > 0}
+                for one, first in zip(found, coarse, strict=True)
+            ]
         targets = given(targets)
         losses = self.coarse(images, targets)
-        coarse = {name.replace("loss_", "loss_coarse_", 1): loss for name, loss in losses.items()}
-        return coarse | self.fine(self._normalized(images, targets), targets)
+        named = {name.replace("loss_", "loss_coarse_", 1): loss for name, loss in losses.items()}
+        return named | self.fine(self._normalized(images, targets), targets)
 
     def _normalized(self, images: Sequence[Tensor], nuclei: Sequence[Any]) -> list[Tensor]:
         """Images normalised by the label maps of targets or predictions."""

@@ -13,7 +13,13 @@ from torch import Tensor
 
 from nucleist.models.map_net import MapNet, at_least, foreground_scores
 from nucleist.models.net import given
-from nucleist.models.pixel_targets import BACKGROUNDS, pixel_targets, with_background
+from nucleist.models.pixel_targets import (
+    BACKGROUNDS,
+    Weigh,
+    pixel_targets,
+    weighing,
+    with_background,
+)
 from nucleist.models.unet_body import STRIDE, xavier
 from nucleist.models.unet_body import UNet as Body
 from nucleist.ops.borders import HEIGHT, VARIANCE
@@ -30,7 +36,7 @@ class UNet(MapNet):
     def __init__(
         self,
         body: Body,
-        borders: dict[str, float],
+        weigh: Weigh,
         background: str,
         band: int,
         split: dict[str, Any],
@@ -39,7 +45,7 @@ class UNet(MapNet):
     ):
         super().__init__(image_mean, image_std, STRIDE)
         self.unet = body.apply(xavier)
-        self.borders, self.background, self.band, self.split = borders, background, band, split
+        self.weigh, self.background, self.band, self.split = weigh, background, band, split
 
     def forward(self, images: Sequence[Tensor], targets: Sequence[Any] | None = None) -> Any:
         """See `Net.forward`."""
@@ -58,7 +64,7 @@ class UNet(MapNet):
 
     def losses(self, raw: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
         """Weighted cross-entropy and Dice over the known pixels; see `nucleist.ops.borders`."""
-        wanted = pixel_targets(targets, self.borders, raw.shape[1:])
+        wanted = pixel_targets(targets, self.weigh, raw.shape[1:])
         inside, weights, known = (part.to(raw.device) for part in wanted)
         return {
             "loss_entropy": weighted_entropy(raw, inside, weights, known),
@@ -74,6 +80,7 @@ class UNet(MapNet):
 def unet(
     width: int = 16,
     norm: bool = True,
+    loss_weights: str = "borders",
     border_height: float = HEIGHT,
     border_variance: float = VARIANCE,
     background: str = "similar",
@@ -91,6 +98,8 @@ def unet(
     Args:
         width: Channels of the first of five levels: 16 (1.94 M parameters), 64 in the papers.
         norm: Batch normalisation, which the papers' nets lack.
+        loss_weights: `"borders"`, or `"events"` if the nuclei are rare, see
+            `nucleist.models.pixel_targets.weighing`.
         border_height: Weight of the gap between two nuclei; 0 for none.
         border_variance: Square of its width, px^2: 5 as NuSeT, 25 as U-Net.
         background: `"similar"`, `"near"` or `"all"`: what is background where labels are partial,
@@ -120,6 +129,6 @@ def unet(
         raise UserError(f"model.threshold={threshold} is not between 0 and 1; use e.g. 0.5")
     split = {"method": instances, "threshold": threshold, "min_size": min_size, "h": h}
     split["clean"] = clean
-    borders = {"height": border_height, "variance": border_variance}
+    weigh = weighing(loss_weights, border_height, border_variance)
     body = Body(width, norm=norm)
-    return UNet(body, borders, background, band, split, image_mean, image_std)
+    return UNet(body, weigh, background, band, split, image_mean, image_std)

@@ -1,7 +1,8 @@
 """What a foreground net is taught: nuclei that do not touch, and weights that insist on the gaps.
 
 Source: Ronneberger et al., *U-Net*, MICCAI 2015, Eq. 2, and Yang et al., *NuSeT*, PLoS
-Computational Biology 2020. Both give more weight to background between two close nuclei.
+Computational Biology 2020. Both give more weight to background between two close nuclei; NuSeT has
+other weights for rare events.
 """
 
 import math
@@ -14,6 +15,12 @@ HEIGHT = 10.0
 
 VARIANCE = 5.0
 """Square of the width of the fall-off, px^2: NuSeT's. The U-Net paper has 25."""
+
+EVENT_HEIGHTS = (100.0, 50.0, 20.0)
+"""Weights of the rings around an event, the innermost first (NuSeT's code, for mitoses)."""
+
+EVENT_RING = 10
+"""Width of such a ring, steps from pixel to pixel across their sides."""
 
 BLUR = 2.0
 """Standard deviation of the blur before pixels are compared, pixels."""
@@ -109,6 +116,28 @@ def border_weights(
     nearest, second = nearest_two(labels, reach)
     between = height * np.exp(-np.square(nearest + second) / (2 * variance))
     return weights + np.where(inside | ~known, 0, between).astype(np.float32)
+
+
+def event_weights(labels: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+    """Weights of the pixels in the cross-entropy where the nuclei are rare events.
+
+    Almost all of the image is background, which would outweigh the events: they and what is around
+    them has more weight, `EVENT_HEIGHTS` in three rings of `EVENT_RING` steps, the rest has 1.
+
+    Args:
+        labels: `(H, W)` integer, 0 or less background.
+        known: `(H, W)` bool, pixels that count; None for all.
+
+    Returns:
+        `(H, W)` `float32`, 0 where nothing is known.
+    """
+    weights = np.ones(labels.shape, np.float32)
+    outside = labels <= 0
+    if not outside.all():
+        ring = np.ceil(ndimage.distance_transform_cdt(outside, "taxicab") / EVENT_RING).astype(int)
+        heights = np.array([EVENT_HEIGHTS[0], *EVENT_HEIGHTS, 1.0], np.float32)  # events: ring 0
+        weights = heights[np.minimum(ring, len(heights) - 1)]
+    return weights if known is None else weights * known
 
 
 def near(labels: np.ndarray, band: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 from nucleist.files import make_folder, read_json_if_there, write_text
 from nucleist.progress import shown
 from nucleist.report.charts import Chart, charts
+from nucleist.report.error_tables import PIXELS, RATES, table1c
 from nucleist.report.find import find_runs
 from nucleist.report.fold_table import fold_table
 from nucleist.report.grouping import Benchmark, group_runs
@@ -34,7 +35,10 @@ from nucleist.types import Progress, UserError
 HEAD = ("experiment", "seed", "annotation_fraction", "exemplars", "crop_fraction")
 SEEDS = ("annotation_seed", "data_seed", "fold")
 COUNTS = ("labelled_nuclei", "steps", "parameters", "train_seconds")
-SCORES = ("map", "aji", "ncs", "precision", "recall", "pq", *MORE_METRICS, *LABELLED)
+SCORES = (
+    *("map", "aji", "ncs", "precision", "recall", "pq"),
+    *(*MORE_METRICS, *LABELLED, *RATES, *PIXELS),
+)
 
 Place = str | Path
 
@@ -116,7 +120,7 @@ def _section(
 ) -> Section:
     over_folds = fold_table(benchmark)
     tables: list[Table] = [over_folds] if over_folds else []
-    tables += [*table1(benchmark), *table1b(benchmark)]
+    tables += [*table1(benchmark), *table1b(benchmark), *table1c(benchmark)]
     tables += [table2(benchmark, measured), *table3(benchmark)]
     last = table4(benchmark)
     tables += [last] if last else []

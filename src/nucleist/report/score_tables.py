@@ -144,7 +144,7 @@ def _scores(benchmark: Benchmark, view: View, name: str, metrics: Mapping[str, s
     ]
     rows = []
     for group in benchmark.groups:
-        figures = {m: _figures(benchmark, group, view, m) for m in metrics}
+        figures = {m: figures_at(benchmark, group, view, m) for m in metrics}
         if not any(figures.values()):
             continue
         cells: list[Value] = [
@@ -156,12 +156,12 @@ def _scores(benchmark: Benchmark, view: View, name: str, metrics: Mapping[str, s
         cells += [
             len(folds) or None,
             max(map(len, figures.values())) if not folds else len({r.seed for r in group.runs}),
-            _threshold(group, view.part),
+            threshold_at(group, view.part),
             _steps(benchmark, group, view),
         ]
         cells += [over_seeds(found) for found in figures.values()]
-        cells += [_evidence(benchmark, group, view, name) for name in EVIDENCE]
-        whole = _figures(benchmark, full, view, "map") if full else ()
+        cells += [evidence_at(benchmark, group, view, name) for name in EVIDENCE]
+        whole = figures_at(benchmark, full, view, "map") if full else ()
         cells.append(_ratio(figures.get("map", ()), whole))
         limits = _limits(group, view)
         cells.append(limits)
@@ -212,7 +212,7 @@ def _notes(benchmark: Benchmark, view: View, columns: Set[str]) -> Iterator[str]
         yield PAPER
 
 
-def _evidence(benchmark: Benchmark, group: RunGroup, view: View, name: str) -> Value:
+def evidence_at(benchmark: Benchmark, group: RunGroup, view: View, name: str) -> Value:
     """What the scores stand on: the same number of all seeds as it is, else mean and range."""
     chosen = [_tested(run, view.checkpoint) for run in group.runs]
     found = [run.evidence(view.part, name) for run in chosen if run is not None]
@@ -228,7 +228,8 @@ def _tested(run: Run, checkpoint: str) -> Run | None:
     return Run(run.folder, tested, {}, "", {}) if isinstance(tested, dict) else None
 
 
-def _figures(benchmark: Benchmark, group: RunGroup, view: View, metric: str) -> tuple[float, ...]:
+def figures_at(benchmark: Benchmark, group: RunGroup, view: View, metric: str) -> tuple[float, ...]:
+    """A score of each run that has it."""
     runs = [run for run in group.runs if view.part not in APART or not run.has_test]
     if view.checkpoint == "last":
         scores = [run.score(view.part, metric, view.average) for run in runs]
@@ -268,7 +269,8 @@ def _joined(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _threshold(group: RunGroup, part: str) -> Value:
+def threshold_at(group: RunGroup, part: str) -> Value:
+    """The score threshold of a part of the summary."""
     found = [run.threshold(part) for run in group.runs]
     return setting_over_seeds([value for value in found if value is not None], 2)
 

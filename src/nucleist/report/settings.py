@@ -16,6 +16,7 @@ VOLATILE = (
     *("run_dir", "trust", "median_box", "normalize.floor"),  # the last two follow the kept labels
     *("checkpoint_every", "test_best", "callbacks.speed"),
     *("data.seed", "data.annotation_seed", "data.workers", "data.cache", "data.fold"),
+    "data.synthetic_images.seed",
     *("callbacks.progress", "callbacks.previews"),
     *("callbacks.checkpoint", "trainer.accelerator", "trainer.devices"),
     *("trainer.val_check_interval", "trainer.log_every_n_steps", "trainer.num_sanity_val_steps"),
@@ -45,7 +46,9 @@ def chose_anchor(run: Run) -> bool:
 
 def settings_with(run: Run, anchor: bool) -> Settings:
     """Like `settings`, with or without the size of the centre head's anchor."""
-    volatile = VOLATILE if anchor else (*VOLATILE, MEASURED)
+    volatile: tuple[str, ...] = VOLATILE if anchor else (*VOLATILE, MEASURED)
+    if not number(run.get("data.synthetic")):  # without any it does not matter how they look
+        volatile += ("data.synthetic", "data.synthetic_images")
     flat = {key: json.dumps(value) for key, value in SINCE.items()} | dict(_flat(run.config))
     return {
         key: value

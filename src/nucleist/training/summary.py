@@ -21,6 +21,7 @@ from nucleist.models.weights.load import read_file
 from nucleist.training.calibration import calibrate
 from nucleist.training.checkpoints import AtomicCheckpoints
 from nucleist.training.choice import Choice, as_json, choose
+from nucleist.training.coarse import warn_of_coarse
 from nucleist.training.limits import limits_in, limits_reached
 from nucleist.training.loggers import log_summary
 from nucleist.training.speed import Speed
@@ -69,7 +70,7 @@ def finish(
         task: With the last weights.
         trainer: That trained it.
         seconds: What the training took, validations included.
-        progress: Takes a warning about limits that cut what was found.
+        progress: Takes warnings about limits that cut what was found, and about a coarse mask.
     """
     calibrate_on_kept(task, data, trainer)
     trainer.save_checkpoint(run / "checkpoints" / "last.ckpt")
@@ -103,6 +104,7 @@ def finish(
     shown = last.test or last.validation
     images = len({row["image"] for row in shown.images}) if shown else 0
     warn_of_limits(limits_in(run), images, progress)
+    warn_of_coarse(progress, last.validation, last.test)
 
 
 def recommended(last: Tested, best: Tested | None) -> Choice:

@@ -7,10 +7,16 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 
 from nucleist.data.sets import Batch
-from nucleist.metrics import InstanceScores, LabelledScores, per_image_scores
+from nucleist.metrics import (
+    CoarseMask,
+    InstanceScores,
+    LabelledScores,
+    NusetScores,
+    per_image_scores,
+)
 from nucleist.metrics.match_counts import counts_row
 from nucleist.models.net import Net
 from nucleist.ops.labels import at_threshold
@@ -67,11 +73,15 @@ class TestScores:
         return max(known, key=lambda point: point.scores["map_pooled"], default=None)
 
 
-def scores_at(thresholds: Sequence[float]) -> MetricCollection:
-    """All scores at some score thresholds: those of complete areas and of labelled nuclei."""
-    return MetricCollection(
-        [InstanceScores(thresholds), LabelledScores(thresholds)], compute_groups=False
-    )
+def scores_at(thresholds: Sequence[float], *more: Metric) -> MetricCollection:
+    """The scores of complete areas, of labelled nuclei and of a coarse mask, if there is one.
+
+    Args:
+        thresholds: Score thresholds.
+        *more: Further scores at the same thresholds.
+    """
+    metrics = [InstanceScores(thresholds), LabelledScores(thresholds), CoarseMask(thresholds)]
+    return MetricCollection([*metrics, *more], compute_groups=False)
 
 
 class SegmentationTask(pl.LightningModule):
@@ -116,7 +126,8 @@ class SegmentationTask(pl.LightningModule):
             calibrated: The calibrated one.
         """
         self.test_thresholds = fixed, calibrated
-        self.test_metrics = scores_at([fixed, calibrated, *THRESHOLDS]).to(self.device)
+        every = [fixed, calibrated, *THRESHOLDS]
+        self.test_metrics = scores_at(every, NusetScores(every)).to(self.device)
         self.test_rows: list[dict[str, Any]] = []
         self.test_counts: list[dict[str, Any]] = []
 

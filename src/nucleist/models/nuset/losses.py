@@ -3,13 +3,13 @@
 Source: Yang et al., PLoS Comput Biol 2020, and the authors' code.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from nucleist.models.pixel_targets import PixelTargets, pixel_targets
+from nucleist.models.pixel_targets import PixelTargets, Weigh, pixel_targets
 from nucleist.ops.pixel_losses import two_class_dice, weighted_entropy
 from nucleist.types import Target
 
@@ -19,16 +19,16 @@ class ForegroundLoss:
     """Cross-entropy with weights and Dice, of two classes.
 
     Attributes:
-        border: `height` and `variance` of `nucleist.ops.borders.border_weights`.
+        weigh: Weights of the pixels, from `nucleist.models.pixel_targets.weighing`.
         dice_of_logits: Dice of logits instead of probabilities (an error of the authors' code).
     """
 
-    border: Mapping[str, float] = field(default_factory=dict)
+    weigh: Weigh
     dice_of_logits: bool = False
 
     def targets(self, targets: Sequence[Target], size: Sequence[int]) -> PixelTargets:
         """Target maps of a batch; see `nucleist.models.pixel_targets.pixel_targets`."""
-        return pixel_targets(targets, self.border, size)
+        return pixel_targets(targets, self.weigh, size)
 
     def __call__(self, classes: Tensor, wanted: PixelTargets) -> dict[str, Tensor]:
         """Losses by name.

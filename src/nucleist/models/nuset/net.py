@@ -20,7 +20,7 @@ from nucleist.models.nuset.inputs import gray, shifted, standardized
 from nucleist.models.nuset.losses import ForegroundLoss
 from nucleist.models.nuset.rpn import NucleusRPN
 from nucleist.models.nuset.seeds import cleaned, cut_foreground
-from nucleist.models.pixel_targets import BACKGROUNDS, known_pixels, with_background
+from nucleist.models.pixel_targets import BACKGROUNDS, known_pixels, weighing, with_background
 from nucleist.models.unet_body import STRIDE, UNet, xavier
 from nucleist.ops.borders import HEIGHT, VARIANCE
 from nucleist.ops.labels import boxes_of
@@ -153,6 +153,7 @@ def nuset(
     deep_skip: bool = False,
     rpn: Mapping[str, Any] | None = None,
     standardize: bool = True,
+    loss_weights: str = "borders",
     border_height: float = HEIGHT,
     border_variance: float = VARIANCE,
     dice_of_logits: bool = False,
@@ -176,6 +177,8 @@ def nuset(
         standardize: Each image minus its mean, divided by its standard deviation. False: minus 0.5,
             divided by 0.25, as the fine net of `nucleist.models.two_pass` needs, whose own
             normalisation would be undone.
+        loss_weights: `"borders"`, or `"events"` if the nuclei are rare, see
+            `nucleist.models.pixel_targets.weighing`.
         border_height: Weight added to background between nuclei.
         border_variance: How fast it falls off, px^2: 5 in the paper, 25 in the released code.
         dice_of_logits: See `nucleist.models.nuset.losses.ForegroundLoss`.
@@ -216,8 +219,7 @@ def nuset(
         deep_skip=deep_skip,
         head_kernel=3,
     )
-    border = {"height": border_height, "variance": border_variance}
-    loss = ForegroundLoss(border, dice_of_logits)
+    loss = ForegroundLoss(weighing(loss_weights, border_height, border_variance), dice_of_logits)
     seeds = {"border": seed_border, "radius": seed_radius, "line": line}
     cut = Cut(instances, min_area, clean, size_connectivity, seeds)
     own = NucleusRPN(8 * width, **(rpn or {}))

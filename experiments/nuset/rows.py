@@ -1,0 +1,80 @@
+"""What is trained and what is compared: the rows of the table."""
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Any, NamedTuple
+
+DATA = [
+    *("data=bbbc038", "data.source.group=256x256", "data.batch_size=4", "data.workers=0"),
+    "data.fractions={train: 0.8, val: 0.1, test: 0.1}",  # by field
+    *("augment=light", "augment.crop=256", "augment.focus=0", "trainer=cpu"),
+]
+"""Settings of every training: gray fluorescence images of BBBC038, split by field."""
+
+RATE = "optim.optimizer.lr=0.0005"
+SYNTHETIC = ["data.synthetic=1", "data.synthetic_images.radius=[4,12]"]
+"""The median nucleus of the training images has a radius of 6.6 px, nine of ten 3.1 to 12.8."""
+
+SLIM = ["model.coarse.width=8", "model.fine.width=8"]
+TRAININGS: Mapping[str, list[str]] = {
+    "otsu": ["model=otsu", "steps=1"],
+    "unet": ["model=unet", "model.width=8"],
+    "mask_rcnn": ["model=mask_rcnn"],
+    "nuset": ["model=nuset", "model.width=8", RATE],
+    "nuset_synthetic": ["model=nuset", "model.width=8", RATE, *SYNTHETIC],
+    "nuset_foreground": ["model=nuset_foreground", *SLIM, RATE, *SYNTHETIC],
+    "unet_foreground": ["model=unet_foreground", *SLIM],
+}
+"""Words of each training besides `DATA`. Otsu learns nothing."""
+
+
+class Row(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        title: In print.
+        training: A key of `TRAININGS`.
+        options: Options of the trained net.
+        choices: Further options, of which the validation images choose one.
+        thresholds: Score thresholds to choose from; None is the calibrated one.
+    """
+
+    title: str
+    training: str
+    options: Mapping[str, Any]
+    choices: tuple[Mapping[str, Any], ...] = ({},)
+    thresholds: tuple[float | None, ...] = (None,)
+
+
+def seeds_of(part: str) -> tuple[dict[str, float], ...]:
+    """Limits on the boxes that give seeds."""
+    return tuple(
+        {f"{part}rpn.min_score": score, f"{part}rpn.nms_iou": iou}
+        for score, iou in product((0.85, 0.7, 0.5, 0.3), (0.15, 0.3))
+    )
+
+
+WAISTS = ({"h": 1.0}, {"h": 0.5}, {"h": 2.0})
+PIECES = {"instances": "components"}
+ROWS = (
+    Row("Otsu, components", "otsu", PIECES),
+    Row("Otsu, watershed of the distance", "otsu", {}, WAISTS),
+    Row("U-Net, components", "unet", PIECES),
+    Row("U-Net, watershed of the distance", "unet", {}, WAISTS),
+    Row(
+        "U-Net, foreground-normalised, components",
+        "unet_foreground",
+        {"fine.instances": "components"},
+    ),
+    Row("Mask R-CNN, compact", "mask_rcnn", {}, ({},), (None, 0.3, 0.5, 0.7)),
+    Row("NuSeT, whole image, components", "nuset", PIECES),
+    Row("+ synthetic images, components", "nuset_synthetic", PIECES),
+    Row(
+        "+ foreground normalisation, components",
+        "nuset_foreground",
+        {"fine.instances": "components"},
+    ),
+    Row("+ RPN-aided watershed: NuSeT", "nuset_foreground", {}, seeds_of("fine.")),
+    Row("NuSeT, whole image, watershed", "nuset", {}, seeds_of("")),
+    Row("NuSeT, whole image, synthetic images, watershed", "nuset_synthetic", {}, seeds_of("")),
+)
