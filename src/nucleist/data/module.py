@@ -53,6 +53,7 @@ class NucleiData(pl.LightningDataModule):
         fold: Which fold tests, from 0; the next one validates.
         fractions: Or: shares of `train`, `val` and `test`.
         fold_seed: Of that choice.
+        balance: 1 shows all training images equally often, 0 all kinds of them, see `PartialSet`.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class NucleiData(pl.LightningDataModule):
         fold: int = 0,
         fractions: dict[str, float] | None = None,
         fold_seed: int = 0,
+        balance: float = 1.0,
     ):
         super().__init__()
         check_hidden(supervision, augment, pasted)
@@ -102,6 +104,7 @@ class NucleiData(pl.LightningDataModule):
         self.train_set = PartialSet(
             *(self.source, train, self.annotation, normalize, augment, seed, pasted, supervision),
             held_out=held_out if self.validation == "nuclei" else None,
+            balance=balance,
         )
         self._labelled: int | None = None
         self._whole: dict[str, Whole] = {}

@@ -3,6 +3,7 @@
 `Draws` numbers what training shows, so that neither workers, processes nor a restart change it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -19,7 +20,7 @@ from nucleist.data.held_out import hold_out
 from nucleist.data.paste import Exemplar, exemplars, paste
 from nucleist.data.targets import UNKNOWN, supervised, to_tensor
 from nucleist.data.transforms import Augment
-from nucleist.types import Complete, Source, Truth, Window
+from nucleist.types import Complete, Source, Truth, UserError, Window
 
 Normalize = Callable[[np.ndarray], np.ndarray]
 Batch = tuple[list[Tensor], list[Any], list[str]]
@@ -46,7 +47,8 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
 
     Items are numbered by *draw*: draw `d` shows image `d mod n` of the `d // n`-th shuffle with
     the augmentation of seed `(seed, d)`, so that neither workers, processes nor a restart
-    change what is seen.
+    change what is seen. With `balance` below 1, draw `d` is random by itself: an image of `n` of
+    its kind has the weight `n` to the power of `balance - 1`.
 
     Args:
         source: Where images come from.
@@ -58,6 +60,7 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
         pasted: At most so many labelled nuclei are pasted into an image.
         supervision: `"instances"` or `"binary"`, see `nucleist.data.targets.supervised`.
         held_out: Share of the kept nuclei that training does not see; None for none.
+        balance: 1 shows all images equally often, 0 all kinds of them (`Source.kinds`).
     """
 
     def __init__(
@@ -71,11 +74,14 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
         pasted: int = 0,
         supervision: str = "instances",
         held_out: float | None = None,
+        balance: float = 1.0,
     ):
+        if not 0 <= balance <= 1:
+            raise UserError(f"data.balance={balance}: give a number from 0 (kinds) to 1 (images)")
         self.supervision, self.to_target = supervision, supervised(supervision)
         self.source, self.ids, self.annotation = source, list(ids), annotation
         self.normalize, self.augment, self.seed = normalize, augment, seed
-        self.pasted = pasted
+        self.pasted, self.balance = pasted, balance
         self._held_share, self._held_seed = held_out, annotation.seed
         self._cache: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._complete: dict[str, Complete] = {}
@@ -154,10 +160,26 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
         """All nuclei of the training images that training sees."""
         return exemplars(self.partial(image_id) for image_id in self.ids)
 
-    def __getitem__(self, draw: int) -> tuple[Tensor, Any, str]:
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """Probability of each image in a draw, `(N,)` `float64`."""
+        kinds = self.source.kinds()
+        of_kind = Counter(kinds[image_id] for image_id in self.ids)
+        counts = np.array([of_kind[kinds[image_id]] for image_id in self.ids], float)
+        weights = counts ** (self.balance - 1)
+        return weights / weights.sum()
+
+    def shown(self, draw: int) -> str:
+        """The image of a draw."""
+        if self.balance < 1:
+            rng = np.random.default_rng([self.seed, 3, draw])
+            return self.ids[rng.choice(len(self.ids), p=self.weights)]
         shuffle, place = divmod(draw, len(self.ids))
         order = np.random.default_rng([self.seed, shuffle]).permutation(len(self.ids))
-        image_id = self.ids[order[place]]
+        return self.ids[order[place]]
+
+    def __getitem__(self, draw: int) -> tuple[Tensor, Any, str]:
+        image_id = self.shown(draw)
         seed = np.random.SeedSequence([self.seed, 1, draw]).generate_state(1)[0]
         image = self.partial(image_id)[0]
         image, labels = self.augment(image, self.with_unknown(image_id), int(seed))
