@@ -222,10 +222,10 @@ def wide(
     ]
     transforms: list[A.BasicTransform | A.BaseCompose] = [
         A.D4(p=1.0),
+        A.RandomGamma((50, 200), p=0.5),  # before others leave [0, 1]
         A.OneOf(stain, p=0.3),
         A.ToGray(p=0.2),
         A.InvertImg(p=0.2),
-        A.RandomGamma((50, 200), p=0.5),
         A.RandomBrightnessContrast(0.2, 0.35, p=0.5),
         A.OneOf([A.ChannelDropout((1, 2)), A.ChannelShuffle()], p=0.15),
         A.OneOf([A.GaussianBlur(sigma_limit=(0.3, 2.0)), A.GaussNoise((0.01, 0.08))], p=0.4),
