@@ -30,6 +30,7 @@ _HOMES = {
     "draw_figures": "nucleist.inference.subjects",
     "evaluate": "nucleist.evaluation.evaluate",
     "import_corrections": "nucleist.inference.corrections",
+    "export_model": "nucleist.inference.export",
     "list_data_sets": "nucleist.data.catalog",
     "load": "nucleist.inference.load",
     "metric_cards": "nucleist.metrics.card_page",
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from nucleist.evaluation.evaluate import evaluate
     from nucleist.evaluation.scores import Evaluation
     from nucleist.inference.corrections import import_corrections
+    from nucleist.inference.export import export_model
     from nucleist.inference.load import Model, load
     from nucleist.inference.predict import Predicted, predict
     from nucleist.inference.result import Result
