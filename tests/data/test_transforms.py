@@ -196,7 +196,7 @@ def test_the_median_nucleus_is_kept_between_limits():
     for limits, wanted in (((13.4, 50.0), 140), ((1.0, 3.35), 8.75)):
         for seed in range(8):
             augment = Augment(crop=None, scale=(0.9, 1.1), diameters=limits)
-            assert (augment(image, labels, seed)[1] > 0).sum() == pytest.approx(wanted, rel=0.35)
+            assert (augment(image, labels, seed)[1] > 0).sum() == pytest.approx(wanted, rel=0.4)
 
 
 def test_wide_stays_finite_and_shows_dark_nuclei_and_bright_ones():

@@ -31,7 +31,8 @@ USAGE = """usage: nucleist VERB [WHAT ...] [key=value ...] [-o PLACE]
 {verbs}
 
 What you point at comes first, settings are key=value, -o PLACE is where the results go.
-MODEL is a run folder, a checkpoint or exported file, or nuclei. nucleist VERB --help explains the verb.
+MODEL is a run folder, a checkpoint or exported file, or nuclei. nucleist VERB --help explains
+the verb.
 """
 
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # importing must not use the network
 
 import albumentations as A
+
 from nucleist.types import UserError
 
 Pair = tuple[np.ndarray, np.ndarray]

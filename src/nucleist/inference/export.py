@@ -7,11 +7,12 @@ from typing import Any
 from nucleist.config.targets import Trust
 from nucleist.data.formats.manifest import read_manifest
 from nucleist.files import make_folder, read_json_if_there
+from nucleist.inference.exchange import write_onnx, write_torchscript
 from nucleist.inference.load import Model, load
 from nucleist.models.weights.portable import read_about, write_portable
 from nucleist.types import UserError, one_of
 
-FORMATS = {"safetensors": ".safetensors"}
+FORMATS = {"safetensors": ".safetensors", "torchscript": ".pt", "onnx": ".onnx"}
 """Formats and the endings of their files."""
 
 
@@ -29,6 +30,7 @@ def export_model(
         model: As for `nucleist.load`.
         output: The file; its folder is made if need be.
         format: `safetensors`: all that `nucleist.load` and `weights=` need, in half precision.
+            `torchscript` and `onnx`, of a Mask R-CNN: see `nucleist.inference.exchange`.
         options: As for `nucleist.load`.
         trust: As for `nucleist.load`.
 
@@ -44,7 +46,12 @@ def export_model(
         raise UserError(f"-o {output}: name a file that ends in {FORMATS[format]}")
     loaded = load(model, options=options, device="cpu", trust=trust)
     make_folder(path.parent)
-    write_portable(path, loaded.net.state_dict(), about(loaded))
+    if format == "torchscript":
+        write_torchscript(path, loaded)
+    elif format == "onnx":
+        write_onnx(path, loaded)
+    else:
+        write_portable(path, loaded.net.state_dict(), about(loaded))
     return path
 
 
@@ -76,4 +83,7 @@ def _provenance(run: Path) -> dict[str, Any]:
     environment = read_json_if_there(run / "environment.json")
     summary = read_json_if_there(run / "summary.json")
     found = {key: environment[key] for key in ("nucleist", "torch", "images") if key in environment}
-    return {**found, **{key: summary[key] for key in ("steps", "labelled_nuclei") if key in summary}}
+    return {
+        **found,
+        **{key: summary[key] for key in ("steps", "labelled_nuclei") if key in summary},
+    }

@@ -28,7 +28,6 @@ from nucleist.training.speed import Speed
 from nucleist.training.task import ScoresAt, SegmentationTask, TestScores
 from nucleist.types import Progress
 
-
 CALIBRATED_ON = 100
 """At most so many training images, evenly spaced, are looked at for the score threshold."""
 
