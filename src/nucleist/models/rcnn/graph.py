@@ -113,7 +113,7 @@ class LabelGraph(nn.Module):
         self.max_lost = float(net.transform.paste["max_lost"])
 
     def forward(self, image: Tensor) -> Tensor:
-        """Label map `(1, 1, H, W)` `int32`, best score first, of a `(1, 3, H, W)` image in [0, 1]."""
+        """Label map `(1, 1, H, W)` `int32` of a `(1, 3, H, W)` image in [0, 1]."""
         boxes, _, masks = self.graph(image[0])
         return self.painter(boxes, masks, image, self.max_lost)
 
