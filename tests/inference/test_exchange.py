@@ -29,7 +29,8 @@ def model(request: pytest.FixtureRequest) -> Model:
 @pytest.fixture(scope="module")
 def low(model: Model) -> Model:
     """With a threshold that an untrained net passes."""
-    scores = model.net([IMAGES[0]])[0]["scores"]
+    with torch.no_grad():
+        scores = model.net([IMAGES[0]])[0]["scores"]
     return Model(model.net, model.normalize, float(scores[10]), model.config, model.path)
 
 

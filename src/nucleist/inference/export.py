@@ -82,8 +82,5 @@ def _provenance(run: Path) -> dict[str, Any]:
     """Versions, images and length of a training, as far as its folder says."""
     environment = read_json_if_there(run / "environment.json")
     summary = read_json_if_there(run / "summary.json")
-    found = {key: environment[key] for key in ("nucleist", "torch", "images") if key in environment}
-    return {
-        **found,
-        **{key: summary[key] for key in ("steps", "labelled_nuclei") if key in summary},
-    }
+    known = ("nucleist", "torch", "images", "steps", "labelled_nuclei")
+    return {key: value for key, value in (environment | summary).items() if key in known}
