@@ -16,6 +16,9 @@ or nuclei, the model that comes with the package.
 
   format=safetensors   the weights in half precision with all that nucleist needs to use them; no
                        code, no labels, no paths
+  format=torchscript   .pt: (1, 3, H, W) in [0, 1] to a label map (1, 1, H, W); of a Mask R-CNN
+  format=onnx          .onnx: (3, H, W) in [0, 1] to boxes, scores and masks of 28 x 28 cells
+  format=bioimageio    .zip: a package of the BioImage Model Zoo, any image to a label map
   trust=PACKAGE        build nets of this package of yours
   model.KEY=VALUE      an option of the net that has no weights
   normalize.floor=X    least range of an image in units of its noise; 0 for none

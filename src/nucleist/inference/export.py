@@ -1,18 +1,24 @@
 """A trained model as one file that needs no run folder."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from nucleist.config.targets import Trust
 from nucleist.data.formats.manifest import read_manifest
 from nucleist.files import make_folder, read_json_if_there
+from nucleist.inference.bioimageio import write_bioimageio
 from nucleist.inference.exchange import write_onnx, write_torchscript
 from nucleist.inference.load import Model, load
 from nucleist.models.weights.portable import read_about, write_portable
 from nucleist.types import UserError, one_of
 
-FORMATS = {"safetensors": ".safetensors", "torchscript": ".pt", "onnx": ".onnx"}
+FORMATS = {
+    "safetensors": ".safetensors",
+    "torchscript": ".pt",
+    "onnx": ".onnx",
+    "bioimageio": ".zip",
+}
 """Formats and the endings of their files."""
 
 
@@ -30,7 +36,8 @@ def export_model(
         model: As for `nucleist.load`.
         output: The file; its folder is made if need be.
         format: `safetensors`: all that `nucleist.load` and `weights=` need, in half precision.
-            `torchscript` and `onnx`, of a Mask R-CNN: see `nucleist.inference.exchange`.
+            `torchscript` and `onnx`, of a Mask R-CNN: see `nucleist.inference.exchange`;
+            `bioimageio`: a package of the BioImage Model Zoo.
         options: As for `nucleist.load`.
         trust: As for `nucleist.load`.
 
@@ -46,13 +53,13 @@ def export_model(
         raise UserError(f"-o {output}: name a file that ends in {FORMATS[format]}")
     loaded = load(model, options=options, device="cpu", trust=trust)
     make_folder(path.parent)
-    if format == "torchscript":
-        write_torchscript(path, loaded)
-    elif format == "onnx":
-        write_onnx(path, loaded)
-    else:
-        write_portable(path, loaded.net.state_dict(), about(loaded))
+    WRITERS[format](path, loaded)
     return path
+
+
+def write_safetensors(path: Path, model: Model) -> None:
+    """Write the weights in half precision with all that is needed to use them."""
+    write_portable(path, model.net.state_dict(), about(model))
 
 
 def about(model: Model) -> dict[str, Any]:
@@ -84,3 +91,12 @@ def _provenance(run: Path) -> dict[str, Any]:
     summary = read_json_if_there(run / "summary.json")
     known = ("nucleist", "torch", "images", "steps", "labelled_nuclei")
     return {key: value for key, value in (environment | summary).items() if key in known}
+
+
+WRITERS: dict[str, Callable[[Path, Model], None]] = {
+    "safetensors": write_safetensors,
+    "torchscript": write_torchscript,
+    "onnx": write_onnx,
+    "bioimageio": write_bioimageio,
+}
+"""What writes each format."""

@@ -27,6 +27,9 @@ class DetectionGraph(nn.Module):
         score: Detections with a higher score are given, in [0, 1].
     """
 
+    image_mean: Tensor
+    image_std: Tensor
+
     def __init__(self, net: MaskRCNN, score: float):
         super().__init__()
         self.net, self.score = net, score
