@@ -5,6 +5,7 @@ label map. Nothing here asks the network.
 """
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def write_bioimageio(path: Path, model: Model) -> None:
         save_bioimageio_package(described, output_path=path)
 
 
-def tested(weights: Path, normalize: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def tested(weights: Path, normalize: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """An image `(1, 3, H, W)` `float32` of 0 to 255, and the label map that the file gives."""
     image = 255 * smooth(example()).numpy()[None]
     low, high = np.percentile(image, [normalize["low"], normalize["high"]])
@@ -80,23 +81,7 @@ def smooth(noise: torch.Tensor) -> torch.Tensor:
 
 def description(model: Model, place: Path) -> dict[str, Any]:
     """The description of the package, whose files are in a folder."""
-    normalize = model.config["normalize"]
-    stretch = {
-        "id": "scale_range",
-        "kwargs": {
-            "axes": ["channel", "y", "x"],
-            "min_percentile": normalize["low"],
-            "max_percentile": normalize["high"],
-            "eps": 1e-6,
-        },
-    }
-    size = {"min": 64, "step": 1}
-    space = [{"type": "space", "id": axis, "size": size} for axis in "yx"]
-    same = [
-        {"type": "space", "id": axis, "size": {"tensor_id": "image", "axis_id": axis}}
-        for axis in "yx"
-    ]
-    one = {"type": "batch", "size": 1}
+    version = torch.__version__.partition("+")[0]
     return {
         "type": "model",
         "format_version": FORMAT,
@@ -108,35 +93,49 @@ def description(model: Model, place: Path) -> dict[str, Any]:
         "license": "MIT",
         "documentation": {"source": place / "README.md"},
         "tags": ["nuclei", "instance-segmentation", "fluorescence", "2d", "mask-rcnn"],
-        "inputs": [
-            {
-                "id": "image",
-                "description": "red, green, blue; gray images three times",
-                "axes": [
-                    one,
-                    {"type": "channel", "channel_names": ["red", "green", "blue"]},
-                    *space,
-                ],
-                "test_tensor": {"source": place / "input.npy"},
-                "data": {"type": "float32"},
-                "preprocessing": [stretch, {"id": "clip", "kwargs": {"min": 0.0, "max": 1.0}}],
-            }
+        "inputs": [_input(model.config["normalize"], place)],
+        "outputs": [_output(place)],
+        "weights": {"torchscript": {"source": place / "weights.pt", "pytorch_version": version}},
+    }
+
+
+ONE = {"type": "batch", "size": 1}
+"""One image at a time."""
+
+
+def _input(normalize: Mapping[str, Any], place: Path) -> dict[str, Any]:
+    """An image of any range and size, which the tools stretch as the net was trained."""
+    stretch = {
+        "axes": ["channel", "y", "x"],
+        "min_percentile": normalize["low"],
+        "max_percentile": normalize["high"],
+        "eps": 1e-6,
+    }
+    size = {"min": 64, "step": 1}
+    colours = {"type": "channel", "channel_names": ["red", "green", "blue"]}
+    return {
+        "id": "image",
+        "description": "red, green, blue; gray images three times",
+        "axes": [ONE, colours, *({"type": "space", "id": axis, "size": size} for axis in "yx")],
+        "test_tensor": {"source": place / "input.npy"},
+        "data": {"type": "float32"},
+        "preprocessing": [
+            {"id": "scale_range", "kwargs": stretch},
+            {"id": "clip", "kwargs": {"min": 0.0, "max": 1.0}},
         ],
-        "outputs": [
-            {
-                "id": "labels",
-                "description": "0 background, 1 to N nuclei, the best first",
-                "axes": [one, {"type": "channel", "channel_names": ["label"]}, *same],
-                "test_tensor": {"source": place / "output.npy"},
-                "data": {"type": "int32"},
-            }
-        ],
-        "weights": {
-            "torchscript": {
-                "source": place / "weights.pt",
-                "pytorch_version": torch.__version__.partition("+")[0],
-            }
-        },
+    }
+
+
+def _output(place: Path) -> dict[str, Any]:
+    """A label map of the size of the image."""
+    sizes = {axis: {"tensor_id": "image", "axis_id": axis} for axis in "yx"}
+    spaces = [{"type": "space", "id": axis, "size": size} for axis, size in sizes.items()]
+    return {
+        "id": "labels",
+        "description": "0 background, 1 to N nuclei, the best first",
+        "axes": [ONE, {"type": "channel", "channel_names": ["label"]}, *spaces],
+        "test_tensor": {"source": place / "output.npy"},
+        "data": {"type": "int32"},
     }
 
 
