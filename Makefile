@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 CODE := src tests scripts experiments
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-minimum lint types bench bench-quick clean
+.PHONY: help install demo test test-fast test-minimum lint types weights bench bench-quick clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ lint: $(INSTALLED)  ## check style and formatting
 
 types: $(INSTALLED)  ## check types
 	$(BIN)/mypy
+
+weights: $(INSTALLED)  ## train the weights that come with the package, some hours on one core
+	OMP_NUM_THREADS=1 $(BIN)/python -m scripts.weights
 
 bench: $(INSTALLED)  ## measure nucleist beside stock torchvision, some 12 minutes; runs/bench
 	$(BIN)/python -m scripts.bench

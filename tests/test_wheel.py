@@ -42,6 +42,8 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
     needed = (
         *("conf/__init__.py", "conf/train.yaml", "report/templates/report.html.jinja"),
         "data/readers/bbbc038_fields.csv",
+        *(f"models/weights/files/{name}" for name in ("nuclei.safetensors", "nuclei.md")),
+        "models/weights/files/sha256.json",
     )
     assert {"nucleist/py.typed", *(f"nucleist/{name}" for name in needed)} <= expected
     assert {name for name in names if not name.split("/")[0].endswith(".dist-info")} == expected
@@ -71,3 +73,16 @@ def test_wheel_composes_from_any_folder(wheel, tmp_path):
     assert "_target_: nucleist.data.BBBC038" in done.stdout
     assert "annotation_fraction: 0.25" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_wheel_outlines_before_anything_is_labelled(wheel, tmp_path):
+    _, site = wheel
+    code = "import sys; from nucleist.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    image = ROOT / "tests" / "golden" / "nuclei.png"
+    command = [sys.executable, "-c", code, "predict", "nuclei", image, "-o", "out", "device=cpu"]
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "nuclei_labels.tif").is_file()

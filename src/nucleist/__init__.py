@@ -30,6 +30,7 @@ _HOMES = {
     "download_data_set": "nucleist.data.catalog",
     "draw_figures": "nucleist.inference.subjects",
     "evaluate": "nucleist.evaluation.evaluate",
+    "export_model": "nucleist.inference.export",
     "follow": "nucleist.ops.tracking",
     "import_corrections": "nucleist.inference.corrections",
     "link_slices": "nucleist.ops.linking",
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from nucleist.evaluation.evaluate import evaluate
     from nucleist.evaluation.scores import Evaluation
     from nucleist.inference.corrections import import_corrections
+    from nucleist.inference.export import export_model
     from nucleist.inference.load import Model, load
     from nucleist.inference.predict import Predicted, predict
     from nucleist.inference.result import Result

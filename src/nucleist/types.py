@@ -164,6 +164,14 @@ class Source(ABC):
         """
         return {image_id: image_id for ids in self.splits().values() for image_id in ids}
 
+    def kinds(self) -> Mapping[str, str]:
+        """Kind of each image, such as its microscope or stain, as far as a data set has several.
+
+        A split by group gives each part its share of each kind, and training can draw rare kinds
+        more often (`data.balance`). Here all images are of one kind.
+        """
+        return dict.fromkeys(self.groups(), "")
+
     def problems(self) -> list[str]:
         """What is odd about the data set as a whole, one line each; empty if nothing is."""
         return []

@@ -4,16 +4,16 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
-from support.sources import drain, make_data, synthetic
+from support.sources import InMemory, drain, grid, make_data, synthetic
 from torch import nn
 
 from nucleist.data.module import Draws, free_workers
 from nucleist.data.readers.synthetic import Synthetic
-from nucleist.data.transforms import flips, light, strong
+from nucleist.data.transforms import flips, light, strong, wide
 from nucleist.types import UserError
 
 
-@pytest.mark.parametrize("augment", [light(crop=32), strong(crop=32)])
+@pytest.mark.parametrize("augment", [light(crop=32), strong(crop=32), wide(crop=32)])
 def test_draws_do_not_depend_on_the_workers(augment):
     def shown(workers):
         data = make_data(augment=augment, batch_size=3, steps=4, workers=workers)
@@ -40,6 +40,30 @@ def test_the_seed_changes_order_and_augmentation_but_not_the_labels():
         shown[seed] = drain(data.train_dataloader())
         shown[seed, "kept"] = [target["boxes"].tolist() for target in data.kept_targets()]
     assert shown[0] != shown[1] and shown[0, "kept"] == shown[1, "kept"]
+
+
+class Kinds(InMemory):
+    """Twelve training images, of which three are of the kind `rare`."""
+
+    def kinds(self):
+        ids = self.splits()["train"]
+        return {i: "rare" if n < 3 else "usual" for n, i in enumerate(ids)} | {"test-0": "usual"}
+
+
+@pytest.mark.parametrize(("balance", "share"), [(1.0, 0.25), (0.0, 0.5), (0.5, 0.366)])
+def test_rare_kinds_are_drawn_more_often(balance, share):
+    # of 3 and 9 images: equally often, or as the roots 1.73 and 3
+    shown = make_data(Kinds([grid(1)] * 12, [grid(1)]), balance=balance, steps=1).train_set
+    kinds = shown.source.kinds()
+    drawn = [kinds[shown.shown(draw)] for draw in range(600)]
+    assert drawn.count("rare") / 600 == pytest.approx(share, abs=0.06)
+    # a draw does not depend on those before it
+    assert [kinds[shown.shown(draw)] for draw in reversed(range(600))] == drawn[::-1]
+
+
+def test_a_balance_that_is_no_share_is_refused():
+    with pytest.raises(UserError, match=r"^data\.balance=2"):
+        make_data(balance=2.0)
 
 
 class Recorder(pl.LightningModule):

@@ -4,7 +4,15 @@ import albumentations as A
 import numpy as np
 import pytest
 
-from nucleist.data.transforms import Augment, check_hidden, flips, light, strong
+from nucleist.data.transforms import (
+    Augment,
+    check_hidden,
+    flips,
+    light,
+    resized,
+    strong,
+    wide,
+)
 from nucleist.types import UserError
 
 BIG = (300, 70_000, 2**24 - 1)
@@ -29,6 +37,7 @@ AUGMENTS = {
     "strong": strong(),
     "stain": strong(stain=1.0),
     "crop": light(crop=32),
+    "wide": wide(crop=32, diameters=None),
 }
 
 
@@ -157,6 +166,55 @@ def test_a_focused_window_takes_every_nucleus_in_turn():
     ]
     assert set(held) == {(5,), (6,), (7,)}
     assert all(held.count((number,)) > 15 for number in (5, 6, 7))
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0, 1.7])
+def test_resized_labels_stay_on_their_nuclei_at_any_scale(factor):
+    image, labels = make_pair((60, 48))
+    new, mask = resized(image, labels, factor)
+    assert new.shape == (*mask.shape, 3) and mask.shape == (round(60 * factor), round(48 * factor))
+    assert ((new[..., 1] > 0.5) == (mask > 0)).mean() > 0.97
+    if factor == 2:  # each pixel becomes four
+        assert (mask == labels.repeat(2, 0).repeat(2, 1)).all()
+
+
+def test_a_window_has_the_size_asked_for_at_any_scale():
+    image, labels = make_pair((200, 180), ids=(1,))
+    augment = Augment(crop=32, scale=(0.5, 2.0))
+    areas = []
+    for seed in range(60):
+        _, mask = augment(image, labels, seed)
+        assert set(mask.shape) <= {31, 32, 33}
+        areas.append((mask > 0).sum())
+    # of 35 px times 0.5 squared or 2 squared; smaller where the window cuts it
+    assert max(areas) > 90 and min(areas) < 15
+    assert max(areas) <= 150
+
+
+def test_the_median_nucleus_is_kept_between_limits():
+    image, labels = make_pair((200, 180), ids=(1,))  # 35 px: a diameter of 6.7 px
+    for limits, wanted in (((13.4, 50.0), 140), ((1.0, 3.35), 8.75)):
+        for seed in range(8):
+            augment = Augment(crop=None, scale=(0.9, 1.1), diameters=limits)
+            assert (augment(image, labels, seed)[1] > 0).sum() == pytest.approx(wanted, rel=0.4)
+
+
+def test_wide_stays_finite_and_shows_dark_nuclei_and_bright_ones():
+    image = np.zeros((64, 64, 3), np.float32)
+    labels = np.zeros((64, 64), np.int32)
+    labels[20:40, 20:40], image[20:40, 20:40] = 1, 0.9
+    darker = []
+    for seed in range(120):
+        new, mask = wide(crop=48)(image, labels, seed)
+        assert np.isfinite(new).all()
+        darker.append(new[mask > 0].mean() < new[mask == 0].mean())
+    assert 8 < sum(darker) < 45  # 24 expected, standard deviation 4
+
+
+@pytest.mark.parametrize("wrong", [(0, 1), (2, 1), (1,)])
+def test_a_scale_that_is_no_range_is_refused(wrong):
+    with pytest.raises(UserError, match=r"^augment\.scale="):
+        Augment(scale=wrong)
 
 
 def test_without_nuclei_the_window_is_anywhere():

@@ -100,6 +100,6 @@ def test_a_folder_without_a_checkpoint_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         weights_file(str(tmp_path))
     assert str(error.value) == (
-        f"weights={tmp_path}: no checkpoint in this folder; give a run folder, or the .ckpt of its "
-        "checkpoints folder"
+        f"weights={tmp_path}: no checkpoint in this folder; give a run folder, the .ckpt of its "
+        "checkpoints folder, or the name of a shipped model"
     )

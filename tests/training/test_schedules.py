@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nucleist.training.schedules import cosine, one_cycle, ramp, staircase
+from nucleist.training.schedules import cosine, one_cycle, plateau, ramp, staircase
 
 
 def test_ramp_and_cosine_at_their_corners():
@@ -14,6 +14,19 @@ def test_ramp_and_cosine_at_their_corners():
     assert cosine(10, 100, warmup=10) == 1
     assert cosine(55, 100, warmup=10) == pytest.approx(0.5)
     assert cosine(100, 100, warmup=10) == pytest.approx(0)
+
+
+def test_plateau_at_its_corners():
+    assert plateau(0, 1000, warmup=10) == pytest.approx(0.1)
+    assert [plateau(step, 1000, 10, 0.4) for step in (9, 10, 599, 600)] == [1, 1, 1, 1]
+    assert plateau(800, 1000, 10, 0.4) == pytest.approx(0.5)
+    assert plateau(1000, 1000, 10, 0.4) == pytest.approx(0)
+    assert plateau(5, 10, warmup=10, decay=1.0) == pytest.approx(0.6)  # shorter than the warm-up
+
+
+def test_plateau_does_not_depend_on_the_length_before_the_decay():
+    before = range(0, 600, 7)
+    assert [plateau(step, 1000) for step in before] == [plateau(step, 5000) for step in before]
 
 
 def test_staircase_by_hand():

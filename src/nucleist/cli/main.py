@@ -14,6 +14,8 @@ VERBS = {
     "import": "take corrected outlines back: nucleist import FOLDER from=imagej -o SET",
     "evaluate": "score a model, or label images of any tool: nucleist evaluate MODEL",
     "figures": "draw what a net sees: nucleist figures MODEL IMAGES -o FOLDER",
+    "export": "a model as one file: nucleist export MODEL -o FILE",
+    "models": "the models that come with the package, and how good they are",
     "report": "tables and curves of runs: nucleist report runs -o report",
     "reproduce": "train a run again and compare: nucleist reproduce RUN",
     "data": "list, show, check, prepare, download data sets",
@@ -29,7 +31,8 @@ USAGE = """usage: nucleist VERB [WHAT ...] [key=value ...] [-o PLACE]
 {verbs}
 
 What you point at comes first, settings are key=value, -o PLACE is where the results go.
-MODEL is a run folder or a checkpoint file. nucleist VERB --help explains the verb.
+MODEL is a run folder, a checkpoint or exported file, or nuclei. nucleist VERB --help explains
+the verb.
 """
 
 

@@ -57,7 +57,7 @@ def images_through_a_model(
     words.nothing_left(kinds)
     model, *images = words.some("MODEL", "IMAGES")
     output = words.place()
-    if looks_like_a_file(model) and not model.lower().endswith(".ckpt"):
+    if looks_like_a_file(model) and not model.lower().endswith((".ckpt", ".safetensors")):
         words.refuse(f"names {model} as MODEL, which is an image; MODEL comes first, then IMAGES")
     import nucleist
     from nucleist.progress import Console

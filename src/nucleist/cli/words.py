@@ -15,7 +15,7 @@ from typing import Any
 from nucleist.types import UserError
 
 _SETTING = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@-]*=.*", re.DOTALL)
-FILES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".ckpt")
+FILES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".ckpt", ".safetensors")
 _DELETION = re.compile(r"~[A-Za-z_][\w.@-]*")
 
 

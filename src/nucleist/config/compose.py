@@ -37,6 +37,9 @@ OF_MANY_RUNS = {
 The command line sorts out `search=` and `sweep=` itself.
 """
 
+SHIPPED, RECIPE = "weights=nuclei", "+recipe=finetune"
+"""Weights that come with the package, and how a training goes on from them."""
+
 _COMPOSITION = (
     *(ConfigCompositionException, OmegaConfBaseException, HydraException),
     *(ValueError, AttributeError, AssertionError),  # of Hydra, for instance for model=null
@@ -48,6 +51,7 @@ def compose(name: str, overrides: Sequence[str]) -> DictConfig:
 
     A part that is given with its constructor, `model={_target_: mypackage.net, width: 8}`, takes
     the place of the default one; Hydra would leave the keys of the default beside those given.
+    `weights=nuclei` takes `recipe/finetune` unless a recipe is named.
 
     Raises:
         UserError: For an unknown key, group or choice, with the nearest one that exists; for
@@ -58,7 +62,7 @@ def compose(name: str, overrides: Sequence[str]) -> DictConfig:
             raise UserError(
                 f"{word!r}: nucleist has its own run folders; use runs=, name=, folder=, launcher="
             )
-    overrides = with_paths(overrides)
+    overrides = with_recipe(with_paths(overrides))
     parts, others = _whole_parts(overrides)
     with hydra.initialize_config_module("nucleist.conf", version_base="1.3"):
         try:
@@ -98,6 +102,12 @@ def _composed(name: str, words: list[str]) -> DictConfig:
     config = copy.deepcopy(_default(name, *choices))
     ConfigLoaderImpl._apply_overrides_to_config(values, config)
     return config
+
+
+def with_recipe(overrides: Sequence[str]) -> list[str]:
+    """The overrides, and for weights that come with the package their recipe, if none is named."""
+    named = any(word.lstrip("+~").startswith("recipe=") for word in overrides)
+    return [*overrides, *([] if named or SHIPPED not in overrides else [RECIPE])]
 
 
 def _whole_parts(overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nucleist.data.readers.synthetic import Synthetic
     from nucleist.data.readers.tiles import Tiles
     from nucleist.data.readers.tnbc import TNBC
-    from nucleist.data.transforms import flips, light, strong
+    from nucleist.data.transforms import flips, light, strong, wide
 
 __all__ = [
     "BBBC038",
@@ -38,6 +38,7 @@ __all__ = [
     "light",
     "read_manifest",
     "strong",
+    "wide",
     "write_manifest",
 ]
 
@@ -48,7 +49,7 @@ _MODULES = {
     **{"Synthetic": "readers.synthetic", "InMemory": "caches", "Prepared": "caches"},
     **{"Annotation": "annotation", "NucleiData": "module"},
     **{"read_manifest": "formats.manifest", "write_manifest": "formats.manifest"},
-    **dict.fromkeys(("flips", "light", "strong"), "transforms"),
+    **dict.fromkeys(("flips", "light", "strong", "wide"), "transforms"),
 }
 
 

@@ -61,6 +61,7 @@ class NucleiData(pl.LightningDataModule):
         split_by: What folds and fractions do not cut: `"group"`, or only each `"image"`.
         synthetic: Synthetic images shown for each real one in training, 0 for none.
         synthetic_images: Draws them, see `nucleist.data.mixed`.
+        balance: 1 shows all training images equally often, 0 all kinds of them, see `PartialSet`.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class NucleiData(pl.LightningDataModule):
         policy: str = "random",
         synthetic: float = 0.0,
         synthetic_images: Source | None = None,
+        balance: float = 1.0,
     ):
         super().__init__()
         check_hidden(supervision, augment, pasted)
@@ -115,6 +117,7 @@ class NucleiData(pl.LightningDataModule):
             *(self.source, train, self.annotation, normalize, augment, seed, pasted, supervision),
             held_out=held_out if self.validation == "nuclei" else None,
             mixed=mixed(synthetic_images, synthetic, cache),
+            balance=balance,
         )
         self._labelled: int | None = None
         self._whole: dict[str, Whole] = {}

@@ -3,6 +3,7 @@
 `Draws` numbers what training shows, so that neither workers, processes nor a restart change it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from nucleist.data.mixed import Mixed
 from nucleist.data.paste import Exemplar, exemplars, paste
 from nucleist.data.targets import UNKNOWN, supervised, to_tensor
 from nucleist.data.transforms import Augment
-from nucleist.types import Complete, Record, Source, Truth, Window
+from nucleist.types import Complete, Record, Source, Truth, UserError, Window
 
 Normalize = Callable[[np.ndarray], np.ndarray]
 Batch = tuple[list[Tensor], list[Any], list[str]]
@@ -47,7 +48,9 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
 
     Items are numbered by *draw*: draw `d` shows image `d mod n` of the `d // n`-th shuffle with
     the augmentation of seed `(seed, d)`, so that neither workers, processes nor a restart
-    change what is seen. Synthetic images are shuffled among the others.
+    change what is seen. With `balance` below 1 an image of `n` of its kind is shown with a
+    probability in proportion to `n ** (balance - 1)`. Synthetic images are shuffled among the
+    others.
 
     Args:
         source: Where images come from.
@@ -60,6 +63,7 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
         supervision: `"instances"` or `"binary"`, see `nucleist.data.targets.supervised`.
         held_out: Share of the kept nuclei that training does not see; None for none.
         mixed: Synthetic images to show besides; None for none.
+        balance: 1 shows all images equally often, 0 all kinds of them (`Source.kinds`).
     """
 
     def __init__(
@@ -74,11 +78,14 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
         supervision: str = "instances",
         held_out: float | None = None,
         mixed: Mixed | None = None,
+        balance: float = 1.0,
     ):
+        if not 0 <= balance <= 1:
+            raise UserError(f"data.balance={balance}: give a number from 0 (kinds) to 1 (images)")
         self.supervision, self.to_target = supervision, supervised(supervision)
         self.source, self.ids, self.annotation = source, list(ids), annotation
         self.normalize, self.augment, self.seed = normalize, augment, seed
-        self.pasted, self.mixed = pasted, mixed
+        self.pasted, self.mixed, self.balance = pasted, mixed, balance
         self._held_share, self._held_seed = held_out, annotation.seed
         self._cache: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._complete: dict[str, Complete] = {}
@@ -157,22 +164,39 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
         """All nuclei of the training images that training sees."""
         return exemplars(self.partial(image_id) for image_id in self.ids)
 
-    def __getitem__(self, draw: int) -> tuple[Tensor, Any, str]:
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """Probability of each image in a draw, `(N,)` `float64`."""
+        kinds = self.source.kinds()
+        of_kind = Counter(kinds[image_id] for image_id in self.ids)
+        counts = np.array([of_kind[kinds[image_id]] for image_id in self.ids], float)
+        weights = counts ** (self.balance - 1)
+        return weights / weights.sum()
+
+    def shown(self, draw: int) -> str | Record:
+        """The id of the image of a draw, or a synthetic image."""
         real = len(self.ids)
         more = self.mixed.count(real) if self.mixed else 0
         shuffle, place = divmod(draw, real + more)
         order = np.random.default_rng([self.seed, shuffle]).permutation(real + more)
         number = int(order[place])
-        seed = int(np.random.SeedSequence([self.seed, 1, draw]).generate_state(1)[0])
         if self.mixed and number >= real:
-            return self._synthetic(self.mixed.read(shuffle * more + number - real), seed)
-        image_id = self.ids[number]
-        image = self.partial(image_id)[0]
-        image, labels = self.augment(image, self.with_unknown(image_id), seed)
+            return self.mixed.read(shuffle * more + number - real)
+        if self.balance < 1:
+            number = np.random.default_rng([self.seed, 3, draw]).choice(real, p=self.weights)
+        return self.ids[number]
+
+    def __getitem__(self, draw: int) -> tuple[Tensor, Any, str]:
+        shown = self.shown(draw)
+        seed = int(np.random.SeedSequence([self.seed, 1, draw]).generate_state(1)[0])
+        if isinstance(shown, Record):
+            return self._synthetic(shown, seed)
+        image = self.partial(shown)[0]
+        image, labels = self.augment(image, self.with_unknown(shown), seed)
         if self.pasted:
             rng = np.random.default_rng([self.seed, 2, draw])
             image, labels = paste(image, labels, self.exemplars, self.pasted, rng)
-        return to_tensor(image), self.to_target(labels), image_id
+        return to_tensor(image), self.to_target(labels), shown
 
     def _synthetic(self, record: Record, seed: int) -> tuple[Tensor, Any, str]:
         """An item of a synthetic image, of which every nucleus is labelled."""

@@ -155,7 +155,10 @@ def build_data(
     Raises:
         UserError: If the data cannot be read, or a reader is not trusted.
     """
-    stored = {key: value for key, value in model.config["data"].items() if key != "normalize"}
+    own = model.config.get("data")
+    if own is None and config.get("data") is None and source is None:
+        raise UserError(f"{model.path}: says nothing of images; name a data set with data=NAME")
+    stored = {key: value for key, value in (own or {}).items() if key != "normalize"}
     if config.get("data") is None and source is None:
         check_targets({"data": stored}, model.path, trust)
     with open_dict(config):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nucleist.data.readers.names import IMAGE_SUFFIXES, is_annotation
 from nucleist.distributed.place import place
+from nucleist.inference.load import MODEL_FILES
 from nucleist.types import Progress, UserError
 
 
@@ -49,7 +50,7 @@ def find_images(given: Iterable[str | Path], progress: Progress) -> list[Path]:
 
 def _is_model(path: Path) -> bool:
     """Whether a path is a checkpoint or a run folder."""
-    return path.suffix.lower() == ".ckpt" or any((path / "checkpoints").glob("*.ckpt"))
+    return path.suffix.lower() in MODEL_FILES or any((path / "checkpoints").glob("*.ckpt"))
 
 
 def _images_in(folder: Path, progress: Progress) -> list[Path]:

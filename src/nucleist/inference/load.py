@@ -21,12 +21,14 @@ from nucleist.inference.outline import outline
 from nucleist.inference.result import Result, as_image, to_result
 from nucleist.models.net import Net
 from nucleist.models.weights.load import load_weights, read_file
+from nucleist.models.weights.portable import read_about
+from nucleist.models.weights.shipped import shipped_file
 from nucleist.types import UserError
 
-HINT = "give a run folder, or the .ckpt of its checkpoints folder"
-NEEDED = ("model", "data", "normalize")
+HINT = "give a run folder, the .ckpt of its checkpoints folder, or the name of a shipped model"
 BUILT = ("model", "normalize")
-"""The parts that are built here; `data`, which predictions do not need, is checked elsewhere."""
+"""The parts that are needed and built; `data`, which a run has too, is checked elsewhere."""
+MODEL_FILES = (".ckpt", ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Model:
         threshold: Its calibrated score threshold, in [0, 1]; 0.5 if the training was cut before
             it was calibrated.
         config: `model`, `data`, `normalize`, `name` and `seed` of its training, with the options
-            of the model that were changed.
+            of the model that were changed; an exported model has no `data`.
         path: The checkpoint.
     """
 
@@ -112,8 +114,9 @@ def load(
 
     Args:
         model: A run folder, of which the checkpoint is taken that the training recommends (see
-            `nucleist.training.choice`); or a checkpoint file; or a loaded model, which
-            is returned, moved if a device is named.
+            `nucleist.training.choice`); or a checkpoint or exported file; or the name of weights
+            that come with the package, `nuclei`, unless a run folder or file has that name; or a
+            loaded model, which is returned, moved if a device is named.
         options: Options of the model that are to differ from the training, such as
             `{"roi.score_thresh": 0.3}`; they must not change which weights there are. Keys that
             begin with `normalize.` are options of the normalisation: `{"normalize.floor": 0}`.
@@ -166,10 +169,10 @@ def _with_options(config: Mapping[str, Any], options: Mapping[str, Any]) -> dict
 
 
 def checkpoint_of(model: str | Path) -> Path:
-    """The checkpoint file of a run folder, or the file itself.
+    """The checkpoint file of a run folder or a shipped model, or the file itself.
 
     Args:
-        model: A run folder or a checkpoint file.
+        model: A run folder, a checkpoint or exported file, or the name of a shipped model.
 
     Raises:
         UserError: If there is no such file, or no checkpoint in the folder.
@@ -177,6 +180,8 @@ def checkpoint_of(model: str | Path) -> Path:
     path = Path(model).expanduser()
     if path.is_file():
         return path
+    if not (path / "checkpoints").is_dir() and (shipped := shipped_file(str(model))):
+        return shipped
     if not path.is_dir():
         raise UserError(f"{path}: no such checkpoint or run folder; {HINT}")
     found = [path / "checkpoints" / f"{name}.ckpt" for name in _preferred(path)]
@@ -189,9 +194,9 @@ def checkpoint_of(model: str | Path) -> Path:
 
 
 def is_model_path(path: str | Path) -> bool:
-    """Whether a path looks like a run folder or a checkpoint: what `load` takes."""
+    """Whether a path looks like a run folder or a file with a model: what `load` takes."""
     place = Path(path).expanduser()
-    return place.suffix == ".ckpt" or (place / "checkpoints").is_dir()
+    return place.suffix in MODEL_FILES or (place / "checkpoints").is_dir()
 
 
 def _preferred(run: Path) -> Sequence[str]:
@@ -210,9 +215,12 @@ def _preferred(run: Path) -> Sequence[str]:
 
 def _stored(path: Path) -> dict[str, Any]:
     """What a checkpoint holds besides the weights: `config` and `calibrated_threshold`."""
-    content = read_file(path)
-    stored = content.get("nucleist") if isinstance(content, dict) else None
-    if not isinstance(stored, dict) or not set(NEEDED) <= set(stored.get("config", {})):
+    if path.suffix == ".safetensors":
+        stored: Any = read_about(path)
+    else:
+        content = read_file(path)
+        stored = content.get("nucleist") if isinstance(content, dict) else None
+    if not isinstance(stored, dict) or not set(BUILT) <= set(stored.get("config", {})):
         raise UserError(f"{path}: not a checkpoint of nucleist; {HINT}")
     return stored
 

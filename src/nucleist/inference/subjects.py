@@ -163,6 +163,8 @@ def run_data(model: Model, image: str, trust: Trust = ()) -> NucleiData:
     Raises:
         UserError: If they are not where they were, or their reader is not trusted.
     """
+    if "data" not in model.config:
+        raise UserError(f"{image}: no such file, and {model.path} says nothing of other images")
     stored = {**model.config["data"], "normalize": model.config["normalize"], "augment": None}
     try:
         check_targets({"data": stored}, model.path, trust)

@@ -7,7 +7,12 @@ from nucleist.data.formats.manifest import Entry, read_manifest
 from nucleist.data.loading import pixel_hash
 from nucleist.data.module import NucleiData
 from nucleist.inference.load import checkpoint_of
+from nucleist.models.weights.portable import read_about
+from nucleist.models.weights.shipped import shipped_file
 from nucleist.types import UserError, Window
+
+EVERYWHERE = Window(0, 0, 0, 0)
+"""Stands for whole images: an exported model says of no nucleus that it was not labelled."""
 
 KEYWORDS = ("imagenet", "coco")
 """Values of `weights` that name no file."""
@@ -16,11 +21,15 @@ KEYWORDS = ("imagenet", "coco")
 def weights_file(weights: str | None) -> str | None:
     """The file of `weights=`: of a run folder the checkpoint that the run recommends.
 
+    Weights that come with the package are meant by their name if no run folder or file has it.
+
     Raises:
         UserError: If it is a folder without a checkpoint.
     """
-    if weights is None or weights in KEYWORDS or not Path(weights).expanduser().is_dir():
+    if weights is None or weights in KEYWORDS or Path(weights).expanduser().is_file():
         return weights
+    if not Path(weights).expanduser().is_dir() and shipped_file(weights) is None:
+        return weights  # refused when it is loaded
     try:
         return str(checkpoint_of(weights))
     except UserError as error:
@@ -34,8 +43,8 @@ def seen_before(weights: str | None, data: NucleiData) -> str:
     images of the same pixels.
 
     Args:
-        weights: A file; only the checkpoints of a run folder, which has a manifest, say what they
-            were trained on.
+        weights: A file; only the checkpoints of a run folder, which has a manifest, and exported
+            models say what they were trained on.
         data: What will be trained on and tested.
 
     Returns:
@@ -43,12 +52,7 @@ def seen_before(weights: str | None, data: NucleiData) -> str:
     """
     if weights is None or weights in KEYWORDS:
         return ""
-    manifest = Path(weights).expanduser().absolute().parent.parent / "manifest.json"
-    try:
-        earlier = {entry.pixels: entry for entry in read_manifest(manifest).values()}
-    except UserError:
-        return ""
-    earlier.pop("", None)
+    earlier = _earlier(Path(weights).expanduser().absolute())
     parts = [*_images(data, earlier), *_nuclei(data, earlier)] if earlier else []
     if not parts:
         return ""
@@ -56,6 +60,18 @@ def seen_before(weights: str | None, data: NucleiData) -> str:
         f"weights={weights}: were trained on {' and '.join(parts)} of this run, whose scores will "
         "be too good; take the split of that run or other weights"
     )
+
+
+def _earlier(weights: Path) -> dict[str, Entry]:
+    """What is known of the earlier training images, by the hash of their pixels."""
+    try:
+        if weights.suffix == ".safetensors":  # with all their nuclei
+            hashes = read_about(weights).get("trained_on", [])
+            return {pixels: Entry(EVERYWHERE) for pixels in hashes}
+        entries = read_manifest(weights.parent.parent / "manifest.json").values()
+    except UserError:
+        return {}
+    return {entry.pixels: entry for entry in entries if entry.pixels}
 
 
 def _images(data: NucleiData, earlier: Mapping[str, Entry]) -> list[str]:

@@ -38,6 +38,28 @@ def cosine(step: int, total: int, warmup: int = 30) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * min((step - warmup) / max(total - warmup, 1), 1.0))
 
 
+def plateau(step: int, total: int, warmup: int = 200, decay: float = 0.4) -> float:
+    """Factor on the learning rate: linear over `warmup` steps, then 1, then half a cosine to 0.
+
+    Up to the decay nothing depends on the number of steps, so a run can be resumed with another
+    one and is the run that had it from the beginning. Source: Hu et al., *MiniCPM* (warmup, stable,
+    decay), 2024.
+
+    Args:
+        step: Optimiser steps done.
+        total: Steps of the whole training.
+        warmup: Steps in which the rate rises.
+        decay: Share of the steps at the end in which it falls, in (0, 1].
+
+    Returns:
+        A factor in [0, 1].
+    """
+    first = total - decay * total
+    if step < max(first, warmup):
+        return min((step + 1) / warmup, 1.0)
+    return _half_cosine(1.0, 0.0, min((step - first) / (total - first), 1.0))
+
+
 def one_cycle(
     step: int,
     total: int,

@@ -4,6 +4,7 @@ import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from nucleist.training.loggers import log_summary
 from nucleist.training.speed import Speed
 from nucleist.training.task import ScoresAt, SegmentationTask, TestScores
 from nucleist.types import Progress
+
+CALIBRATED_ON = 100
+"""At most so many training images, evenly spaced, are looked at for the score threshold."""
 
 
 @dataclass(frozen=True)
@@ -137,9 +141,11 @@ def calibrate_on_kept(task: SegmentationTask, data: NucleiData, trainer: pl.Trai
         task.calibrated_threshold = task.fixed_threshold
         return
     task.net.eval()
+    loader = data.kept_dataloader()
+    every = max(math.ceil(len(loader) / CALIBRATED_ON), 1)
     found = calibrate(
         task.net,
-        ((images[0], kept[0].labels) for images, kept, _ in data.kept_dataloader()),
+        ((images[0], kept[0].labels) for images, kept, _ in islice(loader, 0, None, every)),
         data.holds_out,
     )
     # Each process has calibrated for itself, and two GPUs may differ in the last digit.

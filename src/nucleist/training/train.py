@@ -158,7 +158,7 @@ def plain_targets(node: Any) -> Any:
 def build_data(config: DictConfig, source: Source | None = None) -> NucleiData:
     """The data module; references from the model to the data are resolved.
 
-    `median_box` is measured on the kept labels if the model refers to it.
+    `median_box` is measured on the kept labels if the model refers to it and it is not given.
     """
     given = {} if source is None else {"source": source}
     data = build(config.data, **given)
@@ -167,7 +167,7 @@ def build_data(config: DictConfig, source: Source | None = None) -> NucleiData:
             measure = build(config.normalize).range_in_noise
             config.normalize.floor = floor_of([measure(r.image) for r in data.labelled_records()])
             data.set_normalize(build(config.normalize))
-        if "${median_box}" in OmegaConf.to_yaml(config.model):
+        if config.median_box is None and "${median_box}" in OmegaConf.to_yaml(config.model):
             config.median_box = data.median_box_size(
                 OmegaConf.select(config, "model.transform.min_size"),
                 OmegaConf.select(config, "model.transform.scale", default=1.0),

@@ -55,6 +55,19 @@ def test_parts_cut_no_group_and_lose_nothing(groups, folds, seed):
     assert divide(dict(reversed(groups.items())), shares, seed) == parts
 
 
+def test_each_part_has_its_share_of_each_kind():
+    groups = {f"{kind}{i}": f"{kind}{i // 2}" for kind in "abc" for i in range(20)}
+    kinds = {name: name[0] for name in groups}
+    parts = divide(groups, {"train": 0.8, "val": 0.1, "test": 0.1}, 0, kinds)
+    for kind in "abc":
+        counts = [sum(kinds[name] == kind for name in some) for some in parts.values()]
+        assert counts == [16, 2, 2]
+    one_kind = dict.fromkeys(groups, "")
+    assert divide(groups, {"a": 0.5, "b": 0.5}, 0, one_kind) == divide(
+        groups, {"a": 0.5, "b": 0.5}, 0
+    )
+
+
 def test_shares_are_those_asked_for():
     groups = {str(number): str(number) for number in range(100)}
     parts = divide(groups, {"train": 0.6, "val": 0.15, "test": 0.25}, 0)

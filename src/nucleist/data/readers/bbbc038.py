@@ -79,6 +79,10 @@ class BBBC038(FileSource[tuple[str, list[str]]]):
         """Field of each image, where `nucleist.data.fields` found others of it; else its id."""
         return {image_id: known_fields().get(image_id, image_id) for image_id in self._entries}
 
+    def kinds(self) -> dict[str, str]:
+        """Size `HxW` of each image, pixels: there is one for nearly each microscope."""
+        return {image_id: self._size(name) for image_id, (name, _) in self._entries.items()}
+
     def read(self, image_id: str) -> Record:
         """Read one image; empty masks and overlaps are in the notes.
 

@@ -1,6 +1,7 @@
 """Splits by group: folds of a cross-validation, or shares for training, validation and test.
 
-Groups (fields, patients, slides) are never cut, and each split gets about its share of the images.
+Groups (fields, patients, slides) are never cut, and each split gets about its share of the images,
+of each kind of image that the data set knows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,7 +69,9 @@ class ByGroup(Wrapped):
             own = self._source.splits()
             ids = {i for split, some in own.items() if split != UNLABELLED for i in some}
             groups = {i: i for i in ids} if self._by == "image" else self._source.groups()
-            parts = divide({i: groups[i] for i in ids}, self._shares, self._seed)
+            kinds = self._source.kinds()
+            own_kinds = {i: kinds[i] for i in ids}
+            parts = divide({i: groups[i] for i in ids}, self._shares, self._seed, own_kinds)
             self._splits = {split: parts[part] for split, part in self._parts().items()}
             if self._folds is not None:
                 rest = {i for some in self._splits.values() for i in some}
@@ -90,9 +93,14 @@ class ByGroup(Wrapped):
 
 
 def divide(
-    groups: Mapping[str, str], shares: Mapping[str, float], seed: int
+    groups: Mapping[str, str],
+    shares: Mapping[str, float],
+    seed: int,
+    kinds: Mapping[str, str] | None = None,
 ) -> dict[str, list[str]]:
     """Divide images into parts of about the asked size, without cutting a group.
+
+    Each kind of images is divided by itself; a group of several kinds counts as one of the first.
 
     The groups, the largest first and those of one size in an order of hashes, go one by one to the
     part that lacks most images. Nothing depends on the order of the images.
@@ -101,6 +109,7 @@ def divide(
         groups: Of each image.
         shares: Of each part, of sum 1.
         seed: Of the hashes.
+        kinds: Of each image; None if all are of one.
 
     Returns:
         Sorted images of each part.
@@ -108,12 +117,27 @@ def divide(
     members: dict[str, list[str]] = {}
     for image_id, group in groups.items():
         members.setdefault(group, []).append(image_id)
+    of_kind: dict[str, list[str]] = {}
+    for group, some in members.items():
+        of_kind.setdefault(min(kinds[i] for i in some) if kinds else "", []).append(group)
+    parts: dict[str, list[str]] = {part: [] for part in shares}
+    for _, own in sorted(of_kind.items()):
+        found = _divide_one({name: members[name] for name in own}, shares, seed)
+        parts = {part: parts[part] + found[part] for part in parts}
+    return {part: sorted(some) for part, some in parts.items()}
+
+
+def _divide_one(
+    members: Mapping[str, list[str]], shares: Mapping[str, float], seed: int
+) -> dict[str, list[str]]:
+    """The images of each part; the groups of images are of one kind."""
+    count = sum(map(len, members.values()))
     order = sorted(members, key=lambda name: (-len(members[name]), place_of(name, seed), name))
     parts: dict[str, list[str]] = {part: [] for part in shares}
     for name in order:
-        lacks = {part: shares[part] * len(groups) - len(some) for part, some in parts.items()}
+        lacks = {part: shares[part] * count - len(some) for part, some in parts.items()}
         parts[max(lacks, key=lambda part: lacks[part])] += members[name]
-    return {part: sorted(some) for part, some in parts.items()}
+    return parts
 
 
 def regroup(

@@ -27,6 +27,10 @@ class Wrapped(Source):
         """As the data set's own."""
         return self._source.groups()
 
+    def kinds(self) -> Mapping[str, str]:
+        """As the data set's own."""
+        return self._source.kinds()
+
     def problems(self) -> list[str]:
         """As the data set's own."""
         return self._source.problems()

@@ -1,4 +1,4 @@
-"""Pretrained weights for any net: `weights=null | imagenet | coco | <file>`.
+"""Pretrained weights for any net: `weights=null | imagenet | coco | nuclei | <file>`.
 
 All sources go through one function, because all have the same two dangers: a file that runs code,
 and a file that fills only a part of a net unnoticed. Nothing that is read is executed. Only what
@@ -25,6 +25,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from nucleist.models.net import Net
 from nucleist.models.weights.detectron import load_detectron, rescale_rpn_deltas
+from nucleist.models.weights.shipped import shipped_file
 from nucleist.types import UserError
 
 COCO = {"resnet50": MaskRCNN_ResNet50_FPN_Weights.COCO_V1}
@@ -85,14 +86,14 @@ def load_weights(
 
     How it works: the source becomes a state dict under torchvision's names; last layers and
     RPN outputs of another size are dropped; all other names and shapes have to fit before the
-    first value is copied. RPN deltas of foreign COCO models (Detectron's,
-    torchvision's) are for box-coder weights of 1 and are rescaled to the net's. A file is
-    taken for torchvision's if its number of classes differs from the net's.
+    first value is copied. RPN deltas of foreign COCO models (Detectron's, torchvision's) are for
+    box-coder weights of 1 and are rescaled to the net's. A file is taken for torchvision's if its
+    number of classes differs from the net's.
 
     Args:
         net: Any net; only those with `can.coco_weights` take `"coco"`.
-        weights: `None`; `"imagenet"`, the body alone; `"coco"`, all but the class layers; or
-            a path: `.safetensors`, `.pt`, `.pth` (state dict, also torchvision's own files),
+        weights: `None`; `"imagenet"`, the body alone; `"coco"`, all but the class layers;
+            `"nuclei"`, the package's own; or a path: `.safetensors`, `.pt`, `.pth` (state dict),
             `.ckpt` (Lightning, keys under `net.`) or `.pkl` (Detectron).
         backbone_name: torchvision's name of the body (`resnet18`), for the first two.
         rescale_rpn: Rescale foreign RPN deltas; False repeats the authors' code.
@@ -149,10 +150,11 @@ def _find(weights: str, backbone_name: str) -> Path:
         return _download(COCO[backbone_name].url)
     path = Path(weights).expanduser()
     if not path.is_file():
+        if shipped := shipped_file(weights):
+            return shipped
         kind = "a folder" if path.is_dir() else "no such file"
-        raise UserError(
-            f"weights={weights}: {kind}; use null, imagenet, coco or the path of a file"
-        )
+        remedy = "use null, nuclei, imagenet, coco or the path of a file"
+        raise UserError(f"weights={weights}: {kind}; {remedy}")
     if path.suffix not in SUFFIXES:
         raise UserError(
             f"{path}: unknown kind of weights {path.suffix!r}; use {', '.join(SUFFIXES)}"
@@ -178,10 +180,8 @@ def _download(url: str) -> Path:
         torch.hub.download_url_to_file(url, str(path), path.stem.rsplit("-", 1)[-1])
     except Exception as error:  # URLError, HTTPException, RuntimeError for a wrong hash, ...
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(
-            f"{url}: download failed ({reason}); put the file at {path} by hand, or name your "
-            "copy with weights=<file>"
-        ) from error
+        remedy = f"put the file at {path} by hand, or name your copy with weights=<file>"
+        raise UserError(f"{url}: download failed ({reason}); {remedy}") from error
     return path
 
 
