@@ -24,6 +24,8 @@ _HOMES = {
     "Result": "nucleist.inference.result",
     "Source": "nucleist.types",
     "UserError": "nucleist.types",
+    "annotate": "nucleist.annotation.server.serve",
+    "bootstrap": "nucleist.annotation.bootstrap",
     "check_data_set": "nucleist.data.catalog",
     "demo": "nucleist.report.demo",
     "download_data_set": "nucleist.data.catalog",
@@ -62,6 +64,8 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from nucleist.annotation.bootstrap import bootstrap
+    from nucleist.annotation.server.serve import annotate
     from nucleist.data.catalog import (
         check_data_set,
         download_data_set,

@@ -13,6 +13,8 @@ VERBS = {
     "predict": "outline nuclei: nucleist predict MODEL IMAGES -o FOLDER",
     "import": "take corrected outlines back: nucleist import FOLDER from=imagej -o SET",
     "evaluate": "score a model, or label images of any tool: nucleist evaluate MODEL",
+    "annotate": "outline nuclei in the browser, with a net that learns: nucleist annotate FOLDER",
+    "bootstrap": "the same without a page: nucleist bootstrap FOLDER -o CORRECTIONS",
     "figures": "draw what a net sees: nucleist figures MODEL IMAGES -o FOLDER",
     "report": "tables and curves of runs: nucleist report runs -o report",
     "reproduce": "train a run again and compare: nucleist reproduce RUN",
