@@ -8,7 +8,8 @@ INSTALLED := .venv/.installed
 CODE := src tests scripts experiments
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-minimum lint types weights bench bench-quick clean
+.PHONY: help install demo test test-fast test-browser test-minimum lint types weights page bench \
+  bench-quick clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,10 +31,19 @@ demo: $(INSTALLED)  ## train on drawn nuclei with a quarter of the labels and sh
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 test: $(INSTALLED)  ## run all tests, some 6 minutes on two cores
-	$(PYTEST)
+	$(PYTEST) -m "not browser"
 
 test-fast: $(INSTALLED)  ## run the tests that train nothing, some 90 seconds
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not browser"
+
+# Chromium is Debian's; elsewhere install it first. Without it these tests are left out.
+test-browser: $(INSTALLED)  ## run the tests of the page in Chromium, some 3 minutes
+	command -v chromium chromium-browser >/dev/null || { test "$$(id -u)" = 0 && \
+	  apt-get -q update && apt-get -qy install --no-install-recommends chromium; }
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m browser tests/browser
+
+page:  ## bundle the page of nucleist annotate anew; needs Node.js 18 or newer
+	cd frontend && npm ci --no-audit --no-fund && npm run build
 
 # Old releases warn of what newer ones that they depend on have deprecated.
 test-minimum:  ## run the fast tests with the lowest versions that pyproject.toml allows
@@ -42,7 +52,7 @@ test-minimum:  ## run the fast tests with the lowest versions that pyproject.tom
 	.venv-minimum/bin/uv pip install --python .venv-minimum/bin/python \
 	  --resolution lowest-direct -e '.[dev,wandb]'
 	OMP_NUM_THREADS=1 .venv-minimum/bin/python -m pytest -q -n $(WORKERS) --dist worksteal \
-	  -m "not slow" -W ignore::DeprecationWarning
+	  -m "not slow and not browser" -W ignore::DeprecationWarning
 
 lint: $(INSTALLED)  ## check style and formatting
 	$(BIN)/ruff check $(CODE)

@@ -17,7 +17,7 @@ FLOORS = [
     {"distributed"},
     {"inference"},
     {"training"},
-    {"evaluation", "sweeps"},
+    {"evaluation", "sweeps", "annotation"},
     {"report"},
     {"cli"},
     {"__main__"},

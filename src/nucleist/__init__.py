@@ -25,6 +25,8 @@ _HOMES = {
     "Source": "nucleist.types",
     "Tracks": "nucleist.ops.tracking",
     "UserError": "nucleist.types",
+    "annotate": "nucleist.annotation.server.serve",
+    "bootstrap": "nucleist.annotation.bootstrap",
     "check_data_set": "nucleist.data.catalog",
     "demo": "nucleist.report.demo",
     "download_data_set": "nucleist.data.catalog",
@@ -68,6 +70,8 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from nucleist.annotation.bootstrap import bootstrap
+    from nucleist.annotation.server.serve import annotate
     from nucleist.data.catalog import (
         check_data_set,
         download_data_set,

@@ -13,6 +13,8 @@ VERBS = {
     "predict": "outline nuclei: nucleist predict MODEL IMAGES -o FOLDER",
     "import": "take corrected outlines back: nucleist import FOLDER from=imagej -o SET",
     "evaluate": "score a model, or label images of any tool: nucleist evaluate MODEL",
+    "annotate": "outline nuclei in the browser, with a net that learns: nucleist annotate FOLDER",
+    "bootstrap": "the same without a page: nucleist bootstrap FOLDER -o CORRECTIONS",
     "figures": "draw what a net sees: nucleist figures MODEL IMAGES -o FOLDER",
     "export": "a model as one file: nucleist export MODEL -o FILE",
     "models": "the models that come with the package, and how good they are",

@@ -81,7 +81,7 @@ def _sorted_out(
     found = [feature for feature in features if _kind(feature) != "annotation"]
     notes = []
     if ignored := len(others) - len(features):
-        notes.append(f"{ignored} regions (Region*, Ignore*) are no nuclei")
+        notes.append(f"{ignored} regions (Region*, Ignore*, Proposal) are no nuclei")
     if found and len(found) < len(features):
         notes.append(
             f"{len(features) - len(found)} annotations beside {len(found)} detections are taken "
@@ -159,8 +159,12 @@ def _is_complete(feature: Mapping[str, Any]) -> bool:
 
 
 def _is_ignored(feature: Mapping[str, Any]) -> bool:
-    """Whether name or class say that it is no object: classes of QuPath that end with a star."""
-    return any(str(name).lower() in ("region*", "ignore*") for name in _names(feature))
+    """Whether name or class say that it is no object: classes of QuPath that end with a star.
+
+    A `Proposal` of `nucleist annotate` is none until somebody accepts it.
+    """
+    ignored = ("region*", "ignore*", "proposal")
+    return any(str(name).lower() in ignored for name in _names(feature))
 
 
 def _filled(

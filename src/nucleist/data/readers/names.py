@@ -30,9 +30,12 @@ SPLITS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 LABEL_END = re.compile(
-    r"(?i)[._ -](cp_masks?|labels?|label_?(map|image)s?|masks?|seg|segmentation|instances?"
-    r"|annotations?|gt|rois?|roiset|splines)$"
+    r"(?i)([._ -](cp_masks?|labels?|label_?(map|image)s?|masks?|seg|segmentation|instances?"
+    r"|annotations?|gt|rois?|roiset|splines)|\.nucleist)$"
 )
+OWN_END = ".nucleist.geojson"
+"""What `nucleist annotate` stores beside an image: it goes before all other labels."""
+
 REGION_END = re.compile(r"(?i)[._ -]complete$")
 """Of outlines that are no nuclei: in them all nuclei are labelled."""
 

@@ -10,7 +10,8 @@ Labels belong to the image with the same name, extension aside; a folder of mask
 Extensions inside a name (`a.ome.tif`, `a.tif_labels.png`) and the form in which Unicode is written
 (composed or not) do not matter. Folders `train`, `val` and `test` name the split and are otherwise
 ignored. Outlines of QuPath (`a.geojson`) and Cellpose (`a_seg.npy`) are the labels of an image that
-has no others. Outlines called `a_complete` are no labels, but regions of `a`.
+has no others; those of `nucleist annotate` (`a.nucleist.geojson`) go before all others. Outlines
+called `a_complete` are no labels, but regions of `a`.
 """
 
 import re
@@ -27,6 +28,7 @@ from nucleist.data.readers.names import (
     LABEL_FOLDERS,
     OUTLINE_SUFFIXES,
     OUTPUT_END,
+    OWN_END,
     REGION_END,
     ROI_SUFFIXES,
     SPLITS,
@@ -70,7 +72,7 @@ class Found:
         pairs: One for each image, sorted by id.
         orphans: Label files whose image is not there.
         pictures: Pictures of results that tools wrote beside images: no image and no labels.
-        spare: Outlines of QuPath and Cellpose that are not used, because the image has labels.
+        spare: Labels that are not used, because the image has others that go before them.
     """
 
     pairs: list[Pair]
@@ -105,7 +107,12 @@ class _File:
     def second(self) -> bool:
         """Whether it is used only where there are no other labels."""
         suffix = PurePosixPath(self.name).suffix.lower()
-        return suffix in OUTLINE_SUFFIXES or is_seg(self.name)
+        return not self.own and (suffix in OUTLINE_SUFFIXES or is_seg(self.name))
+
+    @property
+    def own(self) -> bool:
+        """Whether it is used before all other labels."""
+        return self.name.lower().endswith(OWN_END)
 
 
 @dataclass
@@ -150,7 +157,7 @@ def pair(
             found.add(file, where)
     orphans: list[str] = []
     spare: list[str] = []
-    for file in sorted(files, key=lambda file: file.second):  # in each half by name
+    for file in sorted(files, key=lambda file: (not file.own, file.second)):  # then by name
         if file.kind != "image" and not _attach(file, found, where, spare):
             orphans.append(file.name)
     return Found(_named(found.pairs), sorted(orphans), pictures, spare)
@@ -235,7 +242,7 @@ def _attach(file: _File, images: _Images, where: str, spare: list[str]) -> bool:
             images.pairs[at] = replace(held, regions=(*held.regions, file.name))
             return True
         folder = file.folder + "/"
-        if held.labels is not None and file.second:
+        if held.labels is not None and (file.second or held.labels.lower().endswith(OWN_END)):
             spare.append(file.name)
             return True
         if held.labels is not None and (whole or held.labels != folder):

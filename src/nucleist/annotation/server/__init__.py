@@ -1,0 +1,1 @@
+"""The page of `nucleist annotate`: a server on this computer alone, for one person."""
