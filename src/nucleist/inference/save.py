@@ -152,13 +152,29 @@ def write_nuclei(
             if name in open_one
         }
         measured = Measurements(picture, len(outlined.table["label"]))
-        every = [*writers.values(), measured] if "csv" in paths else [*writers.values()]
-        for nucleus in outlined.nuclei() if every else ():
-            traced = Traced(nucleus, origin)
-            for writer in every:
-                writer.add(traced)
+        every = [*writers.values(), *([measured] if "csv" in paths else [])]
+        _add_all(outlined, every, origin)
     if "csv" in paths:
         write_table(paths["csv"], {**outlined.table, **measured.columns(outlined.table)})
     return [
         f"{paths[name].name}: {note}" for name, writer in writers.items() for note in writer.notes()
     ]
+
+
+def measured_table(outlined: Outlined, picture: Picture) -> Table:
+    """The table of an image with all measurements; see `nucleist.inference.measurements`.
+
+    Args:
+        outlined: The nuclei.
+        picture: The image.
+    """
+    measured = Measurements(picture, len(outlined.table["label"]))
+    _add_all(outlined, [measured])
+    return {**outlined.table, **measured.columns(outlined.table)}
+
+
+def _add_all(outlined: Outlined, writers: Sequence[NucleusWriter], origin: str = "") -> None:
+    for nucleus in outlined.nuclei() if writers else ():
+        traced = Traced(nucleus, origin)
+        for writer in writers:
+            writer.add(traced)
