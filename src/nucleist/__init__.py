@@ -47,6 +47,7 @@ _HOMES = {
     "reproduce": "nucleist.training.reproduce",
     "run_search": "nucleist.sweeps.api",
     "run_sweep": "nucleist.sweeps.api",
+    "save_result": "nucleist.inference.save",
     "show_data_set": "nucleist.plots.sheets",
     "train": "nucleist.training.train",
     "write_report": "nucleist.report.build",
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from nucleist.inference.load import Model, load
     from nucleist.inference.predict import Predicted, predict
     from nucleist.inference.result import Result
+    from nucleist.inference.save import save_result
     from nucleist.inference.subjects import draw_figures
     from nucleist.metrics.card_page import metric_cards
     from nucleist.models.net import Capabilities, Net

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from support.outlined import KINDS, blobs, odd, predicted, result
 
+import nucleist
 from nucleist.data import Folder
 from nucleist.data.formats.label_maps import load_label_map
 from nucleist.data.formats.label_zarr import read_label_zarr
@@ -82,6 +83,19 @@ def test_ten_rounds_keep_every_pixel(tmp_path: Path, form: str) -> None:
         write_result(result(labels), ArrayPicture(image, "a.png"), paths)
         labels = Folder(tmp_path).read("a").labels
     np.testing.assert_array_equal(labels, odd())
+
+
+def test_one_result_is_saved_from_python(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"a_rois\.zip: 3 nuclei have holes or several parts"):
+        paths = nucleist.save_result(
+            result(odd()), pixels(odd()), tmp_path / "a", "imagej,csv", pixel_size=0.5
+        )
+    assert set(paths) == {"imagej", "csv"} and all(path.exists() for path in paths.values())
+    assert "area_um2" in paths["csv"].read_text()
+    with pytest.raises(UserError, match=r"a_nuclei\.csv: is there already"):
+        nucleist.save_result(result(odd()), pixels(odd()), tmp_path / "a", "csv")
+    nucleist.save_result(result(odd()), pixels(odd()), tmp_path / "a", "csv", overwrite=True)
+    assert "area_um2" not in paths["csv"].read_text()
 
 
 def test_an_image_without_nuclei(tmp_path: Path) -> None:

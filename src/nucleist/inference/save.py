@@ -1,5 +1,6 @@
 """Write what was found in an image: which files, by what names, whole or not at all each."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -14,10 +15,10 @@ from nucleist.data.formats.imagej_writer import writing_rois
 from nucleist.data.formats.label_maps import write_label_map
 from nucleist.data.formats.label_zarr import write_label_zarr
 from nucleist.data.formats.traced import NucleusWriter, Traced
-from nucleist.data.pictures.picture import Picture
-from nucleist.files import replacing
+from nucleist.data.pictures.picture import ArrayPicture, Picture
+from nucleist.files import checksum, replacing
 from nucleist.inference.measurements import Measurements
-from nucleist.inference.result import Result, Table, write_table
+from nucleist.inference.result import Result, Table, as_image, write_table
 from nucleist.plots import draw_contours, to_display
 from nucleist.types import Nucleus, UserError, Window
 
@@ -83,6 +84,45 @@ def paths_of(output: Path, save: Sequence[str]) -> dict[str, Path]:
         save: As from `chosen`.
     """
     return {name: output.with_name(output.name + ENDS[name]) for name in save}
+
+
+def save_result(
+    result: Result,
+    image: str | Path | np.ndarray,
+    output: str | Path,
+    save: str | Sequence[str] = DEFAULT,
+    *,
+    pixel_size: float | None = None,
+    overwrite: bool = False,
+) -> dict[str, Path]:
+    """Write the nuclei of one image, as `predict` does: for instance `save="geojson,imagej"`.
+
+    Args:
+        result: Its nuclei, from `Model.predict`.
+        image: The image that was outlined.
+        output: Where the files go, without the ending that each gets: `results/a`.
+        save: Some of `labels`, `overlay`, `csv`, `coco`, `geojson`, `imagej`, `splines` and `zarr`;
+            see docs/predict.md.
+        pixel_size: Width of a pixel, micrometres; None if it is not known.
+        overwrite: Replace files that are there.
+
+    Returns:
+        The files by what they are. What a format cannot hold is a Python warning.
+
+    Raises:
+        UserError: If the image cannot be read, or a file is there already or cannot be written.
+    """
+    paths = paths_of(Path(output).expanduser(), chosen(save))
+    for path in paths.values() if not overwrite else ():
+        if path.exists():
+            raise UserError(f"{path}: is there already; choose another place, or overwrite=True")
+    pixels = as_image(image)
+    name = image if isinstance(image, str | Path) else output
+    picture = ArrayPicture(pixels, Path(name).name, pixel_size=pixel_size)
+    origin = checksum([("labels", [result.labels])])
+    for line in write_result(result, picture, paths, origin):
+        warnings.warn(line, stacklevel=2)
+    return paths
 
 
 def write_result(
@@ -152,13 +192,29 @@ def write_nuclei(
             if name in open_one
         }
         measured = Measurements(picture, len(outlined.table["label"]))
-        every = [*writers.values(), measured] if "csv" in paths else [*writers.values()]
-        for nucleus in outlined.nuclei() if every else ():
-            traced = Traced(nucleus, origin)
-            for writer in every:
-                writer.add(traced)
+        every = [*writers.values(), *([measured] if "csv" in paths else [])]
+        _add_all(outlined, every, origin)
     if "csv" in paths:
         write_table(paths["csv"], {**outlined.table, **measured.columns(outlined.table)})
     return [
         f"{paths[name].name}: {note}" for name, writer in writers.items() for note in writer.notes()
     ]
+
+
+def measured_table(outlined: Outlined, picture: Picture) -> Table:
+    """The table of an image with all measurements; see `nucleist.inference.measurements`.
+
+    Args:
+        outlined: The nuclei.
+        picture: The image.
+    """
+    measured = Measurements(picture, len(outlined.table["label"]))
+    _add_all(outlined, [measured])
+    return {**outlined.table, **measured.columns(outlined.table)}
+
+
+def _add_all(outlined: Outlined, writers: Sequence[NucleusWriter], origin: str = "") -> None:
+    for nucleus in outlined.nuclei() if writers else ():
+        traced = Traced(nucleus, origin)
+        for writer in writers:
+            writer.add(traced)

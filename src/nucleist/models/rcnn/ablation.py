@@ -129,7 +129,7 @@ def mask_rcnn_ablation(
             "and at most 1"
         )
     one_of("model.negatives", negatives, NEGATIVES)
-    own = {"label_frequency": label_frequency, "negatives": negatives}
+    own: dict[str, Any] = {"label_frequency": label_frequency, "negatives": negatives}
     parts = Parts(rpn=partial(FewLabelsRPN, **own), roi_heads=partial(FewLabelsRoIHeads, **own))
     net = mask_rcnn(backbone, **options, parts=parts)
     net.can = replace(net.can, models_missing_labels=label_frequency < 1)
