@@ -16,17 +16,11 @@ from cells import Cell
 from nucleist.config.compose import compose
 from nucleist.data.module import NucleiData
 from nucleist.data.targets import to_tensor
-from nucleist.evaluation.match_counts import (
-    GRID,
-    MatchCounts,
-    as_rows,
-    best_threshold,
-    map_of,
-    match_counts,
-)
+from nucleist.evaluation.match_counts import GRID, best_threshold, match_counts
 from nucleist.evaluation.model import build_data
 from nucleist.files import read_json, write_text
 from nucleist.inference.load import Model, load
+from nucleist.metrics.match_counts import MatchCounts, as_rows, map_of
 from nucleist.training.calibration import calibrate
 
 FIXED = 0.5
