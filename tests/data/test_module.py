@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.sources import InMemory, drain, grid, make_data, synthetic
 
-from nucleist.data.annotation import Annotation, crop_window, keep_exemplars, keep_fraction
+from nucleist.data.annotation import Annotation
+from nucleist.data.choosing import crop_window, keep_exemplars, keep_fraction
 from nucleist.data.formats.manifest import Entry, write_manifest
 from nucleist.data.targets import to_target
 from nucleist.data.transforms import light, strong

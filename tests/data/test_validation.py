@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.sources import InMemory, drain, grid, make_data
 
-from nucleist.data.annotation import nucleus_ids
+from nucleist.data.choosing import nucleus_ids
 from nucleist.data.formats.manifest import read_manifest
 from nucleist.data.held_out import hold_out
 from nucleist.data.transforms import light, strong

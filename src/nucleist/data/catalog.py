@@ -3,7 +3,7 @@
 Each verb of `nucleist data ...` is a function here; `show` is in `nucleist.plots.sheets`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -89,10 +89,17 @@ def open_annotated(
         asked.crop_fraction,
         asked.annotation_seed,
         asked.manifest,
+        asked.policy,
     )
     source = data if isinstance(data, Source) else build(asked.source)
     shares = plain(asked.fractions) if asked.fractions else None
-    return regroup(source, asked.folds, asked.fold, shares, asked.fold_seed), annotation
+    source = regroup(source, asked.folds, asked.fold, shares, asked.fold_seed)
+    return source, annotation.among(_records(source, asked.splits.train))
+
+
+def _records(source: Source, split: str) -> Iterator[Record]:
+    """The images of a split, which are looked for when the first one is asked for."""
+    yield from map(source.read, source.splits().get(split, []))
 
 
 def list_data_sets(

@@ -8,7 +8,7 @@ outlined.
 from collections.abc import Mapping, Sequence
 from numbers import Real
 
-from nucleist.data.annotation import digest
+from nucleist.data.choosing import digest
 from nucleist.types import UserError
 
 

@@ -31,6 +31,7 @@ class NucleiData(pl.LightningDataModule):
         exemplars: Or: nuclei kept in each training image.
         crop_fraction: Or: share of the area kept as one fully labelled window.
         manifest: Or: a `manifest.json` of an earlier run, to keep exactly its labels.
+        policy: Which nuclei are kept first, see `nucleist.data.policies`.
         annotation_seed: Seed of the kept labels.
         seed: Seed of order and augmentation.
         batch_size: Images of an optimiser step, over all processes and accumulated parts.
@@ -79,6 +80,7 @@ class NucleiData(pl.LightningDataModule):
         fold: int = 0,
         fractions: dict[str, float] | None = None,
         fold_seed: int = 0,
+        policy: str = "random",
     ):
         super().__init__()
         check_hidden(supervision, augment, pasted)
@@ -86,9 +88,7 @@ class NucleiData(pl.LightningDataModule):
         source = source if cache is None else Prepared(source, cache)
         self.source = regroup(source, folds, fold, fractions, fold_seed)
         self.normalize = normalize
-        self.annotation = Annotation(
-            annotation_fraction, exemplars, crop_fraction, annotation_seed, manifest
-        )
+        kept = annotation_fraction, exemplars, crop_fraction, annotation_seed, manifest, policy
         if batch_size < 1:
             raise UserError(
                 f"data.batch_size={batch_size} is not a number of images; give 1 or more"
@@ -97,6 +97,7 @@ class NucleiData(pl.LightningDataModule):
         self.workers = free_workers() if workers is None else workers
         self.splits = {"train": "train", "val": "test", "test": "test", **(splits or {})}
         train = self.ids("train")
+        self.annotation = Annotation(*kept).among(map(self.source.read, train))
         self.annotation.check_images(train)
         self.validation = self._validation(validation, supervision)
         self.train_set = PartialSet(

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -13,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from nucleist.data.annotation import Annotation, nucleus_ids
+from nucleist.data.annotation import Annotation
+from nucleist.data.choosing import nucleus_ids
 from nucleist.data.complete import inside, mask_of
 from nucleist.data.held_out import hold_out
 from nucleist.data.paste import Exemplar, exemplars, paste
@@ -121,8 +121,8 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
         if image_id not in self._cache:
             record = self.source.read(image_id)
             # Normalised before a crop is cut, so that crop and whole image look the same.
-            record = replace(record, image=self.normalize(record.image))
-            self._cache[image_id] = self.annotation.apply(record)
+            seen = self.annotation.apply(record, self.normalize(record.image))
+            self._cache[image_id] = seen
             complete, choice = self.annotation.complete(record), self.annotation.choose(record)
             if isinstance(choice, Window):
                 height, width = record.labels.shape

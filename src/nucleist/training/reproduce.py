@@ -26,7 +26,12 @@ from nucleist.types import Progress, UserError
 FINISHED = "give the folder of a finished run"
 NOT_RESULTS = ("train_seconds", "speed")
 NOT_VERSIONS = ("command", "folder", "data_root", "images")
-AS_STORED = {"annotation_fraction": 1.0, "exemplars": None, "crop_fraction": None}
+AS_STORED = {
+    "annotation_fraction": 1.0,
+    "exemplars": None,
+    "crop_fraction": None,
+    "policy": "random",
+}
 """Nothing is drawn: a manifest says which labels are kept."""
 
 
@@ -102,7 +107,7 @@ def reproduce(
     differences = list(label_changes(labels, read_json(again / "manifest.json", FINISHED)))
     results = read_json(again / "summary.json", FINISHED)
     if config.data.manifest is not None:
-        results |= {key: scores.get(key) for key in AS_STORED}
+        results |= {key: scores.get(key) for key in AS_STORED if key in scores}
     differences += compare(scores, results, tolerance)
     return Reproduction(again, differences, [*remarks, *lines], _weights(folder, again), same)
 

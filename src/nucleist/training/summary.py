@@ -84,6 +84,7 @@ def finish(
         "annotation_fraction": config.data.annotation_fraction,
         "exemplars": config.data.exemplars,
         "crop_fraction": config.data.crop_fraction,
+        **({} if data.annotation.policy == "random" else {"policy": data.annotation.policy}),
         "labelled_nuclei": data.labelled_nuclei(),
         **({"held_out_nuclei": data.held_out_nuclei()} if data.holds_out else {}),
         "steps": int(trainer.global_step),

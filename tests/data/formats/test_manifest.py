@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from support.sources import grid
 
-from nucleist.data.annotation import Annotation, nucleus_ids
+from nucleist.data.annotation import Annotation
+from nucleist.data.choosing import nucleus_ids
 from nucleist.data.complete import mask_of
 from nucleist.data.formats.manifest import Entry, read_manifest, write_manifest
 from nucleist.types import Record, UserError, Window
