@@ -36,6 +36,7 @@ SETTINGS = {
     "deeplabv3": ["model.min_size=0"],
     "dist": ["model.width=2", "model.h=0", "model.threshold=0", "model.min_size=0"],
     "mask_rcnn": THIN,
+    "mask_rcnn_ablation": [*THIN, "model.label_frequency=0.5", "model.negatives=near"],
     "otsu": ["model.min_size=0", "model.clean=0"],
     "unet_foreground": [
         *("model.coarse.width=2", "model.fine.width=2", "+model.fine.threshold=0.3"),

@@ -7,6 +7,7 @@ from nucleist.models.dist import dist
 from nucleist.models.net import Capabilities, Net
 from nucleist.models.nuset.net import nuset
 from nucleist.models.otsu import otsu
+from nucleist.models.rcnn.ablation import mask_rcnn_ablation
 from nucleist.models.rcnn.net import MaskRCNN, mask_rcnn
 from nucleist.models.rcnn.partial_net import mask_rcnn_pa
 from nucleist.models.two_pass import two_pass
@@ -21,6 +22,7 @@ __all__ = [
     "deeplabv3",
     "dist",
     "mask_rcnn",
+    "mask_rcnn_ablation",
     "mask_rcnn_pa",
     "nuset",
     "otsu",
