@@ -14,7 +14,14 @@ from omegaconf import OmegaConf
 
 from nucleist.config.build import build
 from nucleist.config.compose import compose
-from nucleist.models import canonical_shape, mask_rcnn, mask_rcnn_pa, nuset, resnet_fpn
+from nucleist.models import (
+    canonical_shape,
+    mask_rcnn,
+    mask_rcnn_ablation,
+    mask_rcnn_pa,
+    nuset,
+    resnet_fpn,
+)
 from nucleist.models.canonical.net import CanonicalShapeNet
 from nucleist.models.nuset.rpn import NucleusRPN
 from nucleist.models.rcnn.center_head import CenterHead
@@ -28,6 +35,7 @@ PRESETS = sorted(path.stem for path in (CONF / "preset").glob("*.yaml") if path.
 PASSED_ON = {
     canonical_shape: [CanonicalShapeNet],
     mask_rcnn_pa: [mask_rcnn],
+    mask_rcnn_ablation: [mask_rcnn],
 }
 """Where a constructor passes the options on that it does not name itself."""
 

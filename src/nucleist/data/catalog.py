@@ -18,6 +18,7 @@ from nucleist.data.annotation import Annotation
 from nucleist.data.downloads import PUBLISHED, download
 from nucleist.data.prepare import prepare
 from nucleist.data.problems import Report, examine
+from nucleist.data.readers.fewer import fewer
 from nucleist.data.readers.folds import regroup
 from nucleist.progress import shown
 from nucleist.types import Progress, Record, Source, UserError
@@ -94,6 +95,7 @@ def open_annotated(
     source = data if isinstance(data, Source) else build(asked.source)
     shares = plain(asked.fractions) if asked.fractions else None
     source = regroup(source, asked.folds, asked.fold, shares, asked.fold_seed)
+    source = fewer(source, asked.train_images, asked.splits.train, asked.annotation_seed)
     return source, annotation.among(_records(source, asked.splits.train))
 
 

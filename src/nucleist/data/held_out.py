@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 
 from nucleist.data.choosing import digest
-from nucleist.types import UserError
+from nucleist.types import UserError, one_of
 
 
 def hold_out(kept: Mapping[str, Sequence[int]], share: float, seed: int) -> dict[str, list[int]]:
@@ -51,3 +51,28 @@ def hold_out(kept: Mapping[str, Sequence[int]], share: float, seed: int) -> dict
             left[image] -= 1
             wanted -= 1
     return {image: sorted(ids) for image, ids in found.items()}
+
+
+def checked_validation(asked: str | None, supervision: str, has_images: bool) -> str:
+    """On what a training is validated: `"images"` or `"nuclei"`.
+
+    Args:
+        asked: What the setting says; None takes images where there are any, else nuclei.
+        supervision: `"instances"` or `"binary"`.
+        has_images: Whether the data set has validation images.
+
+    Raises:
+        UserError: If that is not possible, or unknown.
+    """
+    one_of("data.validation", asked, (None, "images", "nuclei"))
+    if asked == "nuclei" and supervision == "binary":
+        raise UserError(
+            "data.validation=nuclei takes nuclei out of the labels, so that they are "
+            "background with data.supervision=binary; give validation images (data.splits.val)"
+        )
+    if asked == "images" and not has_images:
+        raise UserError(
+            "data.validation=images: the data set has no validation images; put some into a "
+            "folder called val, or write data.validation=nuclei"
+        )
+    return asked or ("images" if has_images or supervision == "binary" else "nuclei")

@@ -12,12 +12,14 @@ from nucleist.data.annotation import Annotation
 from nucleist.data.caches import Prepared
 from nucleist.data.complete import mask_of
 from nucleist.data.formats.manifest import Entry, write_manifest
+from nucleist.data.held_out import checked_validation
 from nucleist.data.loading import free_workers, not_shared, pixel_hash
+from nucleist.data.readers.fewer import fewer
 from nucleist.data.readers.folds import regroup
 from nucleist.data.sets import Draws, Normalize, PartialSet, Whole, WholeSet, collate
 from nucleist.data.targets import to_target
 from nucleist.data.transforms import Augment, check_hidden
-from nucleist.types import Record, Source, Target, UserError, one_of
+from nucleist.types import Record, Source, Target, UserError
 
 
 class NucleiData(pl.LightningDataModule):
@@ -31,6 +33,7 @@ class NucleiData(pl.LightningDataModule):
         exemplars: Or: nuclei kept in each training image.
         crop_fraction: Or: share of the area kept as one fully labelled window.
         manifest: Or: a `manifest.json` of an earlier run, to keep exactly its labels.
+        train_images: Or so many training images, see `nucleist.data.readers.fewer`; None for all.
         policy: Which nuclei are kept first, see `nucleist.data.policies`.
         annotation_seed: Seed of the kept labels.
         seed: Seed of order and augmentation.
@@ -80,13 +83,12 @@ class NucleiData(pl.LightningDataModule):
         fold: int = 0,
         fractions: dict[str, float] | None = None,
         fold_seed: int = 0,
+        train_images: int | None = None,
         policy: str = "random",
     ):
         super().__init__()
         check_hidden(supervision, augment, pasted)
-        one_of("data.validation", validation, (None, "images", "nuclei"))
         source = source if cache is None else Prepared(source, cache)
-        self.source = regroup(source, folds, fold, fractions, fold_seed)
         self.normalize = normalize
         kept = annotation_fraction, exemplars, crop_fraction, annotation_seed, manifest, policy
         if batch_size < 1:
@@ -96,29 +98,18 @@ class NucleiData(pl.LightningDataModule):
         self.batch_size, self.steps = batch_size, steps
         self.workers = free_workers() if workers is None else workers
         self.splits = {"train": "train", "val": "test", "test": "test", **(splits or {})}
+        source = regroup(source, folds, fold, fractions, fold_seed)
+        self.source = fewer(source, train_images, self.splits["train"], annotation_seed)
         train = self.ids("train")
         self.annotation = Annotation(*kept).among(map(self.source.read, train))
         self.annotation.check_images(train)
-        self.validation = self._validation(validation, supervision)
+        self.validation = checked_validation(validation, supervision, bool(self.ids("val")))
         self.train_set = PartialSet(
             *(self.source, train, self.annotation, normalize, augment, seed, pasted, supervision),
             held_out=held_out if self.validation == "nuclei" else None,
         )
         self._labelled: int | None = None
         self._whole: dict[str, Whole] = {}
-
-    def _validation(self, asked: str | None, supervision: str) -> str:
-        if asked == "nuclei" and supervision == "binary":
-            raise UserError(
-                "data.validation=nuclei takes nuclei out of the labels, so that they are "
-                "background with data.supervision=binary; give validation images (data.splits.val)"
-            )
-        if asked == "images" and not self.ids("val"):
-            raise UserError(
-                "data.validation=images: the data set has no validation images; put some into a "
-                "folder called val, or write data.validation=nuclei"
-            )
-        return asked or ("images" if self.ids("val") or supervision == "binary" else "nuclei")
 
     @property
     def validates_apart(self) -> bool:
