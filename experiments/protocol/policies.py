@@ -25,7 +25,9 @@ def main(path: str) -> None:
         for policy, (_, annotation) in kept.items():
             seen = annotation.visible(record)
             count = len(set(seen[seen > 0].tolist()))
-            rows.append(LabelledImage(record.image, seen, record.labels, title=f"{policy}: {count}"))
+            rows.append(
+                LabelledImage(record.image, seen, record.labels, title=f"{policy}: {count}")
+            )
     contact_sheet(path, rows)
 
 

@@ -94,7 +94,8 @@ def open_annotated(
     )
     source = data if isinstance(data, Source) else build(asked.source)
     shares = plain(asked.fractions) if asked.fractions else None
-    source = regroup(source, asked.folds, asked.fold, shares, asked.fold_seed)
+    by = asked.folds, asked.fold, shares, asked.fold_seed, asked.split_by
+    source = regroup(source, *by)
     source = fewer(source, asked.train_images, asked.splits.train, asked.annotation_seed)
     return source, annotation.among(_records(source, asked.splits.train))
 

@@ -57,6 +57,7 @@ class NucleiData(pl.LightningDataModule):
         fold: Which fold tests, from 0; the next one validates.
         fractions: Or: shares of `train`, `val` and `test`.
         fold_seed: Of that choice.
+        split_by: What folds and fractions do not cut: `"group"`, or only each `"image"`.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class NucleiData(pl.LightningDataModule):
         fold: int = 0,
         fractions: dict[str, float] | None = None,
         fold_seed: int = 0,
+        split_by: str = "group",
         train_images: int | None = None,
         policy: str = "random",
     ):
@@ -98,7 +100,7 @@ class NucleiData(pl.LightningDataModule):
         self.batch_size, self.steps = batch_size, steps
         self.workers = free_workers() if workers is None else workers
         self.splits = {"train": "train", "val": "test", "test": "test", **(splits or {})}
-        source = regroup(source, folds, fold, fractions, fold_seed)
+        source = regroup(source, folds, fold, fractions, fold_seed, split_by)
         self.source = fewer(source, train_images, self.splits["train"], annotation_seed)
         train = self.ids("train")
         self.annotation = Annotation(*kept).among(map(self.source.read, train))

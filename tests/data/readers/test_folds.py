@@ -26,6 +26,16 @@ class Grouped(InMemory):
         return {name: f"g{number // 3}" for number, name in enumerate(sorted(self.records))}
 
 
+def test_images_can_be_split_without_regard_to_groups():
+    splits = ByGroup(source(), folds=3, by="image").splits()
+    groups = source().groups()
+    assert sorted(i for some in splits.values() for i in some) == sorted(groups)
+    assert [len(splits[s]) for s in ("train", "val", "test")] == [5, 5, 5]
+    assert {groups[i] for i in splits["test"]} & {groups[i] for i in splits["train"]}
+    with pytest.raises(UserError, match=r"data\.split_by=fields"):
+        ByGroup(source(), folds=3, by="fields")
+
+
 def source(train=10, test=5):
     return Grouped([grid(1)] * train, [grid(1, 2)] * test)
 

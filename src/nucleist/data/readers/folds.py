@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from nucleist.data.readers.splitting import place_of
 from nucleist.data.readers.wrapped import Wrapped
-from nucleist.types import Source, UserError
+from nucleist.types import Source, UserError, one_of
 
 UNLABELLED = "unlabelled"
 """Split of images without labels, which stays as it is."""
@@ -25,9 +25,11 @@ class ByGroup(Wrapped):
         fold: Which fold tests, from 0.
         fractions: Instead of folds: share of the images of `train`, `val` and `test`, of sum 1.
         seed: Of the choice.
+        by: `"group"`; or `"image"`: neighbours train and test, to see what that is worth.
 
     Raises:
-        UserError: If a number is out of range, or both or none of the two is given.
+        UserError: If a number is out of range, `by` is unknown, or both or none of folds and
+            fractions is given.
     """
 
     def __init__(
@@ -37,11 +39,13 @@ class ByGroup(Wrapped):
         fold: int = 0,
         fractions: Mapping[str, float] | None = None,
         seed: int = 0,
+        by: str = "group",
     ):
+        one_of("data.split_by", by, ("group", "image"))
         if (folds is None) == (fractions is None):
             raise UserError("data.folds or data.fractions: give one of the two")
         super().__init__(source)
-        self._seed, self._fold = seed, fold
+        self._seed, self._fold, self._by = seed, fold, by
         if folds is not None:
             if folds < 2 or not 0 <= fold < folds:
                 raise UserError(
@@ -63,7 +67,7 @@ class ByGroup(Wrapped):
         if not self._splits:
             own = self._source.splits()
             ids = {i for split, some in own.items() if split != UNLABELLED for i in some}
-            groups = self._source.groups()
+            groups = {i: i for i in ids} if self._by == "image" else self._source.groups()
             parts = divide({i: groups[i] for i in ids}, self._shares, self._seed)
             self._splits = {split: parts[part] for split, part in self._parts().items()}
             if self._folds is not None:
@@ -118,6 +122,7 @@ def regroup(
     fold: int,
     fractions: Mapping[str, float] | None,
     seed: int,
+    by: str = "group",
 ) -> Source:
     """The data set split by group, or as it is where neither folds nor fractions are asked for.
 
@@ -127,13 +132,14 @@ def regroup(
         fold: Which fold tests.
         fractions: Instead of folds; None for none.
         seed: Of the choice.
+        by: As in `ByGroup`.
 
     Raises:
         UserError: As `ByGroup`.
     """
     if folds is None and fractions is None:
         return source
-    return ByGroup(source, folds, fold, fractions, seed)
+    return ByGroup(source, folds, fold, fractions, seed, by)
 
 
 def _checked(fractions: Mapping[str, float]) -> dict[str, float]:
