@@ -10,8 +10,8 @@ from nucleist.metrics.match_counts import MatchCounts, as_rows, map_of
 from nucleist.metrics.partial import kept_at
 from nucleist.ops.contingency import contingency
 
-GRID = tuple(round(0.01 * i, 2) for i in range(5, 96))
-"""Score thresholds to choose from: 0.05, 0.06, ..., 0.95."""
+GRID = tuple(round(0.01 * i, 2) for i in range(1, 96))
+"""Score thresholds to choose from: 0.01, 0.02, ..., 0.95."""
 
 
 def match_counts(
