@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nucleist.metrics.counts import IOU_THRESHOLDS, Counts, jaccard
+from nucleist.metrics.counts import IOU_THRESHOLDS, Counts, LabelMap, count, jaccard
+from nucleist.ops.contingency import contingency
 
 
 class MatchCounts(NamedTuple):
@@ -48,6 +49,17 @@ COLUMNS = (
     *("aji_intersection", "aji_union"),
 )
 """Names of the numbers: `matched_75` are the nuclei matched at an IoU above 0.75."""
+
+
+def counts_row(true: LabelMap, pred: LabelMap) -> dict[str, int]:
+    """The numbers of one image by their names, a row of `match_counts.csv`.
+
+    Args:
+        true: `(H, W)` integer label map with all nuclei, 0 background.
+        pred: `(H, W)` integer label map of the detections that count.
+    """
+    counts = MatchCounts.of(count(contingency(true, pred)))
+    return dict(zip(COLUMNS, counts.row(), strict=True))
 
 
 def as_rows(counts: Iterable[MatchCounts]) -> np.ndarray:

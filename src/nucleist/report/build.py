@@ -11,12 +11,14 @@ from nucleist.files import make_folder, read_json_if_there, write_text
 from nucleist.progress import shown
 from nucleist.report.charts import Chart, charts
 from nucleist.report.find import find_runs
+from nucleist.report.fold_table import fold_table
 from nucleist.report.grouping import Benchmark, group_runs
 from nucleist.report.opening import opening
 from nucleist.report.organ_tables import table3, table4
 from nucleist.report.page import Section, page
 from nucleist.report.pictures import example_table, pictures
 from nucleist.report.score_tables import table1, table1b
+from nucleist.report.settings import fold_of, replicate_in_words
 from nucleist.report.speed_table import MEASURED, Amount, not_measured, table2
 from nucleist.report.table import Table, to_csv, to_markdown
 from nucleist.training.finished import (
@@ -30,7 +32,7 @@ from nucleist.training.finished import (
 from nucleist.types import Progress, UserError
 
 HEAD = ("experiment", "seed", "annotation_fraction", "exemplars", "crop_fraction")
-SEEDS = ("annotation_seed", "data_seed")
+SEEDS = ("annotation_seed", "data_seed", "fold")
 COUNTS = ("labelled_nuclei", "steps", "parameters", "train_seconds")
 SCORES = ("map", "aji", "ncs", "precision", "recall", "pq", *MORE_METRICS, *LABELLED)
 
@@ -112,7 +114,9 @@ def _measure(
 def _section(
     benchmark: Benchmark, figures: Path, notes: list[str], measured: Mapping[str, Any]
 ) -> Section:
-    tables: list[Table] = [*table1(benchmark), *table1b(benchmark)]
+    over_folds = fold_table(benchmark)
+    tables: list[Table] = [over_folds] if over_folds else []
+    tables += [*table1(benchmark), *table1b(benchmark)]
     tables += [table2(benchmark, measured), *table3(benchmark)]
     last = table4(benchmark)
     tables += [last] if last else []
@@ -139,7 +143,7 @@ def _markdown(title: str, sections: Sequence[Section], notes: Sequence[str], fol
             lines += [f"### Pictures: {group.title}", ""] if some else []
             lines += [_image(chart, folder) for chart in some]
         for group in section.benchmark.groups:
-            folders = ", ".join(f"`{run.folder}` (seed {run.seed})" for run in group.runs)
+            folders = ", ".join(f"`{run.folder}` ({replicate_in_words(run)})" for run in group.runs)
             lines.append(f"- {group.title}: {folders}")
         lines.append("")
     if notes:
@@ -176,7 +180,7 @@ def _runs_csv(benchmarks: Sequence[Benchmark]) -> str:
 
 
 def _rows(run: Run, found: Iterable[str], stands: Iterable[str]) -> Iterator[list[object]]:
-    own = [run.summary.get(key) for key in HEAD] + list(run.seeds[1:])
+    own = [run.summary.get(key) for key in HEAD] + [*run.seeds[1:], fold_of(run)]
     own += [run.summary.get(key) for key in COUNTS]
     own += [run.get("data.supervision", "instances"), limits_in_words(run.limits_reached())]
     for part in run.parts:

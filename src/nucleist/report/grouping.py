@@ -1,4 +1,4 @@
-"""Runs that differ only in their seed form a group; groups on the same images are compared.
+"""Runs that differ only in seed and fold form a group; groups on the same images are compared.
 
 Two runs belong to one group if their configurations are equal except for the seed and for settings
 that do not change the result (`settings.VOLATILE`). Names do not matter: all runs of a sweep have
@@ -18,10 +18,12 @@ from nucleist.report.settings import (
     Settings,
     annotation_of,
     chose_anchor,
+    fold_of,
     is_binary,
     is_partial,
     model_name,
     model_title,
+    replicate_in_words,
     settings,
     settings_with,
     share_of,
@@ -32,13 +34,13 @@ from nucleist.training.finished import Run, number
 
 @dataclass(frozen=True)
 class RunGroup:
-    """Runs of one configuration, one for each seed: a model with some labels, in a report.
+    """Runs of one configuration, one for each seed and fold: a model with some labels, in a report.
 
     Attributes:
         key: Its anchor on the page.
         title: The experiment's name, and the settings that differ from groups of the same name.
         family: The model without the amount of annotation: one curve against the fraction.
-        runs: In the order of their seeds.
+        runs: In the order of their seeds and folds.
         brief: The title beside a column with the amount of annotation; empty if it is the same.
     """
 
@@ -172,19 +174,20 @@ def _identities(run: Run) -> Iterator[str]:
 
 
 def _newest(runs: Iterable[Run], notes: list[str]) -> list[Run]:
-    """One run for each combination of seeds: names of folders begin with the time."""
-    found: dict[tuple[str, str, str], Run] = {}
+    """One run for each combination of seeds and fold: names of folders begin with the time."""
+    found: dict[tuple[str, ...], Run] = {}
     for run in sorted(runs, key=lambda run: (not run.is_repeat, run.folder.name)):
-        if run.seeds in found:
-            old = found[run.seeds].folder
-            if found[run.seeds].is_repeat and not run.is_repeat:
-                made = f"made by nucleist reproduce (seed {run.seed})"
+        key = (*run.seeds, fold_of(run) or "")
+        if key in found:
+            old, which = found[key].folder, replicate_in_words(run)
+            if found[key].is_repeat and not run.is_repeat:
+                made = f"made by nucleist reproduce ({which})"
                 why = f"{made}, the original {run.folder} is used"
             else:
-                why = f"{run.folder} repeats it (seed {run.seed}) and is newer"
+                why = f"{run.folder} repeats it ({which}) and is newer"
             notes.append(f"{old}: {why}; left out")
-        found[run.seeds] = run
-    return sorted(found.values(), key=lambda run: [(len(seed), seed) for seed in run.seeds])
+        found[key] = run
+    return [found[key] for key in sorted(found, key=lambda key: [(len(w), w) for w in key])]
 
 
 def _groups(prefix: str, cells: list[list[Run]], given: Mapping[str, str]) -> Iterator[RunGroup]:

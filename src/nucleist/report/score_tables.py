@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 from nucleist.report.grouping import Benchmark, RunGroup
 from nucleist.report.published import figures_of, row_of
+from nucleist.report.settings import fold_of
 from nucleist.report.table import (
+    OVER_FOLDS,
     SPREAD,
     Column,
     OverSeeds,
@@ -130,6 +132,7 @@ def _scores(benchmark: Benchmark, view: View, name: str, metrics: Mapping[str, s
         Column("model", "model"),
         Column("annotation", "labels"),
         Column("labelled_nuclei", "labelled nuclei"),
+        Column("folds", "folds", folds=True),
         Column("seeds", "seeds", folds=True),
         Column("score_threshold", "score threshold", digits=2, folds=True),
         Column("step", "step", folds=True),
@@ -149,8 +152,10 @@ def _scores(benchmark: Benchmark, view: View, name: str, metrics: Mapping[str, s
             group.annotation,
             setting_over_seeds(group.nuclei),
         ]
+        folds = {fold for run in group.runs if (fold := fold_of(run)) is not None}
         cells += [
-            max(map(len, figures.values())),
+            len(folds) or None,
+            max(map(len, figures.values())) if not folds else len({r.seed for r in group.runs}),
             _threshold(group, view.part),
             _steps(benchmark, group, view),
         ]
@@ -182,7 +187,8 @@ def _limits(group: RunGroup, view: View) -> str | None:
 
 
 def _notes(benchmark: Benchmark, view: View, columns: Set[str]) -> Iterator[str]:
-    yield f"{KINDS[view.part]} {HOW[view.average]} {SPREAD}"
+    spread = OVER_FOLDS if "folds" in columns else SPREAD
+    yield f"{KINDS[view.part]} {HOW[view.average]} {spread}"
     if "scored_labelled_nuclei" in columns:
         every = (METRICS | MORE_METRICS).items()
         whole = [title for m, title in every if f"{m}_{view.average}" in columns]

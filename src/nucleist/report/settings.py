@@ -15,7 +15,7 @@ VOLATILE = (
     *("seed", "runs", "resume", "data_root", "name", "val_every", "attention", "logger"),
     *("run_dir", "trust", "median_box", "normalize.floor"),  # the last two follow the kept labels
     *("checkpoint_every", "test_best", "callbacks.speed"),
-    *("data.seed", "data.annotation_seed", "data.workers", "data.cache"),
+    *("data.seed", "data.annotation_seed", "data.workers", "data.cache", "data.fold"),
     *("callbacks.progress", "callbacks.previews"),
     *("callbacks.checkpoint", "trainer.accelerator", "trainer.devices"),
     *("trainer.val_check_interval", "trainer.log_every_n_steps", "trainer.num_sanity_val_steps"),
@@ -27,7 +27,10 @@ MEASURED = "model.center.anchor_size"
 """The median size of the kept labels, which depend on the seed, unless the command sets it."""
 
 ANNOTATION = ("data.annotation_fraction", "data.exemplars")
-HOW_MUCH = (*ANNOTATION, "data.crop_fraction")
+HOW_MUCH = (*ANNOTATION, "data.crop_fraction", "data.policy", "data.train_images")
+
+SINCE = {"data.policy": "random", "data.split_by": "group"}
+"""Settings that earlier versions did not have, with what they did."""
 
 
 def settings(run: Run) -> Settings:
@@ -43,7 +46,7 @@ def chose_anchor(run: Run) -> bool:
 def settings_with(run: Run, anchor: bool) -> Settings:
     """Like `settings`, with or without the size of the centre head's anchor."""
     volatile = VOLATILE if anchor else (*VOLATILE, MEASURED)
-    flat = dict(_flat(run.config))
+    flat = {key: json.dumps(value) for key, value in SINCE.items()} | dict(_flat(run.config))
     return {
         key: value
         for key, value in flat.items()
@@ -123,6 +126,9 @@ def annotation_of(run: Run) -> str:
     else:
         crop = run.summary.get("crop_fraction") is not None
         words = f"{100 * share:g} %" + (" of the area" if crop else "")
+    images, policy = run.get("data.train_images"), run.get("data.policy", "random")
+    words += f" of {images} images" if images else ""
+    words += f", {str(policy).replace('_', ' ')}" if policy != "random" else ""
     if not is_binary(run):
         return words
     return "foreground only" if share == 1 else f"foreground only, {words}"
@@ -148,9 +154,31 @@ def source_of(run: Run) -> str:
             options.append(json.loads(value).rpartition(".")[2])
         elif value != "null" and key.split(".")[-1] not in ("_target_", *PLACES):
             options.append(f"{key.removeprefix('source.')} {value.strip(chr(34))}")
+    options += _split_anew(run)
     if name == "Folder":  # only the path identifies the images
         options.insert(0, Path(str(source.get("root", ""))).name)
     return f"{name}: {', '.join(options)}" if options else name
+
+
+def fold_of(run: Run) -> str | None:
+    """Which fold of a cross-validation a run tests; None if it is no part of one."""
+    return None if run.get("data.folds") is None else str(run.get("data.fold", 0))
+
+
+def replicate_in_words(run: Run) -> str:
+    """`seed 0`, or `seed 0, fold 2`."""
+    fold = fold_of(run)
+    return f"seed {run.seed}" if fold is None else f"seed {run.seed}, fold {fold}"
+
+
+def _split_anew(run: Run) -> Iterator[str]:
+    """How images were split, where it was not the reader that did."""
+    folds, fractions = run.get("data.folds"), run.get("data.fractions")
+    if folds is None and fractions is None:
+        return
+    by = run.get("data.split_by", "group")
+    what = f"{folds} folds" if folds is not None else "/".join(map(str, fractions.values()))
+    yield f"{what} by {by}, fold seed {run.get('data.fold_seed', 0)}"
 
 
 def _flat(node: Any) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,11 @@ from dataclasses import dataclass, field, replace
 
 SPREAD = "Mean over seeds ± half the range from the lowest to the highest; no ± is one seed."
 
+OVER_FOLDS = (
+    "Mean over folds and seeds ± half the range from the lowest to the highest run; folds test "
+    "other images, so their range is wider than that of seeds."
+)
+
 
 @dataclass(frozen=True)
 class OverSeeds:
@@ -44,7 +49,24 @@ class OverSeeds:
         return mean if len(self.values) == 1 else f"{mean} ± {self.half_range:.{self.digits}f}"
 
 
-Value = str | int | float | OverSeeds | None
+@dataclass(frozen=True)
+class WithInterval:
+    """A value with its interval; in CSV the ends have columns of their own.
+
+    Examples:
+        >>> str(WithInterval(0.5, 0.45, 0.5512))
+        '0.500 [0.450, 0.551]'
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+Value = str | int | float | OverSeeds | WithInterval | None
 """The value of a cell; None is an empty one."""
 
 
@@ -205,29 +227,34 @@ def to_markdown(table: Table) -> str:
 
 def to_csv(table: Table) -> str:
     """The table as CSV, numbers unrounded."""
-    several = [
-        any(isinstance(row.cells[i], OverSeeds) for row in table.rows)
-        for i in range(len(table.columns))
-    ]
+    several = [_ends([row.cells[i] for row in table.rows]) for i in range(len(table.columns))]
     heads: list[str] = []
-    for column, wide in zip(table.columns, several, strict=True):
+    for column, ends in zip(table.columns, several, strict=True):
         name = f"published_{column.name}" if column.published else column.name
-        heads += [f"{name}{end}" for end in ("", "_low", "_high", "_seeds")] if wide else [name]
+        heads += [f"{name}{end}" for end in ends]
     page = io.StringIO()
     writer = csv.writer(page, lineterminator="\n")
     writer.writerow(heads)
     for row in table.rows:
         parts = zip(row.cells, several, strict=True)
-        writer.writerow([cell for value, wide in parts for cell in _cells(value, wide)])
+        writer.writerow([cell for value, ends in parts for cell in _cells(value, len(ends))])
     return page.getvalue()
 
 
-def _cells(value: Value, wide: bool) -> Sequence[str | int | float]:
+def _ends(cells: Sequence[Value]) -> tuple[str, ...]:
+    """Ends of the names of the columns that a column has in CSV."""
+    if any(isinstance(cell, OverSeeds) for cell in cells):
+        return "", "_low", "_high", "_seeds"
+    return ("", "_low", "_high") if any(isinstance(c, WithInterval) for c in cells) else ("",)
+
+
+def _cells(value: Value, count: int) -> Sequence[str | int | float]:
     if isinstance(value, OverSeeds):
         low, high = min(value.values), max(value.values)
         return [round(v, 9) for v in (value.mean, low, high)] + [len(value.values)]
-    own = "" if value is None else value
-    return [own, "", "", ""] if wide else [own]
+    if isinstance(value, WithInterval):
+        return [round(v, 9) for v in (value.value, value.low, value.high)]
+    return [*([""] if value is None else [value]), *([""] * (count - 1))]
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -219,6 +219,10 @@ def write_results(run: Path, data: NucleiData, task: SegmentationTask, last: Tes
     if shown:
         write_curve(run / "thresholds.csv", shown)
         write_rows(run / "per_image.csv", shown.images)
+    if last.test and last.test.counts:
+        groups = data.source.groups()
+        rows = [{"image": r["image"], "group": groups[r["image"]]} | r for r in last.test.counts]
+        write_rows(run / "match_counts.csv", rows)
     if last.test:
         write_test_overlays(figures / "test", task.net, data, last.test.images, threshold)
 

@@ -1,7 +1,7 @@
 """The one LightningModule: it trains, validates and tests any net that obeys the contract."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,6 +11,7 @@ from torchmetrics import MetricCollection
 
 from nucleist.data.sets import Batch
 from nucleist.metrics import InstanceScores, LabelledScores, per_image_scores
+from nucleist.metrics.match_counts import counts_row
 from nucleist.models.net import Net
 from nucleist.ops.labels import at_threshold
 from nucleist.types import DivergedError, Prediction, Truth, UserError
@@ -44,6 +45,8 @@ class TestScores:
         curve: At each of `THRESHOLDS`.
         images: Scores of each test image at the first two, by name and threshold; those that are
             defined for it.
+        counts: `nucleist.metrics.match_counts.COLUMNS` of each test image that is complete, by name
+            and threshold.
     """
 
     __test__ = False  # not a test of pytest's
@@ -52,6 +55,7 @@ class TestScores:
     calibrated: ScoresAt
     curve: tuple[ScoresAt, ...]
     images: list[dict[str, Any]]
+    counts: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def best(self) -> ScoresAt | None:
@@ -114,6 +118,7 @@ class SegmentationTask(pl.LightningModule):
         self.test_thresholds = fixed, calibrated
         self.test_metrics = scores_at([fixed, calibrated, *THRESHOLDS]).to(self.device)
         self.test_rows: list[dict[str, Any]] = []
+        self.test_counts: list[dict[str, Any]] = []
 
     def forward(self, images: list[Tensor]) -> list[Prediction]:
         """Predictions of the net for `(3, H, W)` images in [0, 1]."""
@@ -175,10 +180,12 @@ class SegmentationTask(pl.LightningModule):
         self._score(self.test_metrics, predictions, truth)
         for image_id, prediction, one in zip(ids, predictions, truth, strict=True):
             for threshold in dict.fromkeys(self.test_thresholds):
-                scores = per_image_scores(
-                    one.labels, at_threshold(prediction, threshold), one.complete, one.known
-                )
-                self.test_rows.append({"image": image_id, "score_threshold": threshold, **scores})
+                found = at_threshold(prediction, threshold)
+                scores = per_image_scores(one.labels, found, one.complete, one.known)
+                key = {"image": image_id, "score_threshold": threshold}
+                self.test_rows.append(key | scores)
+                if one.complete is None:
+                    self.test_counts.append(key | counts_row(one.labels, found))
 
     @staticmethod
     def _score(metrics: MetricCollection, found: list[Prediction], truth: list[Truth]) -> None:
@@ -193,11 +200,12 @@ class SegmentationTask(pl.LightningModule):
             ScoresAt(threshold, {name: column[i] for name, column in columns.items()})
             for i, threshold in enumerate((*self.test_thresholds, *THRESHOLDS))
         )
-        return TestScores(fixed, calibrated, tuple(curve), self._rows_of_all())
+        each = (self._of_all(rows) for rows in (self.test_rows, self.test_counts))
+        return TestScores(fixed, calibrated, tuple(curve), *each)
 
-    def _rows_of_all(self) -> list[dict[str, Any]]:
-        """Scores of each test image from all processes, sorted by name and threshold."""
-        rows = self.test_rows
+    @staticmethod
+    def _of_all(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Rows of each test image from all processes, sorted by name and threshold."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             parts: list[Any] = [None] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(parts, rows)
