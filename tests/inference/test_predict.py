@@ -233,3 +233,38 @@ def test_of_a_folder_its_images_are_outlined(tmp_path: Path) -> None:
     for missing in (tmp_path / "none", tmp_path / "images" / "d.png"):
         with pytest.raises(UserError, match="no such file or folder"):
             find_images([missing], lines)
+
+
+def test_shares_leave_one_table_and_formats_are_added(canonical: Path, tmp_path: Path) -> None:
+    model, folder, out = nucleist.load(canonical, device="cpu"), tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in "abc":
+        Image.fromarray(np.roll(PIXELS, ord(name), 0)).save(folder / f"{name}.png")
+    counts: dict[Path, int] = {}
+    for part in ("2/2", "1/2"):
+        counts |= nucleist.predict(model, folder, out, share=part, save="csv,labels")
+    with (out / "nuclei.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == sum(counts.values()) and {row["image"] for row in rows} == {
+        "a.png", "b.png", "c.png"
+    }  # fmt: skip
+    assert tuple(rows[0])[-12:] == tuple(
+        f"{color}_{end}"
+        for color in ("red", "green", "blue")
+        for end in ("mean", "min", "max", "std")
+    )
+    with (out / "images.csv").open() as file:
+        assert [int(row["nuclei"]) for row in csv.DictReader(file)] == [
+            counts[folder / f"{name}.png"] for name in "abc"
+        ]
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*_*")}
+    lines = Lines()
+    again = nucleist.predict(model, folder, out, save=("geojson", "labels", "csv"), progress=lines)
+    assert dict(again) == counts and not lines.warnings
+    assert {path.name for path in out.glob("*.geojson")} == {f"{n}_labels.geojson" for n in "abc"}
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    assert not list(out.glob("*overlay*"))
+    # overwrite=true with other settings: what is left of the earlier ones is not taken for new
+    nucleist.predict(model, folder, out, save="labels", overwrite=True, score_threshold=0.9)
+    with pytest.raises(UserError, match=r"_labels\.geojson: is there already"):
+        nucleist.predict(model, folder, out, save="labels,geojson", score_threshold=0.9)
