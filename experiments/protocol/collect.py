@@ -99,11 +99,7 @@ def differences(results: Results, group: str, steps: int) -> str:
     full = (group, "100", "plain", steps)
     for arm in arms_of(results, group, steps):
         labels, method = arm[1:3]
-        same = (group, labels, "plain", steps)
-        against = [(full, "all labels, Mask R-CNN"), (same, "Mask R-CNN, same labels")]
-        for other, words in against if method != "plain" else against[:1]:
-            if other == arm or (other == full == same and words != against[1][1]):
-                continue
+        for other, words in against(arm):
             found = asked(results, [arm, other], HEADLINE)
             if found is None:
                 continue
@@ -119,7 +115,21 @@ def differences(results: Results, group: str, steps: int) -> str:
                 ]
             )
     head = ["net", "minus", "folds x seeds", *(f"difference, {w}" for w in KINDS.values())]
-    return table([*head, "ratio, calibrated", "verdict"], rows)
+    return table([*head, "ratio, calibrated", "verdict"], rows) if rows else ""
+
+
+def against(arm: Arm) -> Iterator[tuple[Arm, str]]:
+    """What a net is compared with, in words."""
+    group, labels, method, steps = arm
+    full = (group, "100", "plain", steps)
+    if arm != full:
+        yield full, "all labels, Mask R-CNN"
+    if method != "plain" and labels != "100":
+        yield (group, labels, "plain", steps), "Mask R-CNN, same labels"
+    if labels.startswith("10_"):
+        yield (group, "10", method, steps), "the same net, labels at random"
+    if method in ("frequency", "near") or labels.startswith("crop"):
+        yield (group, "5", "pa", steps), "PA, 5 %"
 
 
 def verdict(found: Estimate, against_full: bool) -> str:
