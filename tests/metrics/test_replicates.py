@@ -6,7 +6,7 @@ import pytest
 from nucleist.metrics.counts import count
 from nucleist.metrics.functional import mean_average_precision
 from nucleist.metrics.match_counts import COLUMNS, MatchCounts, aji_of, as_rows, map_of
-from nucleist.metrics.replicates import Replicate, added_up, estimate, in_common
+from nucleist.metrics.replicates import Replicate, added_up, estimate, in_common, without_folds
 from nucleist.ops.contingency import contingency
 
 FIELDS = {"0": ("a", "b"), "1": ("c", "d"), "2": ("e", "f")}
@@ -86,6 +86,19 @@ def test_only_what_all_nets_have_is_compared() -> None:
     assert in_common([one, other]) == (("0", "2"), ("0",))  # of equally many the first seed's
     assert in_common([trained(EVEN, "0"), trained(EVEN, "1")]) == ((), ())
     assert estimate([trained(EVEN, "0"), trained(EVEN, "1")]) is None
+
+
+def test_ways_of_splitting_are_compared_over_all_images() -> None:
+    by_field = trained(EVEN, "0") + trained(EVEN, "1", "01")
+    # each fold tests a half of each field
+    half = {name: row(50, 35) for name in "abcdef"}
+    by_image = [Replicate(fold, "0", half) for fold in "01"]
+    one, other = without_folds(by_field, 3), without_folds(by_image, 2)
+    assert [(r.fold, r.seed, sorted(r.groups)) for r in one] == [("", "0", list("abcdef"))]
+    assert other[0].groups["a"].tolist() == row(100, 70).tolist()
+    found = estimate([other, one])
+    assert found is not None
+    assert found.interval == (pytest.approx(0.1),) * 3
 
 
 def test_folds_of_other_images_are_not_compared() -> None:

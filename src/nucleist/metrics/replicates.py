@@ -58,6 +58,25 @@ def added_up(images: Mapping[str, np.ndarray], groups: Mapping[str, str]) -> dic
     return found
 
 
+def without_folds(some: Sequence[Replicate], folds: int) -> list[Replicate]:
+    """The trainings of each seed as one that tests all images, where all folds are there.
+
+    To compare ways of splitting, in which an image is tested by different folds.
+
+    Args:
+        some: Trainings of one net.
+        folds: Number of folds; a seed with fewer is left out.
+    """
+    found = []
+    for seed in sorted({one.seed for one in some}):
+        own = [one for one in some if one.seed == seed]
+        if len(own) == folds:
+            names = sorted({name for one in own for name in one.groups})
+            total = {n: sum(one.groups[n] for one in own if n in one.groups) for n in names}
+            found.append(Replicate("", seed, {n: np.asarray(row) for n, row in total.items()}))
+    return found
+
+
 def in_common(arms: Sequence[Sequence[Replicate]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Folds and seeds such that every net has each fold with each seed.
 
