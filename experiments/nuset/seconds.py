@@ -3,9 +3,8 @@
 python experiments/nuset/seconds.py key=value ...
 
 Loading, augmentation and the drawing of synthetic images are included, as in training. Reading
-images from disk is not, because a run reads its training images before its first step. What else
-the machine does meanwhile hardly matters: seconds are those of the process (one thread, no
-loaders).
+images from disk is not, because a run reads its training images before its first step. Seconds are
+those of the process, of one thread and no loaders: what else the machine does hardly matters.
 """
 
 import sys

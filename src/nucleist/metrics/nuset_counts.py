@@ -62,16 +62,25 @@ def errors_of(table: Contingency) -> DetectionErrors:
     ends = table.true_index, n_true + table.pred_index
     edge = (10 * table.intersection >= table.union) & free[ends[0]] & free[ends[1]]
     pairs = ends[0][edge], ends[1][edge]
+    correct = int(hit.sum())
+    found = DetectionErrors(
+        correct=correct,
+        incorrect=n_pred - correct,
+        missed=int(free[:n_true].sum()),
+        gained=int(free[n_true:].sum()),
+        split=0,
+        merge=0,
+        catastrophe=0,
+    )
+    if all(len(np.unique(one)) == len(one) for one in pairs):  # nobody is joined to two
+        return found
     graph = coo_array((np.ones(len(pairs[0]), np.int8), pairs), (len(free), len(free)))
-    groups, group = connected_components(graph, directed=False) if len(free) else (0, np.array([]))
+    groups, group = connected_components(graph, directed=False)
     of_true, of_pred = (
         np.bincount(group[part][free[part]].astype(int), minlength=groups)
         for part in (slice(n_true), slice(n_true, None))
     )
-    correct = int(hit.sum())
-    return DetectionErrors(
-        correct=correct,
-        incorrect=n_pred - correct,
+    return found._replace(
         missed=int(((of_true == 1) & (of_pred <= 1)).sum()),
         gained=int(((of_pred == 1) & (of_true <= 1)).sum()),
         split=int(((of_true == 1) & (of_pred > 1)).sum()),

@@ -93,10 +93,10 @@ class NusetScores(Metric):
     def _count(self, pred: Prediction, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Counts and scores of one image, a row for each score threshold."""
         table, near = contingency(target, pred["label_map"]), touching_pairs(target)
-        rows, scores = [], []
+        rows = []
         for keep in kept_at(table, pred, self.score_thresholds):
             kept = table.keep_predictions(keep)
-            counts = count_nuset(target, pred["label_map"], kept, near)
-            rows.append([*counts, *errors_of(kept)])
-            scores.append([float(score(counts)) for score in NUSET_SCORES.values()])
-        return np.array(rows), np.array(scores)
+            rows.append([*count_nuset(target, pred["label_map"], kept, near), *errors_of(kept)])
+        counts = np.array(rows)
+        each = NusetCounts(*counts.T[:_COLUMNS])
+        return counts, np.stack([score(each) for score in NUSET_SCORES.values()], 1)

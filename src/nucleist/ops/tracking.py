@@ -55,10 +55,11 @@ def follow(
 ) -> Tracks:
     """Follow nuclei from frame to frame.
 
-    How it works: the nuclei of two frames are paired one to one so that the sum of the distances
-    between their centroids is smallest; one without a partner costs `reach`. A nucleus that begins
-    beside one that goes on is its sister if both are smaller than it was, alike, and have it
-    between them: then the mother ends, and two daughters begin.
+    How it works: the nuclei of two frames are paired one to one so that the sum of the squared
+    distances between their centroids is smallest, the likeliest way of nuclei that wander; one
+    without a partner costs the square of `reach`. A nucleus that begins beside one that goes on
+    is its sister if both are smaller than that was, and alike, and the middle between them has
+    moved as little as a nucleus does: then the mother ends, and two daughters begin.
 
     Args:
         frames: `(H, W)` or `(Z, H, W)` integer label maps of one shape, 0 background; their labels
@@ -209,7 +210,8 @@ class _Film:
         if live and len(found.ids):
             before = np.stack([self._places[k] for k in live])
             i, j, costs = _near(before, found.places, self.reach)
-            one, other = assign(i, j, costs, (len(live), len(found.ids)), self.reach)
+            shape = len(live), len(found.ids)
+            one, other = assign(i, j, costs**2, shape, self.reach**2)
             numbers[other] = np.array(live)[one]
         return numbers
 
@@ -221,15 +223,15 @@ class _Film:
             return []
         mothers = np.stack([self._places[k] for k in numbers[old]])
         largest = np.array([max(self._areas[k]) for k in numbers[old]])
-        i, j, _ = _near(mothers, found.places[new], self.reach)
+        i, j, _ = _near(mothers, found.places[new], 1.5 * self.reach)
         one, other = found.areas[old[i]], found.areas[new[j]]
         middle = (found.places[old[i]] + found.places[new[j]]) / 2
         off = np.linalg.norm(middle - mothers[i], axis=1)
         fits = np.minimum(one, other) >= ALIKE * np.maximum(one, other)
         fits &= np.maximum(one, other) <= SMALLER * largest[i]
-        fits &= off < self.reach / 2
+        fits &= off < self.reach
         shape = len(old), len(new)
-        pairs = assign(i[fits], j[fits], off[fits], shape, self.reach / 2)
+        pairs = assign(i[fits], j[fits], off[fits], shape, self.reach)
         return [
             (int(old[a]), int(new[b]), int(numbers[old[a]])) for a, b in zip(*pairs, strict=True)
         ]

@@ -66,6 +66,17 @@ def test_groups_by_size_and_kind(root: Path) -> None:
         ids("10x30-pink")
 
 
+def test_the_group_of_fluorescence(root: Path) -> None:
+    """Gray images, also of the size that coloured ones have too; not those of bright field."""
+    for name, size in (("bright", (1024, 1024)), ("dark", (256, 320)), ("pink", (256, 320))):
+        image = np.full((*size, 3), 200 if name == "bright" else 9, np.uint8)
+        image[..., 0] += 20 * (name == "pink")
+        png(root / name / "images" / f"{name}.png", image)
+        png(root / name / "masks" / "m.png", np.eye(*size, dtype=np.uint8))
+    splits = BBBC038(str(root), group="fluorescence").splits()
+    assert sorted(splits["train"] + splits["test"]) == [*(f"a{i}" for i in range(5)), "dark"]
+
+
 def test_overlaps_and_empty_masks_are_told(root: Path) -> None:
     masks = root / "a0" / "masks"
     png(masks / "m0.png", np.zeros((24, 24), np.uint8))  # sorted first: id 1 is used up

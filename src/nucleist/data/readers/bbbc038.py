@@ -25,6 +25,12 @@ FIELDS = "bbbc038_fields.csv"
 
 HEADER_BYTES = 33  # a PNG's signature and header
 
+FLUORESCENCE = "fluorescence"
+"""The group of all images of fluorescence, 541 of the 664 of stage 1."""
+
+BRIGHT_FIELD, MIXED = "1024x1024", "256x320"
+"""Size of the gray images that are no fluorescence, and the one that holds coloured ones too."""
+
 
 @lru_cache
 def known_fields() -> dict[str, str]:
@@ -43,7 +49,8 @@ class BBBC038(FileSource[tuple[str, list[str]]]):
     Args:
         root: The folder of ids, the archive, or a folder that holds either.
         group: `HxW`, pixels: only the images of this size. `HxW-gray` and `HxW-color` also look
-            at the pixels, for the one size (256x320) that holds both.
+            at the pixels, for the one size (256x320) that holds both. `fluorescence`: all images of
+            fluorescence, of any size.
         train: Number of training images; 80 % if None.
         seed: Seed of the split.
     """
@@ -104,12 +111,15 @@ class BBBC038(FileSource[tuple[str, list[str]]]):
                 f"group={self._group}: unknown kind '{kind}'; write HxW-gray or HxW-color"
             )
         sizes = {image_id: self._size(self._entries[image_id][0]) for image_id in ids}
+        if self._group == FLUORESCENCE:
+            there = [i for i in ids if sizes[i] != BRIGHT_FIELD]
+            return [i for i in there if sizes[i] != MIXED or self._is_gray(self._entries[i][0])]
         chosen = [image_id for image_id in ids if sizes[image_id] == size]
         if kind:
             chosen = [i for i in chosen if self._is_gray(self._entries[i][0]) == (kind == "gray")]
         if not chosen:
-            there = ", ".join(sorted(set(sizes.values())))
-            raise UserError(f"group={self._group}: no such image; the sizes are {there}")
+            known = ", ".join(sorted(set(sizes.values())))
+            raise UserError(f"group={self._group}: no such image; the sizes are {known}")
         return chosen
 
     def _size(self, name: str) -> str:

@@ -19,13 +19,14 @@ from nucleist.models.net import Net, given
 from nucleist.models.nuset.inputs import gray, shifted, standardized
 from nucleist.models.nuset.losses import ForegroundLoss
 from nucleist.models.nuset.rpn import NucleusRPN
+from nucleist.models.nuset.scale import enlarged, enlarged_target, taken_back
 from nucleist.models.nuset.seeds import cleaned, cut_foreground
 from nucleist.models.pixel_targets import BACKGROUNDS, known_pixels, weighing, with_background
 from nucleist.models.unet_body import STRIDE, UNet, xavier
 from nucleist.ops.borders import HEIGHT, VARIANCE
 from nucleist.ops.labels import boxes_of
 from nucleist.ops.watershed import METHODS, SQUARE, without_small
-from nucleist.types import Prediction, Target, one_of
+from nucleist.types import Prediction, Target, UserError, one_of
 
 
 class Cut(NamedTuple):
@@ -67,22 +68,28 @@ class NuSeT(Net):
         cut: Cut,
         standardize: bool,
         background: tuple[str, int],
+        scale: float,
     ):
         super().__init__()
+        self.scale = scale
         self.unet, self.rpn = unet.apply(xavier), rpn
         self.loss, self.cut, self.standardize = loss, cut, standardize
         self.background = background  # kind and band, see `with_background`
 
     def forward(self, images: Sequence[Tensor], targets: Sequence[Any] | None = None) -> Any:
         """See `Net.forward`."""
-        found = self._run(images)
-        sizes = [(image.shape[-2], image.shape[-1]) for image in images]
+        inner = [enlarged(image, self.scale) for image in images]
+        found = self._run(inner)
+        sizes = [(image.shape[-2], image.shape[-1]) for image in inner]
         if self.training:
             pairs = zip(images, given(targets), strict=True)
-            return self._losses(
-                found, sizes, [with_background(*pair, *self.background) for pair in pairs]
-            )
-        return [self._nuclei(found, index, size) for index, size in enumerate(sizes)]
+            known = [with_background(*pair, *self.background) for pair in pairs]
+            wanted = [enlarged_target(*pair) for pair in zip(known, sizes, strict=True)]
+            return self._losses(found, sizes, wanted)
+        return [
+            self._nuclei(found, index, size, image.shape[-2:])
+            for index, (size, image) in enumerate(zip(sizes, images, strict=True))
+        ]
 
     def step_counts(self) -> Mapping[str, Tensor]:
         """See `Net.step_counts`: anchors that the last step sampled, of either class."""
@@ -114,8 +121,13 @@ class NuSeT(Net):
         }
 
     @torch.no_grad()
-    def _nuclei(self, found: Found, index: int, size: tuple[int, int]) -> Prediction:
-        """Nuclei of one image, scored by the mean probability of foreground, above 0.5."""
+    def _nuclei(
+        self, found: Found, index: int, size: tuple[int, int], outer: Sequence[int]
+    ) -> Prediction:
+        """Nuclei of one image, scored by the mean probability of foreground, above 0.5.
+
+        `size` is that of the image as the net has seen it, `outer` its own.
+        """
         logits = (
             found.classes[index, 1, : size[0], : size[1]]
             - found.classes[index, 0, : size[0], : size[1]]
@@ -124,7 +136,8 @@ class NuSeT(Net):
         labels = cleaned(self._labels(mask, found, index), self.cut.clean)
         # Filled holes are of the nucleus, but would lower its score, perhaps below 0.5.
         means = mean_in(labels, np.where(mask, logits.sigmoid().cpu().numpy(), 0.5))
-        return to_prediction(labels, means, logits.device)
+        labels, kept = taken_back(labels, outer)
+        return to_prediction(labels, means[kept - 1], logits.device)
 
     def _labels(self, mask: np.ndarray, found: Found, index: int) -> np.ndarray:
         """The foreground `(H, W)` of one image cut into nuclei, before they are cleaned."""
@@ -153,6 +166,7 @@ def nuset(
     deep_skip: bool = False,
     rpn: Mapping[str, Any] | None = None,
     standardize: bool = True,
+    scale: float = 1.0,
     loss_weights: str = "borders",
     border_height: float = HEIGHT,
     border_variance: float = VARIANCE,
@@ -177,6 +191,9 @@ def nuset(
         standardize: Each image minus its mean, divided by its standard deviation. False: minus 0.5,
             divided by 0.25, as the fine net of `nucleist.models.two_pass` needs, whose own
             normalisation would be undone.
+        scale: Images are enlarged by it, and nuclei taken back to their size. The RPN's cells of 16
+            px cannot tell nuclei apart that are not much larger: 24 to 64 px are good. Other
+            options in pixels are those of the enlarged image, except `band`.
         loss_weights: `"borders"`, or `"events"` if the nuclei are rare, see
             `nucleist.models.pixel_targets.weighing`.
         border_height: Weight added to background between nuclei.
@@ -209,6 +226,8 @@ def nuset(
         ("clean", clean, 0),
     ):
         at_least(f"model.{option}", value, least)
+    if not scale > 0:
+        raise UserError(f"model.scale={scale} is not above 0; use 1, or 2 for small nuclei")
     unet = UNet(
         width,
         in_channels=1,
@@ -223,4 +242,4 @@ def nuset(
     seeds = {"border": seed_border, "radius": seed_radius, "line": line}
     cut = Cut(instances, min_area, clean, size_connectivity, seeds)
     own = NucleusRPN(8 * width, **(rpn or {}))
-    return NuSeT(unet, own, loss, cut, standardize, (background, band))
+    return NuSeT(unet, own, loss, cut, standardize, (background, band), scale)
