@@ -167,9 +167,7 @@ def test_from_outlines_to_an_export(served, folder, tmp_path):
             page, "/\\d of \\d|done/.test(document.getElementById('round').textContent)", 120
         )
         keep(page, "training")
-        browser.until(
-            page, "/done|failed/.test(document.getElementById('round').textContent)", 400
-        )
+        browser.until(page, "/done|failed/.test(document.getElementById('round').textContent)", 400)
         assert "done" in page.text_content("#round"), page.text_content("#round")
 
         # Four steps teach little: the proposals from here on are what the images were drawn from.

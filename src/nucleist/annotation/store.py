@@ -21,7 +21,7 @@ import numpy as np
 from nucleist.annotation import geometry
 from nucleist.annotation.things import State, Thing, from_json, outline
 from nucleist.data.formats.complete import is_region
-from nucleist.data.formats.geojson import load_features
+from nucleist.data.formats.geojson import PROPOSAL, load_features
 from nucleist.data.readers.names import OWN_END
 from nucleist.types import UserError
 
@@ -31,7 +31,7 @@ ENDING = OWN_END
 SCHEMA = 1
 CLASSES: dict[State, tuple[str, list[int]]] = {
     "labelled": ("Nucleus", [0, 170, 0]),
-    "proposed": ("Proposal", [230, 150, 0]),
+    "proposed": (PROPOSAL, [230, 150, 0]),
     "rejected": ("Ignore*", [120, 120, 120]),
 }
 _COMPLETE = ("complete", [0, 110, 220])
