@@ -183,9 +183,10 @@ async function listWork() {
   $("work").replaceChildren(...found.slice(0, 30).map((item, at) => {
     const row = text("li", item.reason);
     row.onclick = () => look(at);
-    row.classList.toggle("open", viewer.selected.has(item.id));
+    row.dataset.id = item.id;
     return row;
   }));
+  viewer.onSelect();
   $("left").textContent = found.length ? `${found.length} to look at` : "nothing to look at";
 }
 
@@ -212,7 +213,8 @@ function showRound(round) {
   $("progress").hidden = !going;
   $("progress").max = round.steps || 1;
   $("progress").value = round.step || 0;
-  const words = [`round ${round.number}: ${round.phase}`];
+  const phase = round.phase === "collected" ? "done" : round.phase;
+  const words = [`round ${round.number}: ${phase}`];
   if (going && round.steps) words.push(`${round.step} of ${round.steps}`);
   if (going && round.seconds_left) words.push(`${Math.ceil(round.seconds_left / 6) / 10} min left`);
   if (round.score != null) words.push(`mAP ${round.score.toFixed(2)} on held-out labels`);
@@ -229,6 +231,11 @@ async function train() {
     say(error.message);
   }
 }
+
+viewer.onSelect = () => {
+  for (const row of $("work").children)
+    row.classList.toggle("open", viewer.selected.has(row.dataset.id));
+};
 
 let drawing;
 function contrast(tiles) {

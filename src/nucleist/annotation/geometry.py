@@ -1,6 +1,7 @@
 """Outlines as shapes: a spline as pixels, pixels as a spline, two joined, one cut."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import shapely
@@ -26,13 +27,18 @@ def crosses_itself(anchors: Sequence[Point]) -> bool:
     return not shapely.Polygon(curve(np.asarray(anchors))).is_valid
 
 
-def ring_of(anchors: Sequence[Point]) -> np.ndarray:
+@lru_cache(maxsize=50_000)  # of thousands of nuclei one changes between two writings
+def ring_of(anchors: tuple[Point, ...]) -> np.ndarray:
     """The outline as a closed ring that crosses itself nowhere, `(N, 2)`, the last point the first.
 
     One that does cross itself gives the border of its largest part: QuPath refuses other files. It
-    is valid in steps of 0.01 px.
+    is valid in steps of 0.01 px. Do not change it.
     """
-    geometry = geometry_of([[curve(np.asarray(anchors), SPACING)]])
+    points = np.round(curve(np.asarray(anchors), SPACING), 2)
+    ring = np.concatenate([points, points[:1]])
+    if shapely.Polygon(ring).is_valid:
+        return ring
+    geometry = geometry_of([[points]])
     if geometry is None:  # no area: a square pixel in its place
         x, y = np.floor(np.asarray(anchors)[0])
         return np.array([(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1), (x, y)])

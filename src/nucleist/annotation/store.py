@@ -21,7 +21,7 @@ import numpy as np
 from nucleist.annotation import geometry
 from nucleist.annotation.things import State, Thing, from_json, outline
 from nucleist.data.formats.complete import is_region
-from nucleist.data.formats.geojson import load_features
+from nucleist.data.formats.geojson import PROPOSAL, load_features
 from nucleist.data.readers.names import OWN_END
 from nucleist.types import UserError
 
@@ -31,7 +31,7 @@ ENDING = OWN_END
 SCHEMA = 1
 CLASSES: dict[State, tuple[str, list[int]]] = {
     "labelled": ("Nucleus", [0, 170, 0]),
-    "proposed": ("Proposal", [230, 150, 0]),
+    "proposed": (PROPOSAL, [230, 150, 0]),
     "rejected": ("Ignore*", [120, 120, 120]),
 }
 _COMPLETE = ("complete", [0, 110, 220])
@@ -119,9 +119,8 @@ def from_geojson(data: bytes, where: str, known: Mapping[str, Thing] | None = No
         thing = _thing(feature, known or {})
         if thing is not None and thing.id not in things:
             things[thing.id] = thing
-    content = json.loads(data)
-    head = content.get("nucleist") if isinstance(content, Mapping) else None
-    if not isinstance(head, Mapping):
+    head = _head(data.partition(b"\n")[0])
+    if not head:
         return Stored(things, None, "")
     if head.get("schema") != SCHEMA:
         raise UserError(
@@ -210,12 +209,20 @@ def _is_same(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def header(path: Path) -> tuple[tuple[int, int] | None, str]:
-    """Size and hash of the image, from the first bytes of a file; None and "" if not there."""
+    """Size and hash of the image, from the first line of a file; None and "" if not there."""
     try:
         with path.open("rb") as file:
-            head = file.readline(10_000).decode()
-        found = json.loads(head.rstrip().removesuffix('"features":[').rstrip(",") + "}")
-        height, width = found["nucleist"]["size"]
-        return (int(height), int(width)), str(found["nucleist"]["image"])
+            head = _head(file.readline(10_000))
+        height, width = head["size"]
+        return (int(height), int(width)), str(head["image"])
     except (OSError, ValueError, KeyError, TypeError):
         return None, ""
+
+
+def _head(line: bytes) -> dict[str, Any]:
+    """What the first line of our files says; empty for those that other programs wrote."""
+    try:
+        found = json.loads(line.rstrip().removesuffix(b'"features":[').rstrip(b",") + b"}")
+        return dict(found["nucleist"])
+    except (ValueError, KeyError, TypeError):
+        return {}

@@ -18,6 +18,9 @@ from nucleist.data.formats.traced import Corrected, Corrections, shape_hash
 from nucleist.data.outlines import Drawn, Shape, area, compose, fill, union
 from nucleist.types import UserError
 
+PROPOSAL = "Proposal"
+"""Class of what a model found: no nucleus until somebody accepts it, in `nucleist annotate`."""
+
 _MAX_COORDINATE = 1e7
 _AREAS = ("Polygon", "MultiPolygon")
 _OTHERS = ("Point", "MultiPoint", "LineString", "MultiLineString", "GeometryCollection")
@@ -77,11 +80,14 @@ def _sorted_out(
     """Nuclei with their features, and regions; notes on what is neither."""
     complete = [feature for feature in everything if _is_complete(feature)]
     others = [feature for feature in everything if not _is_complete(feature)]
-    features = [feature for feature in others if not _is_ignored(feature)]
+    settled = [feature for feature in others if not _is_called(feature, PROPOSAL)]
+    features = [feature for feature in settled if not _is_called(feature, "Region*", "Ignore*")]
     found = [feature for feature in features if _kind(feature) != "annotation"]
     notes = []
-    if ignored := len(others) - len(features):
-        notes.append(f"{ignored} regions (Region*, Ignore*, Proposal) are no nuclei")
+    if ignored := len(settled) - len(features):
+        notes.append(f"{ignored} regions (Region*, Ignore*) are no nuclei")
+    if proposed := len(others) - len(settled):
+        notes.append(f"{proposed} proposals are no nuclei until somebody accepts them")
     if found and len(found) < len(features):
         notes.append(
             f"{len(features) - len(found)} annotations beside {len(found)} detections are taken "
@@ -158,13 +164,13 @@ def _is_complete(feature: Mapping[str, Any]) -> bool:
     return any(map(is_region, _names(feature)))
 
 
-def _is_ignored(feature: Mapping[str, Any]) -> bool:
-    """Whether name or class say that it is no object: classes of QuPath that end with a star.
+def _is_called(feature: Mapping[str, Any], *words: str) -> bool:
+    """Whether name or class is one of some words, whatever the case.
 
-    A `Proposal` of `nucleist annotate` is none until somebody accepts it.
+    `Region*` and `Ignore*` are classes of QuPath, which are no objects.
     """
-    ignored = ("region*", "ignore*", "proposal")
-    return any(str(name).lower() in ignored for name in _names(feature))
+    wanted = {word.lower() for word in words}
+    return any(str(name).lower() in wanted for name in _names(feature))
 
 
 def _filled(
