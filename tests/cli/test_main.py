@@ -37,12 +37,18 @@ def test_what_the_system_refuses_is_one_line(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closes a pipe")
-def test_a_reader_that_goes_is_no_error() -> None:
-    """As `nucleist metrics all | head -0`: the pipe is closed before anything is written."""
+@pytest.mark.parametrize("unbuffered", ["1", ""], ids=["while it writes", "at the end"])
+@pytest.mark.parametrize("words", [["train", "--help"], ["--version"]], ids=" ".join)
+def test_a_reader_that_goes_is_no_error(words: list[str], unbuffered: str) -> None:
+    """As `nucleist ... | head -0`: the pipe is closed before anything is written.
+
+    What is longer than Python's buffer is written at once, what is shorter at the end.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-m", "nucleist", "metrics", "all"],
+        [sys.executable, "-m", "nucleist", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     )
     assert process.stdout is not None and process.stderr is not None
     process.stdout.close()

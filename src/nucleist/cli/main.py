@@ -45,19 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     130 interrupted.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        lines = "\n".join(f"  {verb:<10}{words}" for verb, words in VERBS.items())
-        print(USAGE.format(verbs=lines), end="")
-        return 0
-    if arguments[0] in ("-V", "--version"):
-        print(f"nucleist {__version__}")
-        return 0
     try:
-        if arguments[0] not in VERBS:
-            raise UserError(f"there is no verb {arguments[0]!r}; use one of {', '.join(VERBS)}")
-        module = MODULES.get(arguments[0], arguments[0])
-        verb = importlib.import_module(f"nucleist.cli.{module}")
-        return int(verb.main(arguments[1:]) or 0)
+        status = _run(arguments)
+        sys.stdout.flush()  # here, where a reader that has ended is no error
+        return status
     except UserError as error:
         if os.environ.get("NUCLEIST_TRACEBACK"):
             raise
@@ -75,6 +66,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("nucleist: interrupted", file=sys.stderr)
         return 130
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        lines = "\n".join(f"  {verb:<10}{words}" for verb, words in VERBS.items())
+        print(USAGE.format(verbs=lines), end="")
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"nucleist {__version__}")
+        return 0
+    if arguments[0] not in VERBS:
+        raise UserError(f"there is no verb {arguments[0]!r}; use one of {', '.join(VERBS)}")
+    module = MODULES.get(arguments[0], arguments[0])
+    verb = importlib.import_module(f"nucleist.cli.{module}")
+    return int(verb.main(arguments[1:]) or 0)
 
 
 if __name__ == "__main__":

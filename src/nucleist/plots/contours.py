@@ -1,7 +1,6 @@
 """Any microscope image as a picture, and contours of nuclei on it."""
 
 import numpy as np
-from skimage.segmentation import find_boundaries
 
 Color = tuple[int, int, int]
 
@@ -67,11 +66,26 @@ def draw_contours(
     """
     drawn, inside = image.copy(), np.pad(labels, 1)  # padded, so that the border closes contours
     for _ in range(thick):
-        rim = find_boundaries(inside, connectivity=1, mode="inner")
+        rim = _rim(inside)
         inside[rim] = 0
         rim = rim[1:-1, 1:-1]
         drawn[rim] = colors_of(labels[rim]) if color is None else color
     return drawn
+
+
+def _rim(labels: np.ndarray) -> np.ndarray:
+    """The pixels of nuclei that have another label or none above, below, left or right.
+
+    As `skimage.segmentation.find_boundaries(mode="inner")`, which takes far longer.
+    """
+    rim = np.zeros(labels.shape, bool)
+    for axis in range(2):
+        one = np.moveaxis(rim, axis, 0)  # views
+        along = np.moveaxis(labels, axis, 0)
+        change = along[1:] != along[:-1]
+        one[1:] |= change
+        one[:-1] |= change
+    return rim & (labels != 0)
 
 
 def colors_of(labels: np.ndarray) -> np.ndarray:

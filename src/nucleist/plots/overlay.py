@@ -294,4 +294,4 @@ def _write(
 
 def _save(path: PathLike, page: Image.Image) -> None:
     with replacing(path) as part:
-        page.save(part, format="PNG", optimize=True)
+        page.save(part, format="PNG")
