@@ -47,7 +47,8 @@ class MicroscopeVolume(Volume):
         self._array = self._image.dask_data
         self.dtype = np.dtype(self._image.dtype)
         width = self._image.physical_pixel_sizes.X
-        self.pixel_size = None if width is None else in_micrometres(width, "um")
+        known = width is not None and width != 1  # what plugins say that do not know it
+        self.pixel_size = in_micrometres(width, "um") if known else None
         self._colors = "S" in letters
         self._names = _names(self._image, self.axes.channels)
         self.separate = not self._colors
@@ -74,13 +75,14 @@ def scenes_of(path: Path) -> int:
 
 def _opened(path: Path) -> Any:
     bioio = needed("bioio", "bioio", "bioio", path)
+    errors = needed("bioio_base.exceptions", "bioio", "bioio", path)
     try:
         return bioio.BioImage(path)
-    except bioio.bio_image.exceptions.UnsupportedFileFormatError as error:
+    except errors.UnsupportedFileFormatError as error:
         kind = path.suffix.lower().removeprefix(".")
         raise UserError(
-            f"{path}: bioio has no plugin for it; pip install bioio-{kind} or bioio-bioformats, or "
-            "save the image as OME-TIFF"
+            f"{path}: no installed plugin of bioio reads it; copy the file again if it is damaged, "
+            f"pip install bioio-{kind} or bioio-bioformats, or save the image as OME-TIFF"
         ) from error
 
 
