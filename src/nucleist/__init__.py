@@ -17,7 +17,7 @@ _HOMES = {
     "Evaluation": "nucleist.evaluation.scores",
     "Model": "nucleist.inference.load",
     "Net": "nucleist.models.net",
-    "Predicted": "nucleist.inference.predict",
+    "Predicted": "nucleist.inference.predicted",
     "Progress": "nucleist.types",
     "Record": "nucleist.types",
     "Reproduction": "nucleist.training.reproduce",
@@ -72,7 +72,8 @@ if TYPE_CHECKING:
     from nucleist.evaluation.scores import Evaluation
     from nucleist.inference.corrections import import_corrections
     from nucleist.inference.load import Model, load
-    from nucleist.inference.predict import Predicted, predict
+    from nucleist.inference.predict import predict
+    from nucleist.inference.predicted import Predicted
     from nucleist.inference.result import Result
     from nucleist.inference.subjects import draw_figures
     from nucleist.metrics.card_page import metric_cards

@@ -140,7 +140,7 @@ def write_nuclei(
     if "zarr" in paths:
         write_label_zarr(paths["zarr"], shape, outlined.paint, picture.pixel_size)
     open_one: dict[str, Callable[[Path], AbstractContextManager[NucleusWriter]]] = {
-        "coco": lambda path: writing_coco(path, image_file or picture.name, shape),
+        "coco": lambda path: writing_coco(path, image_file or Path(picture.name).name, shape),
         "geojson": writing_geojson,
         "splines": lambda path: writing_geojson(path, splines=True),
         "imagej": writing_rois,

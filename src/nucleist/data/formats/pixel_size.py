@@ -5,9 +5,12 @@ believed only if its pixels are finer than any printer's or scanner's.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
-from nucleist.data.formats.tiff_series import TiffImage
+from nucleist.data.formats.damage import DAMAGE
+from nucleist.data.formats.tiff_series import TiffImage, image_of, opened
+from nucleist.types import UserError
 
 MICROMETRES = {
     **dict.fromkeys(("um", "µm", "μm", "\\u00b5m", "micron", "microns", "micrometer"), 1.0),
@@ -58,11 +61,36 @@ def of_tiff(image: TiffImage) -> float | None:
     if image.tiff.is_svs:
         found = re.search(r"\bMPP\s*=\s*([\d.]+)", image.page.description or "")
         return in_micrometres(found[1], "um") if found else None
-    unit = _PER_UNIT.get(_tag(image.page, 296, 2))
-    if unit is None or per_pixel is None:
+    micrometres = _PER_UNIT.get(_tag(image.page, 296, 2))
+    if micrometres is None or per_pixel is None:
         return None
-    length = per_pixel * unit
+    length = per_pixel * micrometres
     return length if _FINEST < length <= COARSEST else None
+
+
+def of_bytes(data: bytes) -> float | None:
+    """Width of a pixel of an image file, micrometres; None where it does not say, or is damaged.
+
+    Args:
+        data: Content of the file.
+    """
+    try:
+        with opened(data) as tiff:
+            return of_tiff(image_of(data, tiff, ""))
+    except (*DAMAGE, UserError):
+        return None
+
+
+def common(sizes: Sequence[float | None]) -> float | None:
+    """The size that several images share, to 2 %; None if they do not, or one does not say.
+
+    Args:
+        sizes: Of each image.
+    """
+    known = [size for size in sizes if size is not None]
+    if not known or len(known) < len(sizes) or max(known) > 1.02 * min(known):
+        return None
+    return known[0]
 
 
 def _of_ome(xml: str) -> float | None:

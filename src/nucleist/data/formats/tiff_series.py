@@ -92,7 +92,7 @@ def image_of(
     _check_colors(series.keyframe, where)
     length = len(source) if isinstance(source, bytes) else source.stat().st_size
     _check_complete(series, length)
-    return TiffImage(series.parent, series, where)
+    return TiffImage(series.parent or tiff, series, where)
 
 
 def opened(source: bytes | Path, **options: Any) -> tifffile.TiffFile:

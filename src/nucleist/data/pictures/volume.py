@@ -1,7 +1,7 @@
 """An open file of planes and channels, and the pictures that are made of it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -235,7 +235,7 @@ class OpenedLater(Picture):
         suffix: See `Picture`.
     """
 
-    def __init__(self, name: str, suffix: str, opening: Any) -> None:
+    def __init__(self, name: str, suffix: str, opening: Callable[[], Picture]) -> None:
         """Promise a picture.
 
         Args:
@@ -244,7 +244,8 @@ class OpenedLater(Picture):
             opening: Function without arguments that opens the picture.
         """
         self.name, self.suffix = name, suffix
-        self._opening, self._picture = opening, None
+        self._opening = opening
+        self._picture: Picture | None = None
 
     def __getattr__(self, key: str) -> Any:
         if key.startswith("_"):
@@ -253,9 +254,9 @@ class OpenedLater(Picture):
 
     @property
     def _opened(self) -> Picture:
-        if self._picture is None:
-            self._picture = self._opening()
-        return self._picture
+        picture = self._picture or self._opening()
+        self._picture = picture
+        return picture
 
     def read(self, window: Window) -> np.ndarray:
         """See `Picture.read`."""
