@@ -19,7 +19,9 @@ from nucleist.data.formats.channels import Choice
 from nucleist.data.pictures.picture import Picture
 from nucleist.data.sets import Normalize
 from nucleist.files import read_json_if_there
+from nucleist.inference.device import choose_device as choose_device
 from nucleist.inference.opened import one_picture
+from nucleist.inference.own_grid import outline_window
 from nucleist.inference.result import Result, to_result
 from nucleist.inference.scaling import (
     UNKNOWN,
@@ -27,7 +29,6 @@ from nucleist.inference.scaling import (
     Scaling,
     Trained,
     at_scale,
-    outline_window,
     trained_scale,
 )
 from nucleist.models.net import Net
@@ -286,19 +287,3 @@ def check_net(net: Any) -> Net:
             f"model._target_ made a {type(net).__name__}; give a subclass of nucleist.Net"
         )
     return net
-
-
-def choose_device(name: str | torch.device) -> torch.device:
-    """A device by name; `auto` takes a GPU where there is one.
-
-    Raises:
-        UserError: If the device is unknown or absent.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device={name}: not available here; use auto or cpu") from error
-    return device

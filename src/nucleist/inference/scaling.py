@@ -1,17 +1,13 @@
-"""Images at the scale of a training: how much larger or smaller, and nuclei back on their grid."""
+"""Images at the scale of a training: how much larger or smaller they are shown to a net."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
-
-import numpy as np
-import torch
+from weakref import WeakKeyDictionary
 
 from nucleist.data.pictures.picture import Picture
 from nucleist.data.pictures.rescaled import Rescaled
-from nucleist.inference.outline import outline
-from nucleist.models.net import Net
-from nucleist.types import Prediction, Progress, UserError, Window
+from nucleist.types import Progress, UserError
 
 SAME = 0.02
 """Images whose scale differs by less are not resampled: nuclei differ more."""
@@ -22,9 +18,8 @@ ODD = 1.5
 _MOST = 20.0
 """Larger factors are mistakes: of units, or of a digit."""
 
-_MULTIPLE = 64
-"""Windows of rescaled pictures begin at multiples of it, the stride of the coarsest level of our
-nets, so that a window is outlined as in the whole picture."""
+_TOLD: WeakKeyDictionary[Progress, set[float]] = WeakKeyDictionary()
+"""Differences of scale that somebody was told: once is enough for a folder of images."""
 
 PixelSize = float | Literal["auto"]
 
@@ -151,136 +146,13 @@ def _hint(picture: Picture, trained: Trained, progress: Progress) -> None:
     if own is None or trained.pixel_size is None or trained.side is not None:
         return
     ratio = own / trained.pixel_size
-    if not 1 / ODD <= ratio <= ODD:
+    told = _TOLD.setdefault(progress, set())
+    if not 1 / ODD <= ratio <= ODD and round(ratio, 2) not in told:
+        told.add(round(ratio, 2))
         progress.warn(
             f"{picture.name}: {own:.4g} um a pixel, in training {trained.pixel_size:.4g}; "
             f"pixel_size=auto rescales it by {ratio:.3g}"
         )
-
-
-Normalize = Callable[[np.ndarray], np.ndarray]
-
-
-def outline_window(
-    net: Net,
-    normalize: Normalize,
-    picture: Picture,
-    window: Window,
-    parameters: Sequence[str] = (),
-    floor: float = 0.0,
-) -> Prediction:
-    """What a net finds in a window of a picture, in pixels of the picture's own grid.
-
-    Args:
-        net: In any mode.
-        normalize: Of the picture as a whole.
-        picture: From `at_scale`: rescaled or not.
-        window: Of the picture's own grid.
-        parameters: Names of the net's shape parameters.
-        floor: Detections of at most this score are not needed.
-
-    Returns:
-        Of the window's size; coordinates begin at its upper left corner.
-    """
-    if not isinstance(picture, Rescaled):
-        return outline(net, normalize(picture.read(window)), floor)
-    around = covering(picture, window)
-    found = outline(net, normalize(picture.read(around)), floor)
-    return on_own_grid(found, picture, around, window, parameters)
-
-
-def covering(picture: Rescaled, window: Window) -> Window:
-    """The window of a rescaled picture that shows one of its own grid.
-
-    Args:
-        picture: The picture.
-        window: Of its own grid.
-    """
-    tall = picture.height / picture.picture.height
-    wide = picture.width / picture.picture.width
-    ends = []
-    for start, stop, factor, side in (
-        (window.y0, window.y1, tall, picture.height),
-        (window.x0, window.x1, wide, picture.width),
-    ):
-        first = int(start * factor) // _MULTIPLE * _MULTIPLE
-        last = -(-int(np.ceil(stop * factor)) // _MULTIPLE) * _MULTIPLE
-        ends.append((first, min(last, side)))
-    (y0, y1), (x0, x1) = ends
-    return Window(y0, x0, y1, x1)
-
-
-def on_own_grid(
-    found: Prediction,
-    picture: Rescaled,
-    around: Window,
-    window: Window,
-    parameters: Sequence[str] = (),
-) -> Prediction:
-    """What was found in a window of a rescaled picture, in pixels of the picture's own grid.
-
-    A label has the pixels whose middles it covers. A nucleus that covers none has no label.
-
-    Args:
-        found: Of the window `around`.
-        picture: The picture.
-        around: Of the rescaled grid, see `covering`.
-        window: Of the own grid.
-        parameters: Names of the columns of `found["parameters"]`.
-    """
-    factors = (picture.picture.height / picture.height, picture.picture.width / picture.width)
-    labels = picture.own_labels(_Placed(found["label_map"].cpu().numpy(), around), window)
-    moved: Prediction = {
-        "label_map": torch.from_numpy(np.ascontiguousarray(labels)),
-        "scores": found["scores"].cpu(),
-        "boxes": _moved(found["boxes"].cpu(), factors, around, window),
-    }
-    if "parameters" in found:
-        table = found["parameters"].cpu().clone()
-        for column, name in enumerate(parameters):
-            table[:, column] = _converted(name, table[:, column], factors, around, window)
-        moved["parameters"] = table
-    return moved
-
-
-def _moved(
-    boxes: torch.Tensor, factors: tuple[float, float], around: Window, window: Window
-) -> torch.Tensor:
-    begin = boxes.new_tensor([around.x0, around.y0] * 2)
-    factor = boxes.new_tensor([factors[1], factors[0]] * 2)
-    return (boxes + begin) * factor - boxes.new_tensor([window.x0, window.y0] * 2)
-
-
-def _converted(
-    name: str,
-    values: torch.Tensor,
-    factors: tuple[float, float],
-    around: Window,
-    window: Window,
-) -> torch.Tensor:
-    """A shape parameter in pixels of the own grid, by its name and its unit."""
-    tall, wide = factors
-    if name.endswith("_x"):
-        return (values + around.x0) * wide - window.x0
-    if name.endswith("_y"):
-        return (values + around.y0) * tall - window.y0
-    if name.endswith("area_px"):
-        return values * (tall * wide)
-    return values * (tall * wide) ** 0.5 if name.endswith("_px") else values
-
-
-class _Placed:
-    """Labels of a window, indexed as those of the whole picture."""
-
-    def __init__(self, labels: np.ndarray, window: Window) -> None:
-        self._labels, self._window = labels, window
-
-    def __getitem__(self, index: tuple[slice, slice]) -> np.ndarray:
-        rows, columns = index
-        top, left = self._window.y0, self._window.x0
-        return self._labels[
-            rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
-        ]
 
 
 def trained_scale(stored: Mapping[str, object], model: Mapping[str, object]) -> Trained:

@@ -20,7 +20,7 @@ from nucleist.data.formats.tiff import extra_samples, shown
 from nucleist.data.formats.tiff_header import check_header
 from nucleist.data.formats.tiff_series import image_of, opened
 from nucleist.data.pictures.mapped import MappedArray, TemporaryArray
-from nucleist.data.pictures.volume import IN_MEMORY, Volume
+from nucleist.data.pictures.volume import Volume
 from nucleist.types import Progress, Window
 
 MAX_PIXELS = 10**12
@@ -73,7 +73,7 @@ class TiffVolume(Volume):
             dtype = np.dtype(series.dtype).newbyteorder(self._image.tiff.byteorder)
             path = Path(self._image.tiff.filehandle.path)
             return MappedArray(path, dtype, tuple(series.shape), series.dataoffset)
-        if prod(series.shape) * self.dtype.itemsize <= IN_MEMORY and self.axes.counts == (1, 1):
+        if not self.is_large and self.axes.counts == (1, 1):
             return series.asarray()
         return zarr.open_array(series.aszarr(level=0), mode="r")
 
