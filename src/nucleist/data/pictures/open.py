@@ -109,7 +109,7 @@ def _tiff(path: Path, choice: Choice, progress: Progress) -> Volume:
         with as_damage(str(path)):
             return TiffVolume(path, choice, progress)
     except ColorsError:
-        if path.suffix.lower() in slide.SUFFIXES or slide.is_slide(path):
+        if path.suffix.lower() in slide.SUFFIXES:
             return slide.SlideVolume(path)
         raise
 

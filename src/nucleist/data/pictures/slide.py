@@ -1,6 +1,5 @@
 """A whole slide that OpenSlide reads: MRXS, NDPI of any size, SCN, BIF, VMS and others."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,6 @@ import numpy as np
 
 from nucleist.data.formats.axes import Axes
 from nucleist.data.formats.channels import Planes
-from nucleist.data.formats.damage import as_damage
 from nucleist.data.formats.pixel_size import in_micrometres
 from nucleist.data.pictures.extras import needed
 from nucleist.data.pictures.volume import Volume
@@ -31,7 +29,7 @@ class SlideVolume(Volume):
             UserError: If OpenSlide is not installed, or cannot open it.
         """
         self.where = str(path)
-        openslide = _openslide(path)
+        openslide: Any = needed("openslide", "wsi", "OpenSlide", path)
         try:
             self._slide = openslide.OpenSlide(str(path))
         except (openslide.OpenSlideError, OSError) as error:
@@ -64,17 +62,3 @@ class SlideVolume(Volume):
     def close(self) -> None:
         """See `Volume.close`."""
         self._slide.close()
-
-
-def is_slide(path: Path) -> bool:
-    """Whether OpenSlide is there and knows a file."""
-    try:
-        openslide = import_module("openslide")
-    except ImportError:
-        return False
-    with as_damage(str(path)):
-        return openslide.OpenSlide.detect_format(str(path)) is not None
-
-
-def _openslide(path: Path) -> Any:
-    return needed("openslide", "wsi", "OpenSlide", path)
