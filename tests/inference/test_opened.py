@@ -1,4 +1,4 @@
-"""Files of many pictures through predict: one set of results a picture, none lost or overwritten."""
+"""Files of many pictures through predict: results for each, none lost or overwritten."""
 
 from pathlib import Path
 
