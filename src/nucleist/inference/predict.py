@@ -1,6 +1,7 @@
 """Many images through a trained model: label TIFFs, tables and overlays in a folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -163,15 +164,12 @@ def _outline(
     """
     threshold, pieces, scaling = settled
     scale: dict[str, Any] = {"diameter": scaling.diameter, "pixel_size": scaling.pixel_size}
-    try:
+    with _named(image):
         picture = image.open(choice, progress)
-        pixels = picture.read(picture.whole)
-        result = model.predict(picture, threshold, pieces, progress=progress, **scale)
-    except UserError as error:
-        raise UnreadableError(str(error)) from error
-    except MemoryError as error:
-        raise UnreadableError(f"{image}: does not fit into memory; cut it into parts") from error
     with picture:
+        with _named(image):
+            pixels = picture.read(picture.whole)
+            result = model.predict(picture, threshold, pieces, progress=progress, **scale)
         notes = write_result(result, picture, paths, earlier.origin_of(made_from))
     progress.note(f"{image}: {len(result)} nuclei")
     for line in notes:
@@ -183,6 +181,17 @@ def _outline(
             f"or train with nuclei like these{_of_colors(pixels)}"
         )
     return {"nuclei": len(result), **describe(result, picture, image)}
+
+
+@contextmanager
+def _named(image: Item) -> Iterator[None]:
+    """Tell what is wrong with an image, or with reading it, from what ends the work on all."""
+    try:
+        yield
+    except UserError as error:
+        raise UnreadableError(str(error)) from error
+    except MemoryError as error:
+        raise UnreadableError(f"{image}: does not fit into memory; cut it into parts") from error
 
 
 def _of_colors(pixels: np.ndarray) -> str:

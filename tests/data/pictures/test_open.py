@@ -58,7 +58,10 @@ def test_alpha_is_no_channel_and_one_hue_is_shown_as_gray(
     Image.fromarray(np.dstack([0 * GRAY, 0 * GRAY, GRAY])).save(tmp_path / "b.png")
     picture = check(open_pictures, tmp_path / "b.png")
     assert (picture.read(LOOKED_AT)[..., 0] == GRAY[LOOKED_AT.slices]).all()
-    assert not picture.read_channels(LOOKED_AT)[..., :2].any()
+    assert picture.channels == ("",) and picture.read_channels(LOOKED_AT).shape[2] == 1
+    chosen = one(open_pictures, tmp_path / "b.png", Choice("blue"))
+    assert chosen.channels == ("red", "green", "blue")
+    assert not chosen.read_channels(LOOKED_AT)[..., :2].any()
 
 
 KINDS = {

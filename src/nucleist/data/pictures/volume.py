@@ -131,6 +131,8 @@ def array_picture(
         UserError: If it is not clear which channel shows the nuclei.
     """
     pixels = to_pixels(planes, channel, where)
+    if planes.colors and channel is None and (pixels == pixels[..., :1]).all():
+        return ArrayPicture(pixels, name, pixels[..., :1], pixel_size=pixel_size)  # no colours
     channels = planes.pixels if planes.pixels.ndim == 3 else planes.pixels[..., None]
     return ArrayPicture(pixels, name, channels, names_of(planes), pixel_size)
 
@@ -171,7 +173,8 @@ class VolumePicture(Picture):
                 f"{volume.where}: {found.pixels.dtype} pixels; save it as 8 or 16 bits or float"
             )
         self._channel = channel_of(found, channel, volume.where)
-        self.channels = names_of(found)
+        self._no_colors = found.colors and channel is None and self._channel is not None
+        self.channels = ("",) if self._no_colors else names_of(found)
         self.dtype = _type(found.pixels.dtype)
 
     def read(self, window: Window) -> np.ndarray:
@@ -190,7 +193,10 @@ class VolumePicture(Picture):
 
     def read_channels(self, window: Window) -> np.ndarray:
         """See `Picture.read_channels`."""
-        return np.ascontiguousarray(self._shown(window, None))
+        pixels = self._shown(window, None)
+        if self._no_colors and self._channel is not None:
+            pixels = pixels[..., self._channel : self._channel + 1]
+        return np.ascontiguousarray(pixels)
 
     def close(self) -> None:
         """See `Picture.close`."""
