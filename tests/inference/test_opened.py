@@ -1,5 +1,6 @@
 """Files of many pictures through predict: results for each, none lost or overwritten."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from support.runs import Lines
 import nucleist
 from nucleist.data.formats.channels import Choice
 from nucleist.data.formats.label_maps import load_label_map
+from nucleist.data.readers.folder import Folder
 from nucleist.inference.inputs import find_images
 from nucleist.inference.load import Model
 from nucleist.inference.opened import Item, items_of
@@ -105,3 +107,17 @@ def test_files_are_looked_into_only_where_they_may_hold_several(stack: Path) -> 
     found = items_of([gone, stack], Choice(1, "each"))
     assert [one.suffix for one in found] == ["", "_z1", "_z2"]
     assert str(found[1]) == f"{stack} z1" and found[1].stem == "s.ome_z1"
+
+
+def test_a_corrected_plane_becomes_an_image_of_its_own(stack: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    choice = {"channel": "dapi", "z": "each", "save": "labels,coco,csv"}
+    nucleist.predict(MODEL, stack, out, **choice, progress=Lines())
+    with (out / "images.csv").open() as file:
+        assert [row["image"] for row in csv.DictReader(file)] == ["s.ome.tif z1", "s.ome.tif z2"]
+    found = nucleist.import_corrections(out, "coco", tmp_path / "set", progress=Lines())
+    assert found.kept == 12 and set(found.images) == {"s.ome_z1.png", "s.ome_z2.png"}
+    for name, expected in (("s.ome_z1", plane(5)), ("s.ome_z2", plane(7))):
+        record = Folder(found.folder).read(name)
+        np.testing.assert_array_equal(record.image[..., 0], expected)
+        assert record.labels.max() == (5 if name.endswith("1") else 7)

@@ -200,8 +200,17 @@ def _digits(value: float) -> str:
 
 
 def _file(name: str, line: Line) -> str:
-    part = line.get("part", "").replace("_", " ")
-    return Path(line["file"]).name + part if "file" in line else name
+    return title_of(Path(line["file"]), line) if "file" in line else name
+
+
+def title_of(file: Path, line: Line) -> str:
+    """Name of an image in tables: its file's, and which part of it was outlined: `a.tif z2`.
+
+    Args:
+        file: The file.
+        line: What is recorded about it.
+    """
+    return file.name + str(line.get("part", "")).replace("_", " ")
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -180,7 +180,8 @@ def _outline(
             f"{image.stem}_overlay.png, and try score_threshold={threshold / 2:.2g} "
             f"or train with nuclei like these{_of_colors(pixels)}"
         )
-    return {"nuclei": len(result), **describe(result, picture, image)}
+    seen = {"choice": [choice.channel, choice.z, choice.t]}
+    return {"nuclei": len(result), **seen, **describe(result, picture, image)}
 
 
 @contextmanager
