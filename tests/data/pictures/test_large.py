@@ -178,3 +178,20 @@ def test_a_damaged_tile_is_told_when_it_is_read(open_pictures: Opening, tmp_path
     assert picture.read(Window(0, 0, 100, 100)).shape == (100, 100, 3)
     with pytest.raises(UserError, match=r"^\S*a\.tif: damaged image [^\n]*; copy the file again$"):
         picture.read(Window(11_900, 11_900, 12_000, 12_000))
+
+
+def test_names_of_channels_on_the_pages_of_a_qptiff(
+    open_pictures: Opening, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planes = np.random.default_rng(0).integers(0, 200, (2, 64, 80)).astype(np.uint8)
+    begin, end = '<?xml version="1.0"?>\n<PerkinElmer-QPI-ImageDescription>', "</PerkinElmer-QPI"
+    options = {"software": "PerkinElmer-QPI", "metadata": None, "photometric": "minisblack"}
+    options |= {"tile": (16, 16), "resolution": (20_000, 20_000), "resolutionunit": 3}
+    with tifffile.TiffWriter(tmp_path / "a.qptiff") as writer:
+        for name, plane in zip(("DAPI", "Opal 520"), planes, strict=True):
+            text = f"{begin}<Name>{name}</Name>{end}-ImageDescription>"
+            writer.write(plane, description=text, compression="zlib", **options)
+    pictures.read_by_windows(monkeypatch)
+    (picture,) = open_pictures(tmp_path / "a.qptiff", Choice("opal 520"))
+    assert picture.channels == ("DAPI", "Opal 520") and picture.pixel_size == 0.5
+    np.testing.assert_array_equal(picture.read(picture.whole)[..., 0], planes[1])
