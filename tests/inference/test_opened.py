@@ -75,7 +75,7 @@ def test_a_stack_beside_single_images(stack: Path, tmp_path: Path) -> None:
     assert found == {folder / "a.tif": 3, folder / "s.ome.tif": 12}
     assert set(found.failed) == {folder / "b.tif"}
     names = {path.name for path in (tmp_path / "out").glob("*_labels.tif")}
-    assert names == {"a_z1_labels.tif", "s.ome_z1_labels.tif", "s.ome_z2_labels.tif"}
+    assert names == {"a_labels.tif", "s.ome_z1_labels.tif", "s.ome_z2_labels.tif"}
 
 
 def test_an_ome_zarr_is_outlined_and_known_again(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_corrected_plane_becomes_an_image_of_its_own(stack: Path, tmp_path: Pa
     choice = {"channel": "dapi", "z": "each", "save": "labels,coco,csv"}
     nucleist.predict(MODEL, stack, out, **choice, progress=Lines())
     with (out / "images.csv").open() as file:
-        assert [row["image"] for row in csv.DictReader(file)] == ["s.ome.tif z1", "s.ome.tif z2"]
+        assert [row["image"] for row in csv.DictReader(file)] == ["s.ome_z1.tif", "s.ome_z2.tif"]
     found = nucleist.import_corrections(out, "coco", tmp_path / "set", progress=Lines())
     assert found.kept == 12 and set(found.images) == {"s.ome_z1.png", "s.ome_z2.png"}
     for name, expected in (("s.ome_z1", plane(5)), ("s.ome_z2", plane(7))):

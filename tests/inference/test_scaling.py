@@ -19,7 +19,7 @@ from nucleist.types import UserError, Window
 TRAINED = Trained(16.0, 0.5)
 
 
-def discs(radius: float, step: int, shape: tuple[int, int] = (200, 260)) -> np.ndarray:
+def discs(radius: float, step: int, shape: tuple[int, int] = (200, 280)) -> np.ndarray:
     """Bright discs on a grid, `(H, W, 3)` `uint8`; their middles are `step / 2` plus steps."""
     rows, columns = (np.arange(side) + 0.5 for side in shape)
     apart = [np.abs((axis % step) - step / 2) for axis in (rows, columns)]
@@ -36,10 +36,10 @@ def test_images_are_rescaled_to_the_training_and_this_is_said(asked: dict) -> No
     lines = Lines()
     picture = ArrayPicture(discs(10, 40), "a.tif")
     found = at_scale(picture, Scaling(**asked), TRAINED, lines)
-    assert isinstance(found, Rescaled) and (found.height, found.width) == (100, 130)
+    assert isinstance(found, Rescaled) and (found.height, found.width) == (100, 140)
     assert picture.pixel_size == asked.get("pixel_size")
     (line,) = lines.notes
-    assert line.startswith("a.tif: rescaled by 0.5 (") and "200 x 260 px to 100 x 130" in line
+    assert line.startswith("a.tif: rescaled by 0.5 (") and "200 x 280 px to 100 x 140" in line
 
 
 def test_the_file_says_how_wide_its_pixels_are() -> None:
@@ -95,11 +95,11 @@ def test_what_is_no_scale(values: dict) -> None:
 def test_nuclei_come_back_on_the_own_grid(diameter: float) -> None:
     pixels, net = discs(12, 40), model()
     before, after = net.predict(pixels), net.predict(pixels, diameter=diameter)
-    assert after.labels.shape == before.labels.shape == (200, 260)
-    assert len(after) == len(before) == 30
+    assert after.labels.shape == before.labels.shape == (200, 280)
+    assert len(after) == len(before) == 35
     order = [np.lexsort((one.table["centroid_x"].round(), one.table["centroid_y"].round()))
              for one in (before, after)]  # fmt: skip
-    for name, tolerance in (("centroid_x", 0.3), ("centroid_y", 0.3), ("area_px", 45)):
+    for name, tolerance in (("centroid_x", 0.6), ("centroid_y", 0.6), ("area_px", 45)):
         pair = [one.table[name][o] for one, o in zip((before, after), order, strict=True)]
         np.testing.assert_allclose(*pair, atol=tolerance)
     for sides, found in ((before.boxes[order[0]], after.boxes[order[1]]),):
@@ -111,7 +111,7 @@ def test_nuclei_come_back_on_the_own_grid(diameter: float) -> None:
 def test_a_window_is_outlined_as_in_the_whole() -> None:
     picture = Rescaled(ArrayPicture(discs(12, 40)), 0.5)
     net = model(min_size=0, clean=0)
-    whole = outline_window(net.net, net.normalize, picture, Window(0, 0, 200, 260))
+    whole = outline_window(net.net, net.normalize, picture, Window(0, 0, 200, 280))
     window = Window(20, 40, 180, 200)
     part = outline_window(net.net, net.normalize, picture, window)
     expected = whole["label_map"].numpy()[window.slices] > 0
@@ -143,7 +143,7 @@ def test_boxes_and_shapes_are_of_the_own_grid() -> None:
 
 def test_without_a_scale_the_result_is_what_it_was() -> None:
     pixels, net = discs(12, 40), model()
-    plain = net.net([torch.from_numpy(net.normalize(pixels)).permute(2, 0, 1)])[0]
+    plain = net.net.eval()([torch.from_numpy(net.normalize(pixels)).permute(2, 0, 1)])[0]
     np.testing.assert_array_equal(net.predict(pixels).labels, plain["label_map"].numpy())
 
 

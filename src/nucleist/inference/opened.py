@@ -31,6 +31,11 @@ class Item:
         """Name of its results, without their ends."""
         return self.path.stem + self.suffix
 
+    @property
+    def title(self) -> str:
+        """Its name in tables, as if it were a file of its own."""
+        return self.stem + self.path.suffix
+
     def __fspath__(self) -> str:
         """The file."""
         return str(self.path)

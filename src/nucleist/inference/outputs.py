@@ -204,13 +204,13 @@ def _file(name: str, line: Line) -> str:
 
 
 def title_of(file: Path, line: Line) -> str:
-    """Name of an image in tables: its file's, and which part of it was outlined: `a.tif z2`.
+    """Name of an image in tables: its file's, or that of a part that was outlined: `a_z2.tif`.
 
     Args:
         file: The file.
         line: What is recorded about it.
     """
-    return file.name + str(line.get("part", "")).replace("_", " ")
+    return f"{file.stem}{line.get('part', '')}{file.suffix}"
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

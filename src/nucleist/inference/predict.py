@@ -170,7 +170,8 @@ def _outline(
         with _named(image):
             pixels = picture.read(picture.whole)
             result = model.predict(picture, threshold, pieces, progress=progress, **scale)
-        notes = write_result(result, picture, paths, earlier.origin_of(made_from))
+        origin = earlier.origin_of(made_from)
+        notes = write_result(result, picture, paths, origin, image.title)
     progress.note(f"{image}: {len(result)} nuclei")
     for line in notes:
         progress.note(line)

@@ -86,7 +86,11 @@ def paths_of(output: Path, save: Sequence[str]) -> dict[str, Path]:
 
 
 def write_result(
-    result: Result, picture: Picture, paths: Mapping[str, Path], origin: str = ""
+    result: Result,
+    picture: Picture,
+    paths: Mapping[str, Path],
+    origin: str = "",
+    image_file: str = "",
 ) -> list[str]:
     """Write the results of one image.
 
@@ -95,6 +99,7 @@ def write_result(
         picture: The image as it was read.
         paths: What to write, and where; see `nucleist.inference.save.paths_of`.
         origin: What the labels were made from; see `nucleist.data.formats.traced.nucleus_id`.
+        image_file: File name of the image, for COCO; empty for the picture's name.
 
     Returns:
         What a format cannot hold, counted, a sentence each.
@@ -106,7 +111,7 @@ def write_result(
         contours = draw_contours(to_display(picture.read(picture.whole)), result.labels)
         with replacing(paths["overlay"]) as part:
             Image.fromarray(contours).save(part, format="png")
-    notes = write_nuclei(result, picture, paths, origin)
+    notes = write_nuclei(result, picture, paths, origin, image_file)
     if "labels" in paths:
         write_label_map(paths["labels"], result.labels)  # last: then all are there
     return notes
@@ -140,7 +145,7 @@ def write_nuclei(
     if "zarr" in paths:
         write_label_zarr(paths["zarr"], shape, outlined.paint, picture.pixel_size)
     open_one: dict[str, Callable[[Path], AbstractContextManager[NucleusWriter]]] = {
-        "coco": lambda path: writing_coco(path, image_file or Path(picture.name).name, shape),
+        "coco": lambda path: writing_coco(path, image_file or picture.name, shape),
         "geojson": writing_geojson,
         "splines": lambda path: writing_geojson(path, splines=True),
         "imagej": writing_rois,

@@ -89,7 +89,10 @@ def nearest(old: int, new: int, start: int, stop: int) -> np.ndarray:
         stop: One after the last.
 
     Returns:
-        `(stop - start,)` `int64`, as `interpolate` with `nearest-exact`.
+        `(stop - start,)` `int64`, as `interpolate` with `nearest-exact`, but where a middle lies on
+        the border of two pixels, as of an image made twice as large: there it is the left and the
+        right one in turn, so that nothing moves on average.
     """
-    # In whole numbers: a middle on the border of two pixels belongs to the right one, always.
-    return (2 * np.arange(start, stop) + 1) * old // (2 * new)
+    numbers = np.arange(start, stop)
+    found, rest = np.divmod((2 * numbers + 1) * old, 2 * new)
+    return found - ((rest == 0) & (numbers % 2 == 0))

@@ -43,7 +43,7 @@ def test_it_is_the_interpolation_of_torch(scale: float) -> None:
     assert np.abs(found - expected.numpy()).max() < 0.51  # of rounding
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", [0.3, 0.5, 0.77, 1.31, 3, 3.7])
 def test_labels_come_back_exactly(scale: float) -> None:
     picture = rescaled(scale)
     shape = picture.height, picture.width
@@ -62,6 +62,15 @@ def test_enlarged_twice_and_back_is_what_it_was() -> None:
         large = own.repeat(factor, 0).repeat(factor, 1)
         back = rescaled(factor).own_labels(large, Window(0, 0, 53, 71))
         np.testing.assert_array_equal(back, own)
+
+
+def test_labels_of_a_picture_made_twice_as_large_do_not_move() -> None:
+    rows, columns = np.mgrid[:106, :142] + 0.5
+    disc = ((rows - 53) ** 2 + (columns - 71) ** 2 < 900).astype(np.int32)
+    back = rescaled(2).own_labels(disc, Window(0, 0, 53, 71))
+    middle = np.argwhere(back).mean(0) + 0.5
+    np.testing.assert_allclose(middle, (26.5, 35.5), atol=0.02)
+    assert back.sum() == pytest.approx(disc.sum() / 4, rel=0.01)
 
 
 def test_what_is_known_of_the_picture_stays_true() -> None:

@@ -5,6 +5,8 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import tifffile
+
 from nucleist.types import UserError
 
 DAMAGE = (
@@ -21,6 +23,7 @@ DAMAGE = (
     EOFError,
     struct.error,
     zlib.error,
+    tifffile.TiffFileError,  # a ValueError in later releases
 )
 """What decoders are known to raise on damaged files."""
 

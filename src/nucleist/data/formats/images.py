@@ -189,8 +189,6 @@ def _decode(data: bytes, where: str, colors: bool, choice: Choice) -> Planes:
                     return Planes(pixels)
     except (*DAMAGE, MemoryError) as error:
         raise UserError(f"{where}: damaged image ({error}); copy the file again") from error
-    except tifffile.TiffFileError as error:
-        raise UserError(f"{where}: damaged TIFF ({error}); copy the file again") from error
     if not data:
         raise UserError(f"{where}: empty file; copy the file again")
     raise UserError(f"{where}: not a PNG, TIFF, JPEG or BMP; convert the image to one of these")
