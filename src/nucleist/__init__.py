@@ -17,7 +17,7 @@ _HOMES = {
     "Evaluation": "nucleist.evaluation.scores",
     "Model": "nucleist.inference.load",
     "Net": "nucleist.models.net",
-    "Predicted": "nucleist.inference.predict",
+    "Predicted": "nucleist.inference.predicted",
     "Progress": "nucleist.types",
     "Record": "nucleist.types",
     "Reproduction": "nucleist.training.reproduce",
@@ -85,7 +85,8 @@ if TYPE_CHECKING:
     from nucleist.inference.corrections import import_corrections
     from nucleist.inference.export import export_model
     from nucleist.inference.load import Model, load
-    from nucleist.inference.predict import Predicted, predict
+    from nucleist.inference.predict import predict
+    from nucleist.inference.predicted import Predicted
     from nucleist.inference.result import Result
     from nucleist.inference.save import save_result
     from nucleist.inference.subjects import draw_figures

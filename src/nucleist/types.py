@@ -141,9 +141,11 @@ class Source(ABC):
 
     Attributes:
         grouped: Whether `groups` is what is known to belong together. False where nothing is.
+        pixel_size: Width of a pixel of its images in micrometres; None if unknown or not the same.
     """
 
     grouped: bool = False
+    pixel_size: float | None = None
 
     @abstractmethod
     def splits(self) -> Mapping[str, list[str]]:

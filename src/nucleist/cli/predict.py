@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from nucleist.cli.model import MODEL_SETTINGS, images_through_a_model
-from nucleist.cli.words import names, share, switch, text
+from nucleist.cli.words import names, number, share, switch, text
 
 HELP = """usage: nucleist predict MODEL IMAGES... -o FOLDER [key=value ...]
 
@@ -13,7 +13,8 @@ HELP = """usage: nucleist predict MODEL IMAGES... -o FOLDER [key=value ...]
   nucleist predict last.ckpt a.tif -o out save=labels,geojson,imagej,csv
   nucleist predict last.ckpt a.tif -o out model.grid=32    an option of the net changed
 
-MODEL is a run folder or a checkpoint file, IMAGES are files or folders of them.
+MODEL is a run folder or a checkpoint file, IMAGES are files or folders of them: TIFF, PNG, JPEG,
+BMP, OME-TIFF, OME-Zarr, slides and files of microscopes (docs/data.md lists them).
 
 For every image NAME it writes NAME_labels.tif (0 background, 1..N nuclei, best score first,
 16 bits, 32 where needed), NAME_overlay.png and NAME_nuclei.csv: a line for each nucleus with its
@@ -26,8 +27,13 @@ reason, and the exit status is 3. The same command again does only what is not d
 
   save=A,B,...         what to write: labels,overlay,csv (the default), coco, geojson (QuPath),
                        imagej (Fiji), splines (outlines of few points), zarr (large images)
-  channel=N            of images with several channels the one to use, from 1; or channel=rgb
-  z=N                  of stacks the plane to use, from 1; or z=project, the largest value
+  channel=N            of images with several channels the one to use, from 1; or its name, or
+                       channel=rgb
+  z=N                  of stacks the plane to use, from 1; or z=project, the largest value; or
+                       z=each: results NAME_z1_..., NAME_z2_...
+  t=N                  of several times the one to use, from 1; or t=each
+  diameter=N           pixels of a typical nucleus: images are outlined at the scale of the training
+  pixel_size=X         or: micrometres of a pixel, or auto for what each file says
   score_threshold=X    nuclei with a higher score count; default: calibrated in training
   device=NAME          auto, cpu, cuda, cuda:1, mps
   pieces=X             drop pieces of a nucleus below this share of its largest; default: 0, none
@@ -39,6 +45,11 @@ reason, and the exit status is 3. The same command again does only what is not d
 """
 
 
+def width(value: str) -> float | str:
+    """A number, or `auto`."""
+    return value if value == "auto" else number(value)
+
+
 def number_or_word(value: str) -> int | str:
     """A whole number, or a word as it is."""
     return int(value) if value.isdecimal() else value
@@ -48,6 +59,9 @@ SETTINGS = {
     **MODEL_SETTINGS,
     "channel": number_or_word,
     "z": number_or_word,
+    "t": number_or_word,
+    "diameter": number,
+    "pixel_size": width,
     "score_threshold": share,
     "pieces": share,
     "save": names,

@@ -14,15 +14,20 @@ import yaml
 
 from nucleist import __version__
 from nucleist.data.corrections import ADDED, KEPT, MOVED, REJECTED, Change, compare, shapes_of
+from nucleist.data.formats.channels import CLEAR, Choice
 from nucleist.data.formats.complete import FILE as COMPLETE_FILE
 from nucleist.data.formats.complete import write_complete
+from nucleist.data.formats.images import write_image
 from nucleist.data.formats.label_maps import load_label_map, suffix_for, write_label_map
 from nucleist.data.formats.tables import write_table
 from nucleist.data.formats.traced import nucleus_id
 from nucleist.data.outlines import Shape, compose
 from nucleist.data.readers.corrected import SUFFIXES, Read, find_corrected
+from nucleist.data.readers.names import IMAGE_SUFFIXES
 from nucleist.files import checksum, make_folder, making_folder, write_text
 from nucleist.inference import earlier
+from nucleist.inference.opened import Item
+from nucleist.inference.outputs import title_of
 from nucleist.inference.save import ENDS
 from nucleist.progress import shown
 from nucleist.types import Complete, Progress, UserError, one_of
@@ -66,6 +71,11 @@ class _Image(NamedTuple):
     file: Path
     line: Mapping[str, Any]
 
+    @property
+    def title(self) -> str:
+        """Its name in tables and in COCO."""
+        return title_of(self.file, self.line)
+
 
 def import_corrections(
     folder: str | Path,
@@ -106,7 +116,7 @@ def import_corrections(
     known = _known(origin, images)
     if not place.is_dir():
         raise UserError(f"{place}: no such folder; give the folder of the corrected files")
-    found = find_corrected(place, form, {one.name: one.file.name for one in known})
+    found = find_corrected(place, form, {one.name: one.title for one in known})
     if not found:
         ends = " or ".join(SUFFIXES[form])
         raise UserError(
@@ -151,13 +161,12 @@ class _Gathered:
         changes = _numbered(compare(exported, ids, corrected.nuclei))
         shapes = [change.shape for change in changes if change.shape is not None]
         labels, overlaps = compose(shape, shapes)
-        image, stem = one.file.name, one.file.stem
-        make_folder(self._folder / "images")
-        shutil.copyfile(one.file, self._folder / "images" / image)
+        image = _copied(one, make_folder(self._folder / "images"))
+        stem = Path(image).stem
         write_label_map(self._folder / "labels" / f"{stem}{suffix_for(labels)}", labels)
         self._counts[image] = Counter(change.state for change in changes)
         self._shifts += [change.shift for change in changes if change.state == MOVED]
-        self._rows += _rows(one, changes, self._results)
+        self._rows += _rows(one, image, changes, self._results)
         self._areas[stem] = self._complete or corrected.complete
         hashes = {key: one.line[key] for key in ("image", "settings")}
         self._sources[image] = {"corrected": file, "predicted": str(one.file), **hashes}
@@ -188,6 +197,20 @@ class _Gathered:
         each = {image: dict(counts) for image, counts in self._counts.items()}
         kept, moved, added, rejected = (total[state] for state in STATES)
         return Imported(folder, kept, moved, added, rejected, shift, each)
+
+
+def _copied(one: _Image, folder: Path) -> str:
+    """Copy an image into the set, or what of its file was outlined; returns the new file's name.
+
+    A set holds what its labels are of: the chosen channel, a plane, a file that training reads.
+    """
+    choice = Choice(*one.line.get("choice", ()))
+    part = one.line.get("part", "")
+    if not part and choice == CLEAR and one.file.suffix.lower() in IMAGE_SUFFIXES:
+        shutil.copyfile(one.file, folder / one.file.name)
+        return one.file.name
+    with Item(one.file, part).open(choice) as picture:
+        return write_image(folder / one.name, picture.read(picture.whole)).name
 
 
 def _words(counts: Mapping[str, int]) -> str:
@@ -245,7 +268,7 @@ def _numbered(changes: list[Change]) -> list[Change]:
     return found
 
 
-def _rows(one: _Image, changes: list[Change], results: Path) -> list[list[object]]:
+def _rows(one: _Image, image: str, changes: list[Change], results: Path) -> list[list[object]]:
     """The lines of `corrections.csv` about an image."""
     scores = _scores(results / f"{one.name}{ENDS['csv']}")
     rows: list[list[object]] = []
@@ -256,7 +279,7 @@ def _rows(one: _Image, changes: list[Change], results: Path) -> list[list[object
         origin = "model" if change.state in (KEPT, REJECTED) else "person"
         score = scores.get(str(change.label), "")
         iou, shift = (f"{v:.4f}" if known and change.shape else "" for v in change[3:])
-        rows.append([one.file.name, label, uuid, change.state, origin, score, iou, shift])
+        rows.append([image, label, uuid, change.state, origin, score, iou, shift])
     return rows
 
 

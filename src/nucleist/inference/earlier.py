@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from nucleist.data.formats.channels import CLEAR, Choice
 from nucleist.files import checksum, text_hash
 from nucleist.inference.load import Model
+from nucleist.inference.scaling import AS_IT_IS, Scaling
 
 NAME = ".nucleist_predict.jsonl"
 """The record in a folder of results: a line for each image, written when its results are."""
@@ -18,7 +20,17 @@ BEFORE = ("labels", "overlay", "csv")
 """What was saved of an image before lines said so."""
 
 
-def settings_hash(model: Model, threshold: float, choice: Choice = CLEAR, pieces: float = 0) -> str:
+_LARGE = 1 << 30
+"""Bytes of a file that is not read for its hash alone."""
+
+
+def settings_hash(
+    model: Model,
+    threshold: float,
+    choice: Choice = CLEAR,
+    pieces: float = 0,
+    scaling: Scaling = AS_IT_IS,
+) -> str:
     """A hash of everything but the image that a result depends on.
 
     Args:
@@ -26,11 +38,14 @@ def settings_hash(model: Model, threshold: float, choice: Choice = CLEAR, pieces
         threshold: The score threshold.
         choice: Which channel and plane of the images.
         pieces: Share of small pieces.
+        scaling: What was said of the scale of the images.
     """
     state = model.net.state_dict()
     weights = ((name, [w.float().cpu().numpy()]) for name, w in state.items())
     config = {key: model.config.get(key) for key in ("model", "normalize")}
     asked = f"{threshold} {choice}" + (f" {pieces}" if pieces else "")
+    asked += f" t={choice.t}" if choice.t is not None else ""
+    asked += f" {scaling}" if scaling else ""
     return text_hash(f"{checksum(weights)} {asked} {json.dumps(config, default=str)}")
 
 
@@ -43,12 +58,24 @@ def origin_of(line: Mapping[str, str]) -> str:
     return f"{line['image']} {line['settings']}"
 
 
-def image_hash(image: Path) -> str:
-    """A hash of a file; empty if it cannot be read."""
+def image_hash(image: PathLike[str]) -> str:
+    """A hash of a file, of a large one or a folder that of its parts' sizes and times.
+
+    Empty if it cannot be read.
+    """
+    path = Path(image)
     try:
-        return hashlib.sha256(image.read_bytes()).hexdigest()[:16]
+        if path.is_dir() or path.stat().st_size > _LARGE:
+            return _state_hash(path)
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     except OSError:
         return ""
+
+
+def _state_hash(path: Path) -> str:
+    files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+    states = [(one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in files]
+    return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
 
 
 def read(folder: Path) -> dict[str, dict[str, Any]]:

@@ -3,11 +3,16 @@
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+from nucleist.data.pictures.ome_zarr import is_zarr
+from nucleist.data.pictures.open import SUFFIXES
 from nucleist.data.readers.names import IMAGE_SUFFIXES, is_annotation
 from nucleist.distributed.place import place
 from nucleist.inference.load import MODEL_FILES
 from nucleist.types import Progress, UserError
+
+Image = TypeVar("Image")
 
 
 def find_images(given: Iterable[str | Path], progress: Progress) -> list[Path]:
@@ -32,7 +37,9 @@ def find_images(given: Iterable[str | Path], progress: Progress) -> list[Path]:
                 f"{path}: a trained model among the images; give one MODEL, then IMAGES, and run "
                 "again for another model"
             )
-        if path.is_dir():
+        if is_zarr(path):
+            found.append(path)
+        elif path.is_dir():
             inside = _images_in(path, progress) or _images_in(path / "images", progress)
             found += inside
             empty += [] if inside else [path]
@@ -57,20 +64,22 @@ def _images_in(folder: Path, progress: Progress) -> list[Path]:
     if not folder.is_dir():
         return []
     inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    named = sorted(path for path in inside if path.suffix.lower() in IMAGE_SUFFIXES)
-    files = [path for path in named if not path.is_dir()]
+    zarrs = {path for path in inside if path.suffix.lower() == ".zarr" and is_zarr(path)}
+    kinds = IMAGE_SUFFIXES | SUFFIXES
+    named = sorted(path for path in inside if path.suffix.lower() in kinds or path in zarrs)
+    files = [path for path in named if path in zarrs or not path.is_dir()]
     stems = {path.stem for path in files}
     others = [path for path in files if is_annotation(path.stem, stems)]
     if others:
         some = f"{len(others)} labels or pictures ({others[0].name}, ...)"
         progress.note(f"{folder}: left out {some}; give a file to outline it")
     for path in named:
-        if path.is_dir():
+        if path.is_dir() and path not in zarrs:
             progress.note(f"{path}: a folder with the name of an image, left out")
     return [path for path in files if not is_annotation(path.stem, stems)]
 
 
-def share_of(images: Sequence[Path], share: str | None) -> list[Path]:
+def share_of(images: Sequence[Image], share: str | None) -> list[Image]:
     """The images of one of several processes: each image belongs to one.
 
     Args:

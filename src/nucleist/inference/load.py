@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,15 +15,28 @@ from nucleist.config.build import build
 from nucleist.config.earlier import BEFORE, lacking
 from nucleist.config.options import with_options
 from nucleist.config.targets import Trust, check_targets
+from nucleist.data.formats.channels import Choice
+from nucleist.data.pictures.picture import Picture
 from nucleist.data.sets import Normalize
 from nucleist.files import read_json_if_there
-from nucleist.inference.outline import outline
-from nucleist.inference.result import Result, as_image, to_result
+from nucleist.inference.device import choose_device as choose_device
+from nucleist.inference.opened import one_picture
+from nucleist.inference.own_grid import outline_window
+from nucleist.inference.result import Result, to_result
+from nucleist.inference.scaling import (
+    UNKNOWN,
+    PixelSize,
+    Scaling,
+    Trained,
+    at_scale,
+    trained_scale,
+)
 from nucleist.models.net import Net
 from nucleist.models.weights.load import load_weights, read_file
 from nucleist.models.weights.portable import read_about
 from nucleist.models.weights.shipped import shipped_file
-from nucleist.types import UserError
+from nucleist.progress import shown
+from nucleist.types import Progress, UserError
 
 HINT = "give a run folder, the .ckpt of its checkpoints folder, or the name of a shipped model"
 BUILT = ("model", "normalize")
@@ -43,6 +56,7 @@ class Model:
         config: `model`, `data`, `normalize`, `name` and `seed` of its training, with the options
             of the model that were changed; an exported model has no `data`.
         path: The checkpoint.
+        trained: How large nuclei and pixels were in training.
     """
 
     net: Net
@@ -50,6 +64,7 @@ class Model:
     threshold: float
     config: Mapping[str, Any]
     path: Path
+    trained: Trained = UNKNOWN
 
     @property
     def device(self) -> torch.device:
@@ -67,30 +82,60 @@ class Model:
 
     def predict(
         self,
-        image: str | Path | np.ndarray,
+        image: str | Path | np.ndarray | Picture,
         score_threshold: float | None = None,
         pieces: float = 0,
+        *,
+        channel: int | str | None = None,
+        z: int | Literal["project"] | None = None,
+        t: int | None = None,
+        diameter: float | None = None,
+        pixel_size: PixelSize | None = None,
+        progress: bool | Progress = False,
     ) -> Result:
         """Outline the nuclei of one image.
 
         Args:
-            image: A file, or an array `(H, W)` or `(H, W, 3)` of integers or floats, as stored.
+            image: A file of any kind, a picture, or an array `(H, W)` or `(H, W, 3)` of integers
+                or floats, as stored.
             score_threshold: Detections with a higher score count, in [0, 1]; None for the
                 calibrated one.
             pieces: Pieces of a nucleus below this share of its largest one are dropped, in [0, 1];
                 see `nucleist.ops.pieces`.
+            channel: Number, from 1, or name of the channel that shows the nuclei, of a file with
+                several; see `nucleist.data.formats.channels.Choice`.
+            z: Number of the plane, from 1, or `"project"`; likewise.
+            t: Number of the time, from 1; likewise.
+            diameter: Typical diameter of the nuclei, pixels: the image is outlined at the scale of
+                the training. Label map and measurements are of the image as it is.
+            pixel_size: Or: width of a pixel in micrometres, or `"auto"` for what the file says.
+            progress: Gets what is said of the scale; True prints to stderr.
 
         Returns:
             Label map, boxes, scores and a table of measurements.
 
         Raises:
-            UserError: If the image cannot be read or is not one, or a number is not in [0, 1].
+            UserError: If the image cannot be read or is not one, it is not clear what of it shows
+                nuclei, or a number is not in its range.
         """
         if not 0 <= pieces <= 1:
             raise UserError(f"pieces={pieces} is not in [0, 1]")
         threshold = self.score_threshold(score_threshold)
-        prediction = outline(self.net, self.normalize(as_image(image)), floor=threshold)
-        return to_result(prediction, threshold, self.net.can.shape_parameters, pieces)
+        asked, watcher = Scaling(diameter, pixel_size), shown(progress)
+        if not isinstance(image, Picture):
+            with one_picture(image, Choice(channel, z, t), watcher) as picture:
+                return self._outline(picture, asked, threshold, pieces, watcher)
+        return self._outline(image, asked, threshold, pieces, watcher)
+
+    def _outline(
+        self, picture: Picture, asked: Scaling, threshold: float, pieces: float, watcher: Progress
+    ) -> Result:
+        scaled, names = (
+            at_scale(picture, asked, self.trained, watcher),
+            self.net.can.shape_parameters,
+        )
+        found = outline_window(self.net, self.normalize, scaled, picture.whole, names, threshold)
+        return to_result(found, threshold, names, pieces)
 
     def score_threshold(self, asked: float | None) -> float:
         """The score threshold to use: the given one, else the calibrated one.
@@ -151,8 +196,10 @@ def load(
     load_weights(net, str(path), "", complete=True)
     net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     threshold = stored.get("calibrated_threshold")
+    trained = trained_scale(stored, config["model"])
     loaded = Model(
-        net, build(config["normalize"]), 0.5 if threshold is None else threshold, config, path
+        *(net, build(config["normalize"]), 0.5 if threshold is None else threshold, config, path),
+        trained,
     )
     return loaded.to(device)
 
@@ -248,19 +295,3 @@ def check_net(net: Any) -> Net:
             f"model._target_ made a {type(net).__name__}; give a subclass of nucleist.Net"
         )
     return net
-
-
-def choose_device(name: str | torch.device) -> torch.device:
-    """A device by name; `auto` takes a GPU where there is one.
-
-    Raises:
-        UserError: If the device is unknown or absent.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device={name}: not available here; use auto or cpu") from error
-    return device

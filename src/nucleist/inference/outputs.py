@@ -2,12 +2,14 @@
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nucleist.data.pictures.picture import Picture
 from nucleist.files import checksum, in_turn, replacing
 from nucleist.inference import earlier
+from nucleist.inference.opened import Item
 from nucleist.inference.result import Result
 from nucleist.inference.save import ENDS, Outlined, paths_of
 from nucleist.types import UserError
@@ -26,7 +28,11 @@ Line = Mapping[str, Any]
 """What is recorded about an image; see `nucleist.inference.earlier`."""
 
 
-def plan_outputs(images: Sequence[Path], folder: Path) -> dict[Path, Path]:
+Named = TypeVar("Named", Path, Item)
+"""An image: its file, or what of it is outlined by itself."""
+
+
+def plan_outputs(images: Sequence[Named], folder: Path) -> dict[Named, Path]:
     """Where each image's results go, without the ending.
 
     Args:
@@ -36,7 +42,7 @@ def plan_outputs(images: Sequence[Path], folder: Path) -> dict[Path, Path]:
     Raises:
         UserError: If two images share a name.
     """
-    by_output: dict[Path, Path] = {}
+    by_output: dict[Path, Named] = {}
     for image in images:
         output = folder / image.stem
         if output in by_output:
@@ -49,8 +55,8 @@ def plan_outputs(images: Sequence[Path], folder: Path) -> dict[Path, Path]:
 
 
 def done_before(
-    images: Sequence[Path], outputs: Mapping[Path, Path], save: Sequence[str], folder: Path
-) -> dict[Path, dict[str, Any]]:
+    images: Sequence[Named], outputs: Mapping[Named, Path], save: Sequence[str], folder: Path
+) -> dict[Named, dict[str, Any]]:
     """The images of which results are there, with what is recorded about them.
 
     Args:
@@ -64,7 +70,7 @@ def done_before(
     """
     there = {image: existing(outputs[image], save) for image in images}
     recorded = earlier.read(folder) if any(there.values()) else {}
-    found: dict[Path, dict[str, Any]] = {}
+    found: dict[Named, dict[str, Any]] = {}
     for image, files in there.items():
         if not files:
             continue
@@ -101,10 +107,11 @@ def there_already(files: Sequence[Path]) -> UserError:
     return UserError(f"{files[-1]}: is there already; choose another -o, or add overwrite=true")
 
 
-def describe(outlined: Outlined, picture: Picture, image: Path) -> dict[str, Any]:
+def describe(outlined: Outlined, picture: Picture, image: PathLike[str]) -> dict[str, Any]:
     """What the tables need to know about an image besides its nuclei, for the record."""
     return {
-        "file": str(image.absolute()),
+        "file": str(Path(image).absolute()),
+        "part": picture.suffix,
         "height": picture.height,
         "width": picture.width,
         "pixel_size": picture.pixel_size,
@@ -193,7 +200,17 @@ def _digits(value: float) -> str:
 
 
 def _file(name: str, line: Line) -> str:
-    return Path(line["file"]).name if "file" in line else name
+    return title_of(Path(line["file"]), line) if "file" in line else name
+
+
+def title_of(file: Path, line: Line) -> str:
+    """Name of an image in tables: its file's, or that of a part that was outlined: `a_z2.tif`.
+
+    Args:
+        file: The file.
+        line: What is recorded about it.
+    """
+    return f"{file.stem}{line.get('part', '')}{file.suffix}"
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -1,7 +1,7 @@
 """Many images through a trained model: label TIFFs, tables and overlays in a folder."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,11 +9,11 @@ import numpy as np
 
 from nucleist.config.targets import Trust
 from nucleist.data.formats.channels import Choice
-from nucleist.data.pictures.picture import ArrayPicture
 from nucleist.files import make_folder
 from nucleist.inference import earlier
 from nucleist.inference.inputs import find_images, share_of
 from nucleist.inference.load import Model, load
+from nucleist.inference.opened import Item, items_of
 from nucleist.inference.outputs import (
     check_tables,
     describe,
@@ -24,8 +24,9 @@ from nucleist.inference.outputs import (
     there_already,
     write_tables,
 )
-from nucleist.inference.result import as_image
+from nucleist.inference.predicted import Predicted, summed
 from nucleist.inference.save import DEFAULT, chosen, paths_of, write_result
+from nucleist.inference.scaling import PixelSize, Scaling
 from nucleist.inference.structure import has_structure
 from nucleist.progress import shown
 from nucleist.types import Progress, UserError
@@ -33,31 +34,6 @@ from nucleist.types import Progress, UserError
 
 class UnreadableError(UserError):
     """An image that cannot be outlined, while others may be."""
-
-
-@dataclass(frozen=True, eq=False)
-class Predicted(Mapping[Path, int]):
-    """Number of nuclei of each image, with the images that failed.
-
-    Attributes:
-        counts: Number of nuclei by image; the object itself is this mapping.
-        failed: Why an image could not be outlined, by image.
-    """
-
-    counts: Mapping[Path, int]
-    failed: Mapping[Path, str]
-
-    def __getitem__(self, image: Path) -> int:
-        """Number of nuclei of an image."""
-        return self.counts[image]
-
-    def __iter__(self) -> Iterator[Path]:
-        """The images that were outlined, in order."""
-        return iter(self.counts)
-
-    def __len__(self) -> int:
-        """Number of images that were outlined."""
-        return len(self.counts)
 
 
 def predict(
@@ -69,8 +45,11 @@ def predict(
     device: str = "auto",
     share: str | None = None,
     overwrite: bool = False,
-    channel: int | Literal["rgb"] | None = None,
-    z: int | Literal["project"] | None = None,
+    channel: int | str | None = None,
+    z: int | Literal["project", "each"] | None = None,
+    t: int | Literal["each"] | None = None,
+    diameter: float | None = None,
+    pixel_size: PixelSize | None = None,
     pieces: float = 0,
     save: str | Sequence[str] = DEFAULT,
     options: Mapping[str, Any] | None = None,
@@ -82,11 +61,13 @@ def predict(
     For every image `NAME` it writes `NAME_labels.tif` (0 background, 1..N nuclei, best score
     first, 16 bits, 32 where needed), `NAME_overlay.png` and `NAME_nuclei.csv`, a line for each
     nucleus (`nucleist.inference.result.COLUMNS`, then `nucleist.inference.measurements`); and for
-    the folder `nuclei.csv` and `images.csv` with the nuclei of all images and a line for each.
+    the folder `nuclei.csv` and `images.csv` with the nuclei of all images and a line for each. Of
+    a file with several pictures each has its own results, `NAME_t2_z3_labels.tif`.
 
     Args:
         model: A run folder, a checkpoint or a loaded model; see `nucleist.load`.
-        images: Files, or folders of them.
+        images: Files of any kind that `nucleist.data.pictures.open.open_pictures` reads, or folders
+            of them.
         output: Folder for the results; made if it is not there.
         score_threshold: Detections with a higher score count, in [0, 1]; None for the threshold
             that was calibrated in training.
@@ -95,9 +76,13 @@ def predict(
             the work; None for what torchrun or srun has started, else `1/1`.
         overwrite: Replace earlier results. Without it, images whose results are there already,
             from the same model and settings, are not done again; other results are refused.
-        channel: Number of the channel that shows the nuclei, from 1, or `"rgb"`, of images that
-            have several; see `nucleist.data.formats.channels.Choice`.
-        z: Number of the plane, from 1, or `"project"`, of stacks; likewise.
+        channel: Number of the channel that shows the nuclei, from 1, its name, or `"rgb"`, of
+            images that have several; see `nucleist.data.formats.channels.Choice`.
+        z: Number of the plane, from 1, `"project"` or `"each"`, of stacks; likewise.
+        t: Number of the time, from 1, or `"each"`; likewise.
+        diameter: Typical diameter of the nuclei, pixels: images are outlined at the scale of the
+            training; results are of the images as they are.
+        pixel_size: Or: width of a pixel in micrometres, or `"auto"` for what each file says.
         pieces: Pieces of a nucleus below this share of its largest one are dropped, in [0, 1]: 0
             keeps all, 1 the largest alone.
         save: What to write for each image: some of `labels`, `overlay`, `csv`, `coco`,
@@ -115,9 +100,9 @@ def predict(
             other results are there already. What was written before stays.
     """
     watcher, folder = shown(progress), Path(output).expanduser()
-    choice = Choice(channel, z)
+    choice, scaling = Choice(channel, z, t), Scaling(diameter, pixel_size)
     given = [images] if isinstance(images, str | Path) else images
-    every = find_images(given, watcher)
+    every = items_of(find_images(given, watcher), choice)
     own = share_of(every, share)
     outputs = plan_outputs(every, folder)
     wanted = chosen(save)
@@ -126,7 +111,7 @@ def predict(
         check_tables(folder)
     loaded = load(model, options=options, device=device, trust=trust)
     threshold = loaded.score_threshold(score_threshold)
-    settings = earlier.settings_hash(loaded, threshold, choice, pieces)
+    settings = earlier.settings_hash(loaded, threshold, choice, pieces, scaling)
     for image, line in known.items():
         if line["settings"] != settings:
             raise there_already(existing(outputs[image], wanted))
@@ -140,7 +125,7 @@ def predict(
         )
     loaded.net.limits_reached.clear()
     counts = {image: line["nuclei"] for image, line in done.items()}
-    failed: dict[Path, str] = {}
+    failed: dict[Item, str] = {}
     left = [image for image in own if image not in done]
     for image in watcher.watch(left, "outlining"):
         paths = paths_of(outputs[image], to_do[image])
@@ -148,7 +133,7 @@ def predict(
         about["saved"] = sorted({*known.get(image, {}).get("saved", ()), *paths})
         earlier.add(folder, outputs[image].name, about)
         try:
-            settled = (threshold, pieces)
+            settled = (threshold, pieces, scaling)
             about |= _outline(loaded, image, choice, settled, paths, about, watcher)
         except UnreadableError as error:
             if len(every) == 1:
@@ -161,42 +146,54 @@ def predict(
         write_tables(folder)
     warn_of_limits(loaded.net.limits_reached, len(left), watcher)
     warn_of_failed(failed, len(own), watcher)
-    return Predicted({image: counts[image] for image in own if image in counts}, failed)
+    return summed(own, counts, failed)
 
 
 def _outline(
     model: Model,
-    image: Path,
+    image: Item,
     choice: Choice,
-    settled: tuple[float, float],
+    settled: tuple[float, float, Scaling],
     paths: Mapping[str, Path],
     made_from: Mapping[str, str],
     progress: Progress,
 ) -> dict[str, Any]:
     """Outline one image and write its results; returns what to record about it.
 
-    `settled` has the score threshold and the share of small pieces.
+    `settled` has the score threshold, the share of small pieces and what was said of the scale.
     """
-    try:
-        pixels = as_image(image, choice)
-        result = model.predict(pixels, *settled)
-    except UserError as error:
-        raise UnreadableError(str(error)) from error
-    except MemoryError as error:
-        raise UnreadableError(f"{image}: does not fit into memory; cut it into parts") from error
-    names = () if (pixels == pixels[..., :1]).all() else ("red", "green", "blue")
-    picture = ArrayPicture(pixels, image.name, names=names)
-    notes = write_result(result, picture, paths, earlier.origin_of(made_from))
+    threshold, pieces, scaling = settled
+    scale: dict[str, Any] = {"diameter": scaling.diameter, "pixel_size": scaling.pixel_size}
+    with _named(image):
+        picture = image.open(choice, progress)
+    with picture:
+        with _named(image):
+            pixels = picture.read(picture.whole)
+            result = model.predict(picture, threshold, pieces, progress=progress, **scale)
+        origin = earlier.origin_of(made_from)
+        notes = write_result(result, picture, paths, origin, image.title)
     progress.note(f"{image}: {len(result)} nuclei")
     for line in notes:
         progress.note(line)
     if not len(result) and has_structure(pixels):
         progress.warn(
             f"{image}: no nucleus found, but the image has structure; look at "
-            f"{image.stem}_overlay.png, and try score_threshold={settled[0] / 2:.2g} "
+            f"{image.stem}_overlay.png, and try score_threshold={threshold / 2:.2g} "
             f"or train with nuclei like these{_of_colors(pixels)}"
         )
-    return {"nuclei": len(result), **describe(result, picture, image)}
+    seen = {"choice": [choice.channel, choice.z, choice.t]}
+    return {"nuclei": len(result), **seen, **describe(result, picture, image)}
+
+
+@contextmanager
+def _named(image: Item) -> Iterator[None]:
+    """Tell what is wrong with an image, or with reading it, from what ends the work on all."""
+    try:
+        yield
+    except UserError as error:
+        raise UnreadableError(str(error)) from error
+    except MemoryError as error:
+        raise UnreadableError(f"{image}: does not fit into memory; cut it into parts") from error
 
 
 def _of_colors(pixels: np.ndarray) -> str:
@@ -205,7 +202,7 @@ def _of_colors(pixels: np.ndarray) -> str:
     return "" if gray else "; if one colour shows the nuclei, write channel=1 (red), 2 or 3"
 
 
-def warn_of_failed(failed: Mapping[Path, str], images: int, progress: Progress) -> None:
+def warn_of_failed(failed: Mapping[Item, str], images: int, progress: Progress) -> None:
     """Name the images that could not be outlined, each with its reason; nothing if there is none.
 
     Args:

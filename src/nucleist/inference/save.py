@@ -126,7 +126,11 @@ def save_result(
 
 
 def write_result(
-    result: Result, picture: Picture, paths: Mapping[str, Path], origin: str = ""
+    result: Result,
+    picture: Picture,
+    paths: Mapping[str, Path],
+    origin: str = "",
+    image_file: str = "",
 ) -> list[str]:
     """Write the results of one image.
 
@@ -135,6 +139,7 @@ def write_result(
         picture: The image as it was read.
         paths: What to write, and where; see `nucleist.inference.save.paths_of`.
         origin: What the labels were made from; see `nucleist.data.formats.traced.nucleus_id`.
+        image_file: File name of the image, for COCO; empty for the picture's name.
 
     Returns:
         What a format cannot hold, counted, a sentence each.
@@ -146,7 +151,7 @@ def write_result(
         contours = draw_contours(to_display(picture.read(picture.whole)), result.labels)
         with replacing(paths["overlay"]) as part:
             Image.fromarray(contours).save(part, format="png")
-    notes = write_nuclei(result, picture, paths, origin)
+    notes = write_nuclei(result, picture, paths, origin, image_file)
     if "labels" in paths:
         write_label_map(paths["labels"], result.labels)  # last: then all are there
     return notes

@@ -95,6 +95,9 @@ class SegmentationTask(pl.LightningModule):
             weight decay either (the paper's recipe).
         score_threshold: Detections with a higher score count in validation.
         config: The run's configuration in plain types, stored in every checkpoint.
+
+    Attributes:
+        scale: Of the training's nuclei and pixels, stored likewise; see `training.scale`.
     """
 
     def __init__(
@@ -114,6 +117,7 @@ class SegmentationTask(pl.LightningModule):
         self.only_losses: tuple[str, ...] | None = None  # set by WarmupPhase
         self.skip_others = False
         self.calibrated_threshold: float | None = None
+        self.scale: dict[str, float | None] = {}
         self.fixed_threshold = score_threshold
         self.val_metrics = scores_at([score_threshold, *THRESHOLDS])
         self.test_at(score_threshold, score_threshold)
@@ -252,6 +256,7 @@ class SegmentationTask(pl.LightningModule):
         checkpoint["nucleist"] = {
             "config": self.config,
             "calibrated_threshold": self.calibrated_threshold,
+            **self.scale,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -37,6 +37,7 @@ from nucleist.training.resume import (
     unless_refused,
 )
 from nucleist.training.run import environment, find_run, is_finished
+from nucleist.training.scale import scale_of
 from nucleist.training.summary import finish
 from nucleist.training.task import SegmentationTask
 from nucleist.training.worker import is_to_be_started, train_on_devices
@@ -135,6 +136,7 @@ def _train(config: DictConfig, source: Source | None, progress: Progress, comman
     if resume not in (None, "auto"):
         check_resumed(resume, task)
     data.labelled_nuclei()
+    task.scale = scale_of(data)
     here = place()  # the first process reads all images: a folder is made only after that
     data.preload() if is_first() else data.preload(here.rank, here.world)
     top = None if Path(config.runs).exists() else Path(config.runs)

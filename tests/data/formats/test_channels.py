@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nucleist.data.formats.channels import Choice, Planes, one_channel, with_content
+from nucleist.data.formats.channels import (
+    Choice,
+    Planes,
+    chosen_of,
+    one_channel,
+    one_of_each,
+    with_content,
+)
 from nucleist.data.formats.images import read_image
 from nucleist.types import UserError
 
@@ -94,8 +101,37 @@ def test_a_channel_is_chosen_of_any_image() -> None:
         one_channel(Planes(pixels[..., :2]), "rgb", "x")
 
 
+def test_a_channel_is_chosen_by_its_name() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 5, 2)).astype(np.uint8)
+    planes = Planes(pixels, colors=False, names=("DAPI", "Alexa 488"))
+    np.testing.assert_array_equal(one_channel(planes, " dapi", "x"), pixels[..., 0])
+    np.testing.assert_array_equal(one_channel(planes, "ALEXA 488", "x"), pixels[..., 1])
+    with pytest.raises(UserError, match=r"x: channel=GFP: write .*; it has 1 DAPI, 2 Alexa 488$"):
+        one_channel(planes, "GFP", "x")
+    with pytest.raises(UserError, match="channel=a: 2 channels have this name; write channel=1 or"):
+        one_channel(Planes(pixels, names=("a", "A")), "a", "x")
+    with pytest.raises(UserError, match=r"its channels \(1 to 2\) have no names"):
+        one_channel(Planes(pixels), "red", "x")
+    colors = np.dstack([pixels, pixels[..., :1]])
+    np.testing.assert_array_equal(one_channel(Planes(colors), "Green", "x"), pixels[..., 1])
+
+
+def test_planes_and_times_are_chosen() -> None:
+    assert chosen_of(3, "project", "x", "") == [(0, 1, 2)]
+    assert chosen_of(3, "each", "x", "", "t") == [(0,), (1,), (2,)]
+    assert chosen_of(3, 2, "x", "") == [(1,)] and chosen_of(1, None, "x", "") == [(0,)]
+    assert one_of_each((2, 3), Choice(t=2, z="project"), "x", "") == (1, (0, 1, 2))
+    with pytest.raises(UserError, match=r"x: several times \(s\): 2 of them; write t=N \(1 to 2\)"):
+        one_of_each((2, 3), Choice(z=1), "x", "s")
+    with pytest.raises(UserError, match="x: t=3, but it has 2 times; write t=1 to t=2"):
+        one_of_each((2, 3), Choice(t=3), "x", "s")
+    with pytest.raises(UserError, match="x: z=each, where one picture is needed"):
+        one_of_each((1, 3), Choice(z="each"), "x", "s")
+
+
 @pytest.mark.parametrize(
-    "values", [{"channel": 0}, {"channel": True}, {"channel": "dapi"}, {"z": -1}, {"z": 1.5}]
+    "values",
+    [{"channel": 0}, {"channel": True}, {"channel": " "}, {"z": -1}, {"z": 1.5}, {"t": "project"}],
 )
 def test_what_is_no_choice(values: dict) -> None:
     (key,) = values

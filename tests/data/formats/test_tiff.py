@@ -228,7 +228,26 @@ def test_a_channel_beside_empty_ones_needs_no_choice() -> None:
     np.testing.assert_array_equal(read_image(data, "x"), grays(GRAY))
 
 
-def test_two_axes_of_planes_are_refused() -> None:
-    data = imagej(np.zeros((2, 3, 5, 7), np.uint8) + GRAY, "TZYX")
-    with pytest.raises(UserError, match=r"x: several planes \(axes TZYX, 2 x 3 x 5 x 7\); save"):
+def test_of_times_and_planes_both_are_chosen() -> None:
+    stack = np.arange(6, dtype=np.uint8).reshape(2, 3, 1, 1) + GRAY // 2
+    data = imagej(stack, "TZYX")
+    with pytest.raises(UserError, match=r"x: several times \(axes TZYX, 2 x 3 x 5 x 7\): 2 of"):
+        read_image(data, "x", Choice(z=1))
+    with pytest.raises(UserError, match=r"x: several planes \(axes TZYX, 2 x 3 x 5 x 7\): a stack"):
+        read_image(data, "x", Choice(t=1))
+    np.testing.assert_array_equal(read_image(data, "x", Choice(z=3, t=2)), grays(stack[1, 2]))
+    projected = read_image(data, "x", Choice(z="project", t=1))
+    np.testing.assert_array_equal(projected, grays(stack[0].max(0)))
+
+
+def test_times_without_planes_are_a_stack() -> None:
+    stack = np.stack([GRAY, GRAY // 2])
+    data = imagej(stack, "TYX")
+    for choice in (Choice(z=2), Choice(t=2), Choice(z=1, t=2)):
+        np.testing.assert_array_equal(read_image(data, "x", choice), grays(GRAY // 2))
+
+
+def test_three_axes_of_planes_are_refused() -> None:
+    data = tiff(np.zeros((2, 3, 2, 5, 7), np.uint8) + GRAY, photometric="minisblack")
+    with pytest.raises(UserError, match=r"x: several planes \(axes Q+YX, .*\); save"):
         read_image(data, "x", Choice(z=1))

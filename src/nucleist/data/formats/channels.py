@@ -1,4 +1,4 @@
-"""Which channel and which plane of an image shows the nuclei: chosen, clear, or asked for.
+"""Which channel, plane and time of an image shows the nuclei: chosen, clear, or asked for.
 
 An image of several channels is used as it is if they are red, green and blue. Of other channels
 one has to be named, unless a single one has content. A picture in one hue on black (a fluorescence
@@ -6,7 +6,7 @@ channel shown in blue, green or cyan) is one channel as well: its colour means n
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -30,26 +30,35 @@ _LISTED = 8
 
 @dataclass(frozen=True)
 class Choice:
-    """What a user chose of images of several channels or planes.
+    """What a user chose of images of several channels, planes or times.
 
     Attributes:
-        channel: Number of the channel, from 1; `"rgb"` if the first three are red, green and
-            blue; None if it should be clear.
+        channel: Number of the channel, from 1, or its name, in any case; `"rgb"` if the first
+            three are red, green and blue; None if it should be clear.
         z: Number of the plane of a stack, from 1; `"project"` for the largest value of each pixel
-            over all planes; None if there is one plane.
+            over all planes; `"each"` for every plane by itself; None if there is one plane.
+        t: Number of the time, from 1; `"each"` for every time by itself; None if there is one.
 
     Raises:
         UserError: If a value is none of these.
     """
 
-    channel: int | Literal["rgb"] | None = None
-    z: int | Literal["project"] | None = None
+    channel: int | str | None = None
+    z: int | Literal["project", "each"] | None = None
+    t: int | Literal["each"] | None = field(default=None, repr=False)  # earlier hashes have none
 
     def __post_init__(self) -> None:
-        for key, value, word in (("channel", self.channel, "rgb"), ("z", self.z, "project")):
-            number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-            if value is not None and value != word and not number:
-                raise UserError(f"{key}={value}: write a number from 1, or {key}={word}")
+        named = isinstance(self.channel, str) and self.channel.strip()
+        self._check("channel", self.channel, ("rgb", self.channel if named else "rgb"))
+        self._check("z", self.z, ("project", "each"))
+        self._check("t", self.t, ("each",))
+
+    @staticmethod
+    def _check(key: str, value: object, words: tuple[object, ...]) -> None:
+        number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        if value is not None and value not in words and not number:
+            others = " or ".join(f"{key}={word}" for word in dict.fromkeys(words))
+            raise UserError(f"{key}={value}: write a number from 1, or {others}")
 
 
 CLEAR = Choice()
@@ -73,29 +82,81 @@ class Planes:
     names: Sequence[str] = ()
 
 
-def one_plane(stack: np.ndarray, z: int | str | None, where: str, shape: str) -> np.ndarray:
-    """The chosen plane of a stack.
+COLORS = ("red", "green", "blue")
+"""Names of the channels of a picture in colours."""
+
+_SEVERAL = {
+    "z": (
+        "planes",
+        "a stack of {0}; write z=project (the largest value of each pixel) or z=N (1 to {0}) in "
+        "predict, data.source.z=... in training; predict takes z=each too",
+    ),
+    "t": (
+        "times",
+        "{0} of them; write t=N (1 to {0}) or t=each in predict, data.source.t=N in training",
+    ),
+}
+"""What there are several of, by the key that chooses, and the remedy."""
+
+
+def chosen_of(
+    count: int, value: int | str | None, where: str, shape: str, key: str = "z"
+) -> list[tuple[int, ...]]:
+    """The chosen planes (or times) of a stack.
 
     Args:
-        stack: `(Z, ...)`.
-        z: See `Choice`.
+        count: How many there are.
+        value: `z` (or `t`) of a `Choice`.
+        where: The file, for messages.
+        shape: What the file holds, for messages.
+        key: `"z"` or `"t"`.
+
+    Returns:
+        For each picture the numbers, from 0, of the planes it is the largest value of: one, but
+        for `"project"`.
+
+    Raises:
+        UserError: If there are several and none is chosen, or there is no such plane.
+    """
+    if value == "project":
+        return [tuple(range(count))]
+    if value == "each":
+        return [(index,) for index in range(count)]
+    many, remedy = _SEVERAL[key]
+    if value is None and count > 1:
+        raise UserError(f"{where}: several {many} ({shape}): {remedy.format(count)}")
+    if value is not None and int(value) > count:
+        raise UserError(
+            f"{where}: {key}={value}, but it has {count} {many}; write {key}=1 to {key}={count}"
+        )
+    return [(int(value or 1) - 1,)]
+
+
+def one_of_each(
+    counts: tuple[int, int], choice: Choice, where: str, shape: str
+) -> tuple[int, tuple[int, ...]]:
+    """The one chosen time and the planes of the one chosen picture.
+
+    Args:
+        counts: Number of times and of planes.
+        choice: What was chosen.
         where: The file, for messages.
         shape: What the file holds, for messages.
 
+    Returns:
+        Number of the time, from 0, and those of the planes that it is the largest value of.
+
     Raises:
-        UserError: If there are several and none is chosen, or it has no such plane.
+        UserError: If several pictures are chosen, and as `chosen_of`.
     """
-    count = len(stack)
-    if z == "project":
-        return np.asarray(stack.max(axis=0))
-    if z is None and count > 1:
-        raise UserError(
-            f"{where}: several planes ({shape}): a stack of {count}; write z=project (the largest "
-            f"value of each pixel) or z=N (1 to {count}) in predict, data.source.z=... in training"
-        )
-    if z is not None and int(z) > count:
-        raise UserError(f"{where}: z={z}, but it has {count} planes; write z=1 to z={count}")
-    return np.asarray(stack[int(z or 1) - 1])
+    for key, value in (("z", choice.z), ("t", choice.t)):
+        if value == "each":
+            raise UserError(
+                f"{where}: {key}=each, where one picture is needed; write a number from 1"
+            )
+    (time,) = chosen_of(counts[0], choice.t, where, shape, "t")
+    (planes,) = chosen_of(counts[1], choice.z, where, shape)
+    return time[0], planes
 
 
 def one_channel(planes: Planes, channel: int | str | None, where: str) -> np.ndarray:
@@ -113,27 +174,62 @@ def one_channel(planes: Planes, channel: int | str | None, where: str) -> np.nda
         UserError: If it is not clear which channel shows the nuclei, or there is no such channel.
     """
     pixels = planes.pixels if planes.pixels.ndim == 3 else planes.pixels[..., None]
+    number = channel_of(planes, channel, where)
+    return pixels[..., :3] if number is None else pixels[..., number]
+
+
+def channel_of(planes: Planes, channel: int | str | None, where: str) -> int | None:
+    """Number of the channel that is used, from 0; None for colours, or the only one.
+
+    Args:
+        planes: The image, without alpha, or a sample of its pixels.
+        channel: See `Choice`.
+        where: The file, for messages.
+
+    Raises:
+        UserError: As `one_channel`.
+    """
+    pixels = planes.pixels if planes.pixels.ndim == 3 else planes.pixels[..., None]
     count = pixels.shape[2]
     if channel == "rgb" and count == 2:
         raise UserError(f"{where}: channel=rgb, but it has 2 channels; write channel=1 or 2")
     if channel is not None and channel != "rgb":
-        if int(channel) > count:
+        return _numbered(planes, channel, count, where)
+    if count == 1 or channel == "rgb":
+        return None
+    single = with_content(pixels, planes.colors)
+    if single is not None or (planes.colors and count == 3):
+        return single
+    colours = ", or channel=rgb if the first 3 are red, green and blue" if count > 2 else ""
+    named = " or its name" if any(planes.names) else ""
+    raise UserError(
+        f"{where}: several channels ({planes.shape}): {described(pixels, planes.names)}; write "
+        f"channel=N{named} for the one that shows the nuclei{colours} (data.source.channel=N in "
+        "training)"
+    )
+
+
+def _numbered(planes: Planes, channel: int | str, count: int, where: str) -> int:
+    """Number of a channel, from 0, of its number from 1 or its name."""
+    if isinstance(channel, int):
+        if channel > count:
             raise UserError(
                 f"{where}: channel={channel}, but it has {count}; write channel=1 to {count}"
             )
-        return pixels[..., int(channel) - 1]
-    if count == 1 or channel == "rgb":
-        return pixels[..., :3]
-    single = with_content(pixels, planes.colors)
-    if single is not None:
-        return pixels[..., single]
-    if planes.colors and count == 3:
-        return pixels
-    colours = ", or channel=rgb if the first 3 are red, green and blue" if count > 2 else ""
-    raise UserError(
-        f"{where}: several channels ({planes.shape}): {described(pixels, planes.names)}; write "
-        f"channel=N for the one that shows the nuclei{colours} (data.source.channel=N in training)"
-    )
+        return channel - 1
+    names = list(planes.names) or (list(COLORS) if planes.colors and count == 3 else [])
+    same = [i for i, name in enumerate(names) if name.casefold() == channel.strip().casefold()]
+    if len(same) == 1:
+        return same[0]
+    if same:
+        numbers = " or ".join(str(index + 1) for index in same)
+        raise UserError(
+            f"{where}: channel={channel}: {len(same)} channels have this name; write "
+            f"channel={numbers}"
+        )
+    listed = ", ".join(f"{i} {name}" for i, name in enumerate(names[:_LISTED], 1) if name)
+    there = f"it has {listed}" if listed else f"its channels (1 to {count}) have no names"
+    raise UserError(f"{where}: channel={channel}: write a number from 1, or channel=rgb; {there}")
 
 
 def with_content(pixels: np.ndarray, colors: bool) -> int | None:

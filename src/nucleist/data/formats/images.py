@@ -12,7 +12,6 @@ have colour: those go through imagecodecs. TIFF goes through tifffile, see
 
 import io
 import struct
-import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -21,7 +20,8 @@ import tifffile
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin
 
 from nucleist.data.formats.alpha import check_alpha
-from nucleist.data.formats.channels import CLEAR, Choice, Planes, one_channel, one_plane
+from nucleist.data.formats.channels import CLEAR, Choice, Planes, one_channel, one_of_each
+from nucleist.data.formats.damage import DAMAGE
 from nucleist.data.formats.limits import check_size
 from nucleist.data.formats.tiff import decode_tiff, shows_intensities
 from nucleist.files import replacing
@@ -37,22 +37,6 @@ _PILLOW = {
     _JPEG: (JpegImagePlugin.JpegImageFile, 1024),
     _BMP: (BmpImagePlugin.BmpImageFile, 30_000),
 }
-# What decoders are known to raise on damaged files.
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    RuntimeError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-    EOFError,
-    struct.error,
-    zlib.error,
-)
 
 
 def read_image(data: bytes, where: str, choice: Choice = CLEAR) -> np.ndarray:
@@ -72,10 +56,32 @@ def read_image(data: bytes, where: str, choice: Choice = CLEAR) -> np.ndarray:
         UserError: If the file is damaged, too large, no image, or holds several planes or
             channels, and it is not clear which one shows the nuclei.
     """
-    planes = _planes(data, where, True, choice)
+    return to_pixels(stored_planes(data, where, choice), choice.channel, where)
+
+
+def stored_planes(data: bytes, where: str, choice: Choice = CLEAR) -> Planes:
+    """All channels of an image, without alpha; see `read_image`.
+
+    Raises:
+        UserError: As `read_image`, but for the choice of the channel.
+    """
+    return _planes(data, where, True, choice)
+
+
+def to_pixels(planes: Planes, channel: int | str | None, where: str) -> np.ndarray:
+    """What `read_image` returns, of an image with all its channels.
+
+    Args:
+        planes: The image, without alpha.
+        channel: See `nucleist.data.formats.channels.Choice`.
+        where: The file, for messages.
+
+    Raises:
+        UserError: As `read_image`.
+    """
     if planes.pixels.dtype.kind not in "buif":
         raise UserError(f"{where}: {planes.pixels.dtype} pixels; save it as 8 or 16 bits or float")
-    pixels = one_channel(planes, choice.channel, where)
+    pixels = one_channel(planes, channel, where)
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
     elif pixels.dtype not in (np.uint8, np.uint16):
@@ -126,6 +132,11 @@ def image_size(data: bytes, where: str) -> tuple[int, int]:
     return height, width
 
 
+def is_tiff(data: bytes) -> bool:
+    """Whether a file begins as a TIFF or BigTIFF does."""
+    return data.startswith(_TIFF)
+
+
 def is_jpeg(data: bytes) -> bool:
     """Whether a file begins as a JPEG does."""
     return data.startswith(_JPEG)
@@ -174,11 +185,10 @@ def _decode(data: bytes, where: str, colors: bool, choice: Choice) -> Planes:
                     if not colors and pixels.ndim == 3 and pixels.shape[2] in (2, 4):
                         check_alpha(pixels[..., :-1], pixels[..., -1], where)
                     pixels = without_alpha(pixels, where)
-                    return Planes(one_plane(pixels[None], choice.z, where, image.format or ""))
-    except (*_DAMAGE, MemoryError) as error:
+                    one_of_each((1, 1), choice, where, image.format or "")
+                    return Planes(pixels)
+    except (*DAMAGE, MemoryError) as error:
         raise UserError(f"{where}: damaged image ({error}); copy the file again") from error
-    except tifffile.TiffFileError as error:
-        raise UserError(f"{where}: damaged TIFF ({error}); copy the file again") from error
     if not data:
         raise UserError(f"{where}: empty file; copy the file again")
     raise UserError(f"{where}: not a PNG, TIFF, JPEG or BMP; convert the image to one of these")

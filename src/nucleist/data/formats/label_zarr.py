@@ -79,10 +79,8 @@ def read_label_zarr(path: Path) -> np.ndarray:
 
 
 def _zarr() -> Any:
-    try:
-        import zarr
-    except ImportError as error:
-        raise UserError("OME-Zarr needs zarr; pip install 'nucleist[zarr]'") from error
+    import zarr  # takes a while to import, and few write it
+
     return zarr
 
 

@@ -27,19 +27,20 @@ def is_outline(vertices: np.ndarray) -> bool:
     return len(vertices) <= MANY_VERTICES or bool(way < MAX_LENGTH)
 
 
-def check_size(height: int, width: int, where: str) -> None:
+def check_size(height: int, width: int, where: str, most: int = MAX_PIXELS) -> None:
     """Refuse an image that is too large.
 
     Args:
         height: Pixels, as the file claims.
         width: Likewise.
         where: The file, for messages.
+        most: Largest number of pixels.
 
     Raises:
-        UserError: If it claims more than `MAX_PIXELS`.
+        UserError: If it claims more.
     """
-    if height * width > MAX_PIXELS:
+    if height * width > most:
         raise UserError(
-            f"{where}: claims {height} x {width} pixels, over the limit of {MAX_PIXELS}; "
+            f"{where}: claims {height} x {width} pixels, over the limit of {most}; "
             "cut it into tiles"
         )

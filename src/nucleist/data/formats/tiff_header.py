@@ -11,10 +11,11 @@ Source: TIFF 6.0 (Adobe, 1992); BigTIFF (AWare Systems, 2007).
 import struct
 from collections.abc import Iterator, Sequence
 from math import ceil, prod
+from mmap import mmap
 
 import numpy as np
 
-from nucleist.data.formats.limits import check_size
+from nucleist.data.formats.limits import MAX_PIXELS, check_size
 
 _INTEGERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}  # types of the tags below
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _SAMPLES, _ROWS, _PLANAR = 256, 257, 258, 259, 277, 278, 284
@@ -33,12 +34,13 @@ _OTHER_RATIO = 30_000
 Tags = dict[int, Sequence[int]]
 
 
-def check_header(data: bytes, where: str) -> None:
+def check_header(data: bytes | mmap, where: str, most: int = MAX_PIXELS) -> None:
     """Raise where the header of a TIFF claims what its file cannot hold.
 
     Args:
         data: Content of the file, beginning with the mark of a TIFF.
         where: The file, for messages.
+        most: Largest number of pixels that it may claim.
 
     Raises:
         UserError: If it claims too many pixels for any file.
@@ -47,13 +49,13 @@ def check_header(data: bytes, where: str) -> None:
         struct.error: If the file ends within its header.
     """
     for tags in _directories(data):
-        check_size(tags.get(_HEIGHT, [0])[0], tags.get(_WIDTH, [0])[0], where)
+        check_size(tags.get(_HEIGHT, [0])[0], tags.get(_WIDTH, [0])[0], where, most)
         _check_pixels(tags, len(data))
 
 
-def _directories(data: bytes) -> Iterator[Tags]:
+def _directories(data: bytes | mmap) -> Iterator[Tags]:
     """The needed tags of each directory."""
-    order = "<" if data.startswith(b"II") else ">"
+    order = "<" if data[:2] == b"II" else ">"
     big = 43 in data[2:4]
     count_code, entry_code, next_code = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
     entry, inline = struct.Struct(order + entry_code), 8 if big else 4
@@ -75,13 +77,14 @@ def _directories(data: bytes) -> Iterator[Tags]:
 
 
 def _numbers(
-    data: bytes, order: str, tag: tuple[int, int, int, bytes], inline: int
+    data: bytes | mmap, order: str, tag: tuple[int, int, int, bytes], inline: int
 ) -> Sequence[int]:
     code, kind, count, value = tag
     if kind not in _INTEGERS or not count:
         raise ValueError(f"tag {code} has type {kind} and {count} values")
     dtype = np.dtype(order + _INTEGERS[kind])
-    size, source, offset = count * dtype.itemsize, value, 0
+    size, offset = count * dtype.itemsize, 0
+    source: bytes | mmap = value
     if size > inline:
         (offset,) = struct.unpack(order + ("Q" if inline == 8 else "I"), value)
         source = data

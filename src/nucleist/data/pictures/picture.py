@@ -23,9 +23,11 @@ class Picture(ABC):
         dtype: `uint8`, `uint16` or `float32`: of `read`.
         channels: Names of the channels of `read_channels`, in their order; `""` if one has none.
         pixel_size: Width of a pixel in micrometres; None where the file does not say.
+        suffix: End of the names of its results, where a file has several pictures: `_t2_z3`.
     """
 
     name: str
+    suffix: str = ""
     height: int
     width: int
     dtype: np.dtype

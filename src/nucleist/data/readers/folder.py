@@ -25,6 +25,7 @@ from nucleist.data.formats.label_maps import (
     read_mask_values,
 )
 from nucleist.data.formats.nucleus_masks import read_nucleus_masks
+from nucleist.data.formats.pixel_size import common, of_bytes
 from nucleist.data.outlines import Drawn
 from nucleist.data.readers.areas import Areas, read_regions, said
 from nucleist.data.readers.base import FileSource
@@ -39,9 +40,12 @@ from nucleist.data.readers.names import (
     is_seg,
 )
 from nucleist.data.readers.pairing import Found, Pair, pair
-from nucleist.data.readers.pairing_table import table_of_pairs
+from nucleist.data.readers.pairing_table import lines_of_problems, table_of_pairs
 from nucleist.data.readers.splitting import split_by_name
 from nucleist.types import Record, UserError
+
+_LOOKED_AT = 5
+"""Images whose metadata are read for the size of a pixel."""
 
 VAL_FRACTION = 0.2
 """Share of the images that validate where all labelled images are complete."""
@@ -66,12 +70,14 @@ class Folder(FileSource[Pair]):
             where no folder names a test split; about that share, see `splits`.
         val_fraction: Likewise for validation; None is 0.2 if `complete` is True, else 0.
         seed: Seed of that choice.
-        channel: Number of the channel that shows the nuclei, from 1, or `"rgb"`, of images that
-            have several; see `nucleist.data.formats.channels.Choice`.
+        channel: Number of the channel that shows the nuclei, from 1, its name, or `"rgb"`, of
+            images that have several; see `nucleist.data.formats.channels.Choice`.
         z: Number of the plane, from 1, or `"project"`, of stacks; likewise.
         groups: Which images no split separates: a regular expression whose first group is found in
             an image's path, `"found"` to compare the images, or None for the rows of `groups.csv`
             (see `nucleist.data.formats.groups`), if it lies at the top of the folder.
+        t: Number of the time, from 1, of images that have several.
+        pixel_size: Width of a pixel in micrometres, in place of what the files say.
 
     Raises:
         UserError: If an argument is out of range.
@@ -87,9 +93,11 @@ class Folder(FileSource[Pair]):
         test_fraction: float = 0.2,
         val_fraction: float | None = None,
         seed: int = 0,
-        channel: int | Literal["rgb"] | None = None,
+        channel: int | str | None = None,
         z: int | Literal["project"] | None = None,
         groups: str | None = None,
+        t: int | None = None,
+        pixel_size: float | None = None,
     ):
         if masks not in ("labels", "components"):
             raise UserError(f"masks={masks}: unknown; use masks=labels or masks=components")
@@ -107,7 +115,8 @@ class Folder(FileSource[Pair]):
         super().__init__(root)
         self._images, self._labels, self._masks = images, labels, masks
         self._complete, self._seed = said(complete), seed
-        self._channel, self._z, self._choice = channel, z, Choice(channel, z)
+        self._channel, self._z, self._t = channel, z, t
+        self._choice, self._said_size = Choice(channel, z, t), pixel_size
         self._groups, self._grouping = groups, Grouping(groups, self._tree)
         self._orphans: list[str] = []
         self._unused: dict[str, list[str]] = {}  # what is said of files, and the files
@@ -152,6 +161,14 @@ class Folder(FileSource[Pair]):
         """Whether the owner of the folder says which images belong together."""
         return self._grouping.is_said
 
+    @property
+    def pixel_size(self) -> float | None:  # type: ignore[override]
+        """What was said, else what the first images say, if they say the same."""
+        if self._said_size is not None:
+            return self._said_size
+        names = [one.image for one in self.pairing()[:_LOOKED_AT]]
+        return common([of_bytes(self._tree.read(name)) for name in names])
+
     def groups(self) -> dict[str, str]:
         """Group of each image; its id where none is said.
 
@@ -193,25 +210,9 @@ class Folder(FileSource[Pair]):
         One line for each image without labels and labels without image; one line for all files
         that are not used for the same reason.
         """
-        pairs = self.pairing()
-        alone = [
-            f"{self._tree.describe(one.image)}: image without labels"
-            for one in pairs
-            if one.labels is None
-        ]
-        alone += [
-            f"{self._tree.describe(name)}: labels without an image; add the image or remove them"
-            for name in self._orphans
-        ]
-        alone += [
-            f"{self._tree.describe()}: {image_id} is said to be complete, but has no labels; if it "
-            "shows no nucleus, add a label image of zeros"
-            for image_id in self._areas.without_labels()
-        ]
-        for reason, names in self._unused.items():
-            shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-            alone.append(f"{self._tree.describe()}: {len(names)} files {reason}: {shown}")
-        return alone
+        return lines_of_problems(
+            self._tree, self.pairing(), self._orphans, self._areas.without_labels(), self._unused
+        )
 
     def describe_pairing(self) -> str:
         """The pairing as a table of three columns, then what has no partner."""

@@ -78,6 +78,7 @@ class Kumar(FileSource[tuple[str, str]]):
     """
 
     grouped = True
+    pixel_size = 0.25  # 40x, as published; slides of TCGA say 0.23 to 0.25
 
     def __init__(self, root: str):
         super().__init__(root, "kumar")

@@ -39,6 +39,7 @@ class TNBC(FileSource[tuple[str, str, int]]):
     """
 
     grouped = True
+    pixel_size = 0.25  # 40x, as published
 
     def __init__(self, root: str, kumar_root: str | None = None):
         super().__init__(root, "tnbc")

@@ -15,6 +15,11 @@ class Wrapped(Source):
     def __init__(self, source: Source):
         self._source, self.grouped = source, source.grouped
 
+    @property
+    def pixel_size(self) -> float | None:  # type: ignore[override]
+        """As the data set's own."""
+        return self._source.pixel_size
+
     def splits(self) -> Mapping[str, list[str]]:
         """As the data set's own."""
         return self._source.splits()
