@@ -71,6 +71,8 @@ def about(model: Model) -> dict[str, Any]:
     return {
         "config": {key: model.config[key] for key in kept if key in model.config},
         "calibrated_threshold": model.threshold,
+        "nucleus_diameter": model.trained.diameter,
+        "pixel_size": model.trained.pixel_size,
         "trained_on": _trained_on(run),
         "provenance": _provenance(run),
     }

@@ -1,7 +1,8 @@
 """A trained model in one `.safetensors` file: weights in half precision, and how to build the net.
 
 The header's metadata have one entry, `nucleist`, a JSON object: `format` (1), `config` with
-`model`, `normalize`, `name` and `seed`, `calibrated_threshold`, `trained_on` (hashes of the pixels
+`model`, `normalize`, `name` and `seed`, `calibrated_threshold`, `nucleus_diameter` (px) and
+`pixel_size` (um) of the training, null where they are not known, `trained_on` (hashes of the pixels
 of the training images) and `provenance`. Neither the data's place nor anything that could be
 executed is in the file.
 """
