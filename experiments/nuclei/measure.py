@@ -1,6 +1,8 @@
 """Scores of a model on the validation or test images of experiment nuclei, by type of image.
 
-NUCLEIST_DATA=FOLDER python experiments/nuclei/measure.py MODEL test [CACHE] > results.md
+NUCLEIST_DATA=FOLDER python experiments/nuclei/measure.py MODEL test [CACHE [KEY=VALUE ...]]
+
+KEY=VALUE are options of the model, such as rpn_min_size=6.
 """
 
 import sys
@@ -12,6 +14,7 @@ import numpy as np
 
 import nucleist
 from nucleist.config.compose import compose
+from nucleist.config.options import parsed
 from nucleist.data.module import NucleiData
 from nucleist.inference.load import Model
 from nucleist.inference.outline import outline
@@ -71,10 +74,10 @@ def table(found: Mapping[str, list[list[Counts]]], place: int) -> Iterator[str]:
         yield f"| {kind} | {len(at)} | {sum(int(r.n_true) for r in at)} | {scores} |"
 
 
-def main(name: str, split: str, cache: str | None = None) -> None:
+def main(name: str, split: str, cache: str | None = None, *words: str) -> None:
     """Print the scores."""
     data = build_data(compose("train", ["experiment=nuclei", f"data.cache={cache or 'null'}"]))
-    model = nucleist.load(name, device="cpu")
+    model = nucleist.load(name, device="cpu", options=parsed(words))
     thresholds = (*THRESHOLDS, model.threshold)
     found: dict[str, list[list[Counts]]] = defaultdict(list)
     for kind, _, _, counts in counted(model, data, split, thresholds):

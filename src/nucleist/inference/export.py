@@ -1,6 +1,7 @@
 """A trained model as one file that needs no run folder."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def export_model(
     output: str | Path,
     *,
     format: str = "safetensors",
+    score_threshold: float | None = None,
     options: Mapping[str, Any] | None = None,
     trust: Trust = (),
 ) -> Path:
@@ -38,6 +40,7 @@ def export_model(
         format: `safetensors`: all that `nucleist.load` and `weights=` need, in half precision.
             `torchscript` and `onnx`, of a Mask R-CNN: see `nucleist.inference.exchange`;
             `bioimageio`: a package of the BioImage Model Zoo.
+        score_threshold: The one that the file is to have, in [0, 1]; None for the calibrated one.
         options: As for `nucleist.load`.
         trust: As for `nucleist.load`.
 
@@ -52,6 +55,7 @@ def export_model(
     if path.suffix != FORMATS[format]:
         raise UserError(f"-o {output}: name a file that ends in {FORMATS[format]}")
     loaded = load(model, options=options, device="cpu", trust=trust)
+    loaded = replace(loaded, threshold=loaded.score_threshold(score_threshold))
     make_folder(path.parent)
     WRITERS[format](path, loaded)
     return path
@@ -65,11 +69,12 @@ def write_safetensors(path: Path, model: Model) -> None:
 def about(model: Model) -> dict[str, Any]:
     """What the file says beside the weights, see `nucleist.models.weights.portable`."""
     if model.path.suffix == ".safetensors":
-        return {key: v for key, v in read_about(model.path).items() if key != "format"}
+        kept = {key: v for key, v in read_about(model.path).items() if key != "format"}
+        return {**kept, "config": dict(model.config), "calibrated_threshold": model.threshold}
     run = model.path.absolute().parent.parent
-    kept = ("model", "normalize", "name", "seed")
+    config = {key: value for key, value in model.config.items() if key != "data"}
     return {
-        "config": {key: model.config[key] for key in kept if key in model.config},
+        "config": config,
         "calibrated_threshold": model.threshold,
         "nucleus_diameter": model.trained.diameter,
         "pixel_size": model.trained.pixel_size,

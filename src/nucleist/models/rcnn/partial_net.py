@@ -159,6 +159,7 @@ def mask_rcnn_pa(
     propose_test: bool = True,
     missed_ratio: float = 0.0,
     certain_background: bool = True,
+    rpn_min_size: float = 0.01,
     mask_alignment: str = "exact",
     **options: Any,
 ) -> MaskRCNN:
@@ -178,7 +179,8 @@ def mask_rcnn_pa(
         certain_background: Where every nucleus is labelled, in complete images and areas, a found
             box on background is no nucleus, and its anchors and proposals stay negatives; False
             treats all images alike (the papers').
-        mask_alignment: See `nucleist.models.rcnn.net.mask_rcnn`; also of the centre targets.
+        rpn_min_size: See `nucleist.models.rcnn.net.mask_rcnn`.
+        mask_alignment: See there; also of the centre targets.
         **options: See `nucleist.models.rcnn.net.mask_rcnn`.
 
     Raises:
@@ -209,4 +211,5 @@ def mask_rcnn_pa(
             missed_ratio=missed_ratio,
         ),
     )
-    return mask_rcnn(backbone, **options, mask_alignment=mask_alignment, parts=parts)
+    shared = {"rpn_min_size": rpn_min_size, "mask_alignment": mask_alignment}
+    return mask_rcnn(backbone, **options, **shared, parts=parts)

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from nucleist.files import replacing
@@ -56,7 +56,7 @@ def write_portable(path: Path, state: Mapping[str, Tensor], about: Mapping[str, 
         raise UserError(f"{path}: the weights are not finite in half precision; keep the .ckpt")
     line = json.dumps({"format": FORMAT, **about}, sort_keys=True)
     with replacing(path) as temporary:
-        save_file(tensors, temporary, {KEY: line})
+        temporary.write_bytes(save(tensors, {KEY: line}))  # save_file's may be read by few
 
 
 def read_about(path: Path) -> dict[str, Any]:
