@@ -48,6 +48,7 @@ def test_without_a_choice_the_image_is_named(
     assert main([*words, "z=project"]) == 2
     assert "1 has 0 to 9, 2 has 7 to 199; write channel=N for the one" in capsys.readouterr().err
     assert main([*words, "z=project", "channel=2"]) == 0
+    words[-1] += "_blue"
     assert main([*words, "z=project", "channel=blue"]) == 2
     assert "channel=blue: write a number from 1, or channel=rgb" in capsys.readouterr().err
 

@@ -152,3 +152,26 @@ def test_what_a_checkpoint_says() -> None:
     assert trained_scale(stored, {}) == Trained(17.5, None)
     resizing = {"transform": {"min_size": 512}}
     assert trained_scale({"nucleus_diameter": "x", "pixel_size": 0}, resizing) == Trained(side=512)
+
+
+def test_a_first_pass_finds_the_diameter() -> None:
+    lines = Lines()
+    found = model().predict(discs(10, 40), diameter="auto", progress=lines)
+    (line,) = lines.notes  # of 35 discs with a diameter of 20 px
+    assert "rescaled by 0.8" in line and "nuclei of 20 px" in line or "nuclei of 19." in line
+    assert found.labels.shape == (200, 280) and found.labels.max() == 35
+
+
+def test_of_too_few_nuclei_no_diameter_is_taken() -> None:
+    lines = Lines()
+    image = discs(10, 40)
+    image[:, 80:] = 10
+    image[40:] = 10
+    found = model().predict(image, diameter="auto", progress=lines)
+    assert found.labels.max() == 2
+    assert lines.notes == ["image: diameter=auto found 2 nuclei, not rescaled"]
+
+
+def test_diameter_takes_no_other_word() -> None:
+    with pytest.raises(UserError, match=r"^diameter=large: write a number above 0, in pixels, or "):
+        Scaling(diameter="large")

@@ -32,7 +32,8 @@ reason, and the exit status is 3. The same command again does only what is not d
   z=N                  of stacks the plane to use, from 1; or z=project, the largest value; or
                        z=each: results NAME_z1_..., NAME_z2_...
   t=N                  of several times the one to use, from 1; or t=each
-  diameter=N           pixels of a typical nucleus: images are outlined at the scale of the training
+  diameter=N           pixels of a typical nucleus: outlined at the scale of the training;
+                       auto: that of the nuclei that a first pass finds in each image
   pixel_size=X         or: micrometres of a pixel, or auto for what each file says
   score_threshold=X    nuclei with a higher score count; default: calibrated in training
   device=NAME          auto, cpu, cuda, cuda:1, mps
@@ -60,7 +61,7 @@ SETTINGS = {
     "channel": number_or_word,
     "z": number_or_word,
     "t": number_or_word,
-    "diameter": number,
+    "diameter": width,
     "pixel_size": width,
     "score_threshold": share,
     "pieces": share,

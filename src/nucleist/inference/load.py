@@ -20,11 +20,13 @@ from nucleist.data.pictures.picture import Picture
 from nucleist.data.sets import Normalize
 from nucleist.files import read_json_if_there
 from nucleist.inference.device import choose_device as choose_device
+from nucleist.inference.first_pass import settled
 from nucleist.inference.opened import one_picture
 from nucleist.inference.own_grid import outline_window
 from nucleist.inference.result import Result, to_result
 from nucleist.inference.scaling import (
     UNKNOWN,
+    Diameter,
     PixelSize,
     Scaling,
     Trained,
@@ -89,7 +91,7 @@ class Model:
         channel: int | str | None = None,
         z: int | Literal["project"] | None = None,
         t: int | None = None,
-        diameter: float | None = None,
+        diameter: Diameter | None = None,
         pixel_size: PixelSize | None = None,
         progress: bool | Progress = False,
     ) -> Result:
@@ -107,7 +109,8 @@ class Model:
             z: Number of the plane, from 1, or `"project"`; likewise.
             t: Number of the time, from 1; likewise.
             diameter: Typical diameter of the nuclei, pixels: the image is outlined at the scale of
-                the training. Label map and measurements are of the image as it is.
+                the training. `"auto"` for that of the nuclei of a first pass. Label map and
+                measurements are of the image as it is.
             pixel_size: Or: width of a pixel in micrometres, or `"auto"` for what the file says.
             progress: Gets what is said of the scale; True prints to stderr.
 
@@ -130,10 +133,9 @@ class Model:
     def _outline(
         self, picture: Picture, asked: Scaling, threshold: float, pieces: float, watcher: Progress
     ) -> Result:
-        scaled, names = (
-            at_scale(picture, asked, self.trained, watcher),
-            self.net.can.shape_parameters,
-        )
+        names = self.net.can.shape_parameters
+        asked = settled(self.net, self.normalize, picture, asked, threshold, watcher)
+        scaled = at_scale(picture, asked, self.trained, watcher)
         found = outline_window(self.net, self.normalize, scaled, picture.whole, names, threshold)
         return to_result(found, threshold, names, pieces)
 

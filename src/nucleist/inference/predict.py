@@ -26,7 +26,7 @@ from nucleist.inference.outputs import (
 )
 from nucleist.inference.predicted import Predicted, summed
 from nucleist.inference.save import DEFAULT, chosen, paths_of, write_result
-from nucleist.inference.scaling import PixelSize, Scaling
+from nucleist.inference.scaling import Diameter, PixelSize, Scaling
 from nucleist.inference.structure import has_structure
 from nucleist.progress import shown
 from nucleist.types import Progress, UserError
@@ -48,7 +48,7 @@ def predict(
     channel: int | str | None = None,
     z: int | Literal["project", "each"] | None = None,
     t: int | Literal["each"] | None = None,
-    diameter: float | None = None,
+    diameter: Diameter | None = None,
     pixel_size: PixelSize | None = None,
     pieces: float = 0,
     save: str | Sequence[str] = DEFAULT,
@@ -80,7 +80,8 @@ def predict(
             images that have several; see `nucleist.data.formats.channels.Choice`.
         z: Number of the plane, from 1, `"project"` or `"each"`, of stacks; likewise.
         t: Number of the time, from 1, or `"each"`; likewise.
-        diameter: Typical diameter of the nuclei, pixels: images are outlined at the scale of the
+        diameter: Typical diameter of the nuclei, pixels, or `"auto"` for that of the nuclei that a
+            first pass finds in each image: images are outlined at the scale of the
             training; results are of the images as they are.
         pixel_size: Or: width of a pixel in micrometres, or `"auto"` for what each file says.
         pieces: Pieces of a nucleus below this share of its largest one are dropped, in [0, 1]: 0

@@ -22,6 +22,7 @@ _TOLD: WeakKeyDictionary[Progress, set[float]] = WeakKeyDictionary()
 """Differences of scale that somebody was told: once is enough for a folder of images."""
 
 PixelSize = float | Literal["auto"]
+Diameter = float | Literal["auto"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Scaling:
     """What a user said of the scale of the images.
 
     Attributes:
-        diameter: Typical diameter of their nuclei, pixels; None to leave the scale alone.
+        diameter: Typical diameter of their nuclei, pixels; `"auto"` for that of the nuclei that a
+            first pass finds, None to leave the scale alone.
         pixel_size: Width of a pixel in micrometres, `"auto"` for what each file says, None to
             leave the scale alone. It is also what measurements use.
 
@@ -37,15 +39,15 @@ class Scaling:
         UserError: If a number is not above 0.
     """
 
-    diameter: float | None = None
+    diameter: Diameter | None = None
     pixel_size: PixelSize | None = None
 
     def __post_init__(self) -> None:
         for key, value in (("diameter", self.diameter), ("pixel_size", self.pixel_size)):
-            wrong = isinstance(value, str) and not (key == "pixel_size" and value == "auto")
+            wrong = isinstance(value, str) and value != "auto"
             if wrong or (isinstance(value, int | float) and not 0 < value < float("inf")):
-                unit = "pixels" if key == "diameter" else "micrometres, or pixel_size=auto"
-                raise UserError(f"{key}={value}: write a number above 0, in {unit}")
+                unit = "pixels" if key == "diameter" else "micrometres"
+                raise UserError(f"{key}={value}: write a number above 0, in {unit}, or {key}=auto")
 
     def __bool__(self) -> bool:
         """Whether anything was said."""
@@ -116,7 +118,7 @@ def at_scale(picture: Picture, asked: Scaling, trained: Trained, progress: Progr
 
 def _factor(picture: Picture, asked: Scaling, trained: Trained) -> tuple[float, str]:
     """How many times larger the picture has to become, and why."""
-    if asked.diameter is not None:
+    if isinstance(asked.diameter, float | int):
         if trained.diameter is None:
             raise UserError(
                 f"diameter={asked.diameter:g}: the model does not say how large its nuclei were "
