@@ -10,7 +10,7 @@ import pytest
 
 import nucleist.cli
 from nucleist.cli import words as grammar
-from nucleist.cli.main import VERBS
+from nucleist.cli.main import MODULES, VERBS
 from nucleist.cli.words import Words, read
 from nucleist.types import UserError
 
@@ -195,9 +195,9 @@ def test_help_of_every_verb_loads_nothing_heavy() -> None:
 
 
 def test_every_verb_is_a_file_and_shows_an_example() -> None:
-    assert {path.stem for path in CLI.glob("*.py")} >= set(VERBS)
     for verb in VERBS:
-        assert f"\n  nucleist {verb}" in (CLI / f"{verb}.py").read_text(encoding="utf-8")
+        text = (CLI / f"{MODULES.get(verb, verb)}.py").read_text(encoding="utf-8")
+        assert f"\n  nucleist {verb}" in text
 
 
 def test_the_command_line_is_small_and_imports_no_torch() -> None:

@@ -18,8 +18,8 @@ from nucleist.types import UserError
         (["attention=[],[p2]"], ["attention=[]", "attention=[p2]"]),
         (["s=choice(0.1,0.5)", "+n='a,b'"], ["s=0.1 +n='a,b'", "s=0.5 +n='a,b'"]),
         (["seed=0,1", "seed=5"], ["seed=5"]),  # the last one counts
-        (["model=glob(mask*)"], ["model=mask_rcnn", "model=mask_rcnn_pa"]),
-        (["model=glob(mask*,exclude=*_pa)"], ["model=mask_rcnn"]),
+        (["model=glob(unet*)"], ["model=unet", "model=unet_foreground"]),
+        (["model=glob(unet*,exclude=*_foreground)"], ["model=unet"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )

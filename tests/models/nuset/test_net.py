@@ -171,7 +171,7 @@ class TestNuclei:
 
     def test_two_that_touch_are_cut_by_their_boxes(self):
         net, labels = thin(), self.touching()
-        found = net._nuclei(self.found(net, labels, boxes=(0, 1)), 0, self.SIZE)
+        found = net._nuclei(self.found(net, labels, boxes=(0, 1)), 0, self.SIZE, self.SIZE)
         assert len(found["scores"]) == 2
         assert torch.equal(found["label_map"] > 0, torch.from_numpy(labels > 0))
         # Two halves of a rectangle have no waist: the cut may be some pixels beside the middle.
@@ -182,19 +182,19 @@ class TestNuclei:
     def test_without_boxes_or_as_components_they_are_one(self):
         labels = self.touching()
         net = thin()
-        assert len(net._nuclei(self.found(net, labels), 0, self.SIZE)["scores"]) == 1
+        assert len(net._nuclei(self.found(net, labels), 0, self.SIZE, self.SIZE)["scores"]) == 1
         net = thin(instances="components")
-        found = net._nuclei(self.found(net, labels, boxes=(0, 1)), 0, self.SIZE)
+        found = net._nuclei(self.found(net, labels, boxes=(0, 1)), 0, self.SIZE, self.SIZE)
         assert len(found["scores"]) == 1
 
     def test_limits_are_counted(self):
         net, labels = thin(rpn={"max_proposals": 1}), self.touching()
-        net._nuclei(self.found(net, labels, boxes=(0, 1)), 0, self.SIZE)
+        net._nuclei(self.found(net, labels, boxes=(0, 1)), 0, self.SIZE, self.SIZE)
         assert net.limits_reached == {"rpn.max_proposals=1": 1}
 
     def test_no_foreground(self):
         net = thin()
-        found = net._nuclei(self.found(net, np.zeros(self.SIZE, np.int32)), 0, self.SIZE)
+        found = net._nuclei(self.found(net, np.zeros(self.SIZE, np.int32)), 0, self.SIZE, self.SIZE)
         assert len(found["scores"]) == 0 and not found["label_map"].any()
 
 

@@ -390,9 +390,11 @@ def test_file_without_state_dict(tmp_path, content):
 
 
 def test_unknown_values(tmp_path):
-    with pytest.raises(UserError, match="weights=imagnet: no such file; use null, imagenet, coco"):
+    with pytest.raises(
+        UserError, match="weights=imagnet: no such file; use null, nuclei, imagenet"
+    ):
         load_weights(Linear(), "imagnet", "resnet18")
-    with pytest.raises(UserError, match="a folder; use null, imagenet, coco or the path of a file"):
+    with pytest.raises(UserError, match="a folder; use null, nuclei, imagenet, coco or the path"):
         load_weights(Linear(), str(tmp_path), "resnet18")
     (tmp_path / "a.h5").touch()
     with pytest.raises(UserError, match=r"unknown kind of weights '\.h5'; use \.safetensors, \.pt"):
