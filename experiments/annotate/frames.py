@@ -8,7 +8,7 @@ takes the times between the frames that the browser draws, with WebGL and withou
 """
 
 import csv
-import platform
+import os
 import sys
 import tempfile
 import uuid
@@ -90,6 +90,7 @@ def measured(page, count: int, way: str) -> list[dict]:
     center = page.evaluate("window.nucleist.viewer.map.getView().getCenter()")
     x, y = browser.place(page, center[0], -center[1])
     found = {"panning": page.evaluate(MEASURE, [x, y, 200, 150, SECONDS])}
+    assert page.evaluate("window.nucleist.viewer.map.getView().getCenter()") != center
     page.click("#fit")
     page.evaluate(
         "() => { const v = window.nucleist.viewer;"
@@ -101,6 +102,7 @@ def measured(page, count: int, way: str) -> list[dict]:
     x, y = browser.place(page, *anchor)
     found["dragging an anchor"] = page.evaluate(MEASURE, [x, y, 30, 30, SECONDS])
     browser.settled(page)
+    assert page.evaluate("window.nucleist.now.changes") == 1  # the anchor was moved
     return [row(count, way, what, times) for what, times in found.items()]
 
 
@@ -111,9 +113,10 @@ def row(count: int, way: str, what: str, times: list[float]) -> dict:
         "drawn": way,
         "while": what,
         "frames": len(times),
-        "median frames/s": round(1000 / middle, 1),
-        "95 % of frames within ms": round(late, 1),
-        "machine": f"{platform.processor() or platform.machine()}",
+        "median frames/s": round(float(1000 / middle), 1),
+        "95 % of frames within ms": round(float(late), 1),
+        "load": round(os.getloadavg()[0], 1),
+        "cores": os.cpu_count(),
     }
 
 

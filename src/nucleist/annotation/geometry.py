@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import shapely
@@ -22,25 +23,45 @@ SMALLEST = 4
 """Area of the smallest shape that gets an outline, square pixels."""
 
 
-def crosses_itself(anchors: Sequence[Point]) -> bool:
-    """Whether an outline is no simple loop."""
-    return not shapely.Polygon(curve(np.asarray(anchors))).is_valid
+class Ring(NamedTuple):
+    """An outline that is evaluated.
+
+    Attributes:
+        points: `(N, 2)` x and y, pixels, the last point the first. It crosses itself nowhere and is
+            valid in steps of 0.01 px: of an outline that does cross itself it is the border of the
+            largest part, since QuPath refuses other files.
+        crosses: Whether the outline crosses itself.
+        area: Inside, square pixels.
+        length: Of the way around, pixels.
+        center: Mean of its corners' box, x and y, pixels.
+    """
+
+    points: np.ndarray
+    crosses: bool
+    area: float
+    length: float
+    center: Point
 
 
 @lru_cache(maxsize=50_000)  # of thousands of nuclei one changes between two writings
-def ring_of(anchors: tuple[Point, ...]) -> np.ndarray:
-    """The outline as a closed ring that crosses itself nowhere, `(N, 2)`, the last point the first.
-
-    One that does cross itself gives the border of its largest part: QuPath refuses other files. It
-    is valid in steps of 0.01 px. Do not change it.
-    """
+def ring_of(anchors: tuple[Point, ...]) -> Ring:
+    """Evaluate an outline. Do not change the points."""
     points = np.round(curve(np.asarray(anchors), SPACING), 2)
-    ring = np.concatenate([points, points[:1]])
-    if shapely.Polygon(ring).is_valid:
-        return ring
+    closed = np.concatenate([points, points[:1]])
+    polygon = shapely.Polygon(closed)
+    crosses = not polygon.is_valid
+    if crosses:
+        closed = _largest(points)
+        polygon = shapely.Polygon(closed)
+    x0, y0, x1, y1 = polygon.bounds
+    return Ring(closed, crosses, polygon.area, polygon.length, ((x0 + x1) / 2, (y0 + y1) / 2))
+
+
+def _largest(points: np.ndarray) -> np.ndarray:
+    """The closed border of the largest part of a ring that crosses itself."""
     geometry = geometry_of([[points]])
     if geometry is None:  # no area: a square pixel in its place
-        x, y = np.floor(np.asarray(anchors)[0])
+        x, y = np.floor(points[0])
         return np.array([(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1), (x, y)])
     parts = geometry["coordinates"]
     if geometry["type"] == "Polygon":

@@ -99,7 +99,7 @@ def _ring(thing: Thing) -> np.ndarray:
     if thing.kind == "region":
         (x0, y0), (x1, y1) = thing.anchors
         return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)])
-    return geometry.ring_of(thing.anchors)
+    return geometry.ring_of(thing.anchors).points
 
 
 def from_geojson(data: bytes, where: str, known: Mapping[str, Thing] | None = None) -> Stored:

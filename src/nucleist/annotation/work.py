@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from nucleist.annotation import geometry
+from nucleist.annotation.geometry import Ring, ring_of
 from nucleist.annotation.things import Thing
-from nucleist.ops.polygons import signed_area
-from nucleist.ops.splines import curve
 
 MOST = 200
 """Items of a list."""
@@ -53,16 +52,15 @@ def work_list(things: Mapping[str, Thing], threshold: float) -> list[Item]:
         threshold: Proposals of a lower score are not shown, in [0, 1].
     """
     nuclei = [one for one in things.values() if one.kind == "nucleus" and one.state != "rejected"]
-    rings = {one.id: curve(np.asarray(one.anchors), 1.0) for one in nuclei}
-    areas = {own: abs(signed_area(ring)) for own, ring in rings.items()}
-    sizes = [areas[one.id] for one in nuclei if one.is_label or one.score >= threshold]
+    rings = {one.id: ring_of(one.anchors) for one in nuclei}
+    usual = _usual([rings[n.id].area for n in nuclei if n.is_label or n.score >= threshold])
     regions = [one for one in things.values() if one.kind == "region"]
     found = []
     for one in nuclei:
         items = [
-            _crossed(one),
+            _crossed(one, rings[one.id]),
             _in_region(one, rings[one.id], regions),
-            _odd(one, areas[one.id], rings[one.id], sizes, threshold),
+            _odd(one, rings[one.id], usual, threshold),
             _uncertain(one, threshold),
             _missed(one, threshold),
         ]
@@ -71,15 +69,23 @@ def work_list(things: Mapping[str, Thing], threshold: float) -> list[Item]:
     return sorted(found, key=lambda item: (-item.worth, item.id))[:MOST]
 
 
-def _crossed(one: Thing) -> Item | None:
-    crosses = geometry.crosses_itself(one.anchors)
-    return Item(one.id, 1.0, "the outline crosses itself") if crosses else None
+def _usual(areas: Sequence[float]) -> tuple[float, float] | None:
+    """Median and spread of the logarithms of areas; None of too few."""
+    if len(areas) < _FEW:
+        return None
+    logs = np.log(np.maximum(areas, 1))
+    middle = float(np.median(logs))
+    return middle, max(1.4826 * float(np.median(np.abs(logs - middle))), 0.1)
 
 
-def _in_region(one: Thing, ring: np.ndarray, regions: Sequence[Thing]) -> Item | None:
+def _crossed(one: Thing, ring: Ring) -> Item | None:
+    return Item(one.id, 1.0, "the outline crosses itself") if ring.crosses else None
+
+
+def _in_region(one: Thing, ring: Ring, regions: Sequence[Thing]) -> Item | None:
     if one.state != "proposed":
         return None
-    x, y = ring.mean(0)
+    x, y = ring.center
     for region in regions:
         (x0, y0), (x1, y1) = region.anchors
         if x0 <= x < x1 and y0 <= y < y1:
@@ -88,23 +94,19 @@ def _in_region(one: Thing, ring: np.ndarray, regions: Sequence[Thing]) -> Item |
 
 
 def _odd(
-    one: Thing, area: float, ring: np.ndarray, sizes: Sequence[float], threshold: float
+    one: Thing, ring: Ring, usual: tuple[float, float] | None, threshold: float
 ) -> Item | None:
     if one.state == "proposed" and one.score < threshold:
         return None
-    way = float(np.hypot(*np.diff(ring, axis=0, append=ring[:1]).T).sum())
-    roundness = 4 * np.pi * area / max(way, 1e-9) ** 2
+    roundness = 4 * math.pi * ring.area / max(ring.length, 1e-9) ** 2
     share = 0.9 if one.state == "proposed" else 0.6  # a person meant what was drawn
     if roundness < _ROUND:
         return Item(one.id, share * (1 - roundness), f"odd shape: roundness {roundness:.2f}")
-    if len(sizes) >= _FEW:
-        logs = np.log(np.maximum(sizes, 1))
-        middle = float(np.median(logs))
-        spread = max(1.4826 * float(np.median(np.abs(logs - middle))), 0.1)
-        far = (np.log(max(area, 1)) - middle) / spread
+    if usual is not None:
+        far = (math.log(max(ring.area, 1)) - usual[0]) / usual[1]
         if abs(far) > _ODD:
-            word = "large" if far > 0 else "small"
-            return Item(one.id, share * min(abs(far) / 10, 1), f"unusually {word}: {area:.0f} px²")
+            word, worth = "large" if far > 0 else "small", share * min(abs(far) / 10, 1)
+            return Item(one.id, worth, f"unusually {word}: {ring.area:.0f} px²")
     return None
 
 
