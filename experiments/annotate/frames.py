@@ -87,6 +87,7 @@ def measure(count: int) -> list[dict]:
 
 def measured(page, count: int, way: str) -> list[dict]:
     assert page.evaluate("window.nucleist.viewer.things.size") == count
+    page.wait_for_timeout(3000)  # the first work list, which the server computes
     center = page.evaluate("window.nucleist.viewer.map.getView().getCenter()")
     x, y = browser.place(page, center[0], -center[1])
     found = {"panning": page.evaluate(MEASURE, [x, y, 200, 150, SECONDS])}

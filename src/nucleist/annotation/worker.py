@@ -75,7 +75,7 @@ def run(folder: Path) -> None:
     with holding(folder):
         found = job.get("model") or train(
             job["images"],
-            overrides=[*settings(folder, job), *job["overrides"]],
+            overrides=[*settings(folder, job), *job["overrides"], *start(job)],
             progress=Words(status),
         )
         model = load(found)
@@ -97,10 +97,14 @@ def settings(folder: Path, job: Mapping[str, Any]) -> list[str]:
         "data.validation=nuclei",
         f"data.source.channel={'null' if job['channel'] is None else job['channel']}",
         f"data.source.z={'null' if job['z'] is None else job['z']}",
-        f"weights={'null' if job['weights'] is None else quoted(job['weights'])}",
         "+callbacks.report._target_=nucleist.annotation.reporting.StepReport",
         f"+callbacks.report.folder={quoted(str(folder))}",
     ]
+
+
+def start(job: Mapping[str, Any]) -> list[str]:
+    """The last round's weights go before the person's, which are for the first round."""
+    return [] if job["weights"] is None else [f"weights={quoted(job['weights'])}"]
 
 
 def propose(model: Model, image: np.ndarray, path: Path) -> None:
