@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,8 +22,7 @@ from nucleist.data.sets import Normalize
 from nucleist.files import read_json_if_there
 from nucleist.inference.device import choose_device as choose_device
 from nucleist.inference.opened import one_picture
-from nucleist.inference.own_grid import outline_window
-from nucleist.inference.result import Result, to_result
+from nucleist.inference.result import Result
 from nucleist.inference.scaling import (
     UNKNOWN,
     PixelSize,
@@ -31,6 +31,9 @@ from nucleist.inference.scaling import (
     at_scale,
     trained_scale,
 )
+from nucleist.inference.tiles.cut import Cut, Overlap, Tile
+from nucleist.inference.tiles.predict import predict_picture
+from nucleist.inference.tiles.run import Job
 from nucleist.models.net import Net
 from nucleist.models.weights.load import load_weights, read_file
 from nucleist.models.weights.portable import read_about
@@ -91,6 +94,8 @@ class Model:
         t: int | None = None,
         diameter: float | None = None,
         pixel_size: PixelSize | None = None,
+        tile: Tile = "auto",
+        overlap: Overlap = "auto",
         progress: bool | Progress = False,
     ) -> Result:
         """Outline the nuclei of one image.
@@ -109,10 +114,15 @@ class Model:
             diameter: Typical diameter of the nuclei, pixels: the image is outlined at the scale of
                 the training. Label map and measurements are of the image as it is.
             pixel_size: Or: width of a pixel in micrometres, or `"auto"` for what the file says.
-            progress: Gets what is said of the scale; True prints to stderr.
+            tile: Side of the tiles of a large image, pixels; see
+                `nucleist.inference.tiles.cut.Cut`.
+            overlap: What neighbouring tiles share, pixels; likewise.
+            progress: Gets what is said of the scale, and how far a large image is; True prints to
+                stderr.
 
         Returns:
-            Label map, boxes, scores and a table of measurements.
+            Label map, boxes, scores and a table of measurements. Of an image in tiles the label
+            map is a memory map.
 
         Raises:
             UserError: If the image cannot be read or is not one, it is not clear what of it shows
@@ -122,20 +132,11 @@ class Model:
             raise UserError(f"pieces={pieces} is not in [0, 1]")
         threshold = self.score_threshold(score_threshold)
         asked, watcher = Scaling(diameter, pixel_size), shown(progress)
-        if not isinstance(image, Picture):
-            with one_picture(image, Choice(channel, z, t), watcher) as picture:
-                return self._outline(picture, asked, threshold, pieces, watcher)
-        return self._outline(image, asked, threshold, pieces, watcher)
-
-    def _outline(
-        self, picture: Picture, asked: Scaling, threshold: float, pieces: float, watcher: Progress
-    ) -> Result:
-        scaled, names = (
-            at_scale(picture, asked, self.trained, watcher),
-            self.net.can.shape_parameters,
-        )
-        found = outline_window(self.net, self.normalize, scaled, picture.whole, names, threshold)
-        return to_result(found, threshold, names, pieces)
+        job, cut = Job(self.net, self.normalize, threshold, pieces), Cut(tile, overlap)
+        with ExitStack() as stack:
+            if not isinstance(image, Picture):
+                image = stack.enter_context(one_picture(image, Choice(channel, z, t), watcher))
+            return predict_picture(job, at_scale(image, asked, self.trained, watcher), cut, watcher)
 
     def score_threshold(self, asked: float | None) -> float:
         """The score threshold to use: the given one, else the calibrated one.
