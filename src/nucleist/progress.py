@@ -1,9 +1,13 @@
 """Lines and bars on stderr for whoever watches, as a parameter of every long function."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from nucleist.types import Progress, T
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
 
 
 class Console(Progress):
@@ -16,6 +20,7 @@ class Console(Progress):
 
     def __init__(self, name: str = "nucleist", verbose: bool = False):
         self.name, self.verbose = name, verbose
+        self._bars: Bars | None = None
 
     def note(self, line: str) -> None:
         """Print the line."""
@@ -31,13 +36,30 @@ class Console(Progress):
         self.note(f"{self.name}: warning: {line}")
 
     def watch(self, items: Sequence[T], title: str) -> Iterable[T]:
-        """The items under a bar; without a terminal just the items."""
-        from rich.console import Console as Terminal
-        from rich.progress import track
+        """The items under a bar with the time left; without a terminal just the items.
 
+        A bar may be shown while another one is: it comes below it.
+        """
+        from rich.console import Console as Terminal
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+        from rich.progress import TimeRemainingColumn as TimeLeft
+
+        if self._bars is not None:
+            return self._bars.track(items, description=title)
         terminal = Terminal(stderr=True)
+        look = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
+        rest = TimeLeft(elapsed_when_finished=True)
         hidden = not terminal.is_terminal
-        return track(items, title, console=terminal, disable=hidden, transient=True)
+        bars = Progress(*look, rest, console=terminal, disable=hidden, transient=True)
+        return self._watched(bars, items, title)
+
+    def _watched(self, bars: "Bars", items: Sequence[T], title: str) -> Iterator[T]:
+        self._bars = bars
+        try:
+            with bars:
+                yield from bars.track(items, description=title)
+        finally:
+            self._bars = None
 
 
 def shown(progress: bool | Progress) -> Progress:

@@ -3,6 +3,7 @@
 Each is built as a training builds it, thin and untrained, and given small drawn images.
 """
 
+import json
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from nucleist.config.build import build
 from nucleist.config.compose import compose
 from nucleist.data.targets import supervised, to_tensor
 from nucleist.models import Net
-from nucleist.models.net import SUPERVISION
+from nucleist.models.net import SUPERVISION, Part, knowing
 from nucleist.models.weights.load import load_weights
 from nucleist.ops.labels import at_threshold
+from nucleist.types import Window
 
 pytestmark = pytest.mark.slow
 
@@ -239,6 +241,28 @@ class TestNet:
         net.score_floor = 0.0
         assert same(predictions(net, images), predictions(net, images))
         assert torch.equal(predictions(net, images)[0]["scores"], whole["scores"])
+
+    @pytest.mark.parametrize("case", ["ordinary", "an odd size", "no nucleus"])
+    def test_what_it_surveys_is_what_it_measures(self, net, kind, case):
+        """Of the one window of an image, as of two whose cores share no nucleus."""
+        image = batch(case, kind)[0][0]
+        whole = Window(0, 0, *image.shape[1:])
+        net.eval()
+        if not net.can.surveys:
+            with pytest.raises(TypeError, match=r"can\.surveys"):
+                net.survey([Part(image, whole)])
+            return
+        surveyed = net.survey([Part(image, whole)])
+        assert json.loads(json.dumps(surveyed)) == surveyed
+        (alone,) = predictions(net, [image])
+        with knowing(net, surveyed):
+            (known,) = predictions(net, [image])
+        assert net.surveyed is None
+        assert torch.equal(alone["label_map"], known["label_map"])
+        assert torch.allclose(alone["scores"], known["scores"], atol=1e-5)
+        left, right = whole._replace(x1=20), whole._replace(x0=20)
+        apart = net.survey([Part(image, left), Part(image, right)])
+        assert apart == pytest.approx(surveyed, rel=1e-4)
 
     def test_numbers_for_the_log_and_the_summary(self, net, kind):
         step(net, *batch("ordinary", kind))

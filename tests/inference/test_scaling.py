@@ -10,7 +10,7 @@ from support.runs import Lines
 from nucleist.data.pictures.picture import ArrayPicture
 from nucleist.data.pictures.rescaled import Rescaled
 from nucleist.inference.load import Model
-from nucleist.inference.own_grid import covering, on_own_grid, outline_window
+from nucleist.inference.own_grid import covering, on_own_grid, outline_window, seen_of
 from nucleist.inference.scaling import Scaling, Trained, at_scale, trained_scale
 from nucleist.models.otsu import otsu
 from nucleist.ops.normalize import FullRange
@@ -111,9 +111,12 @@ def test_nuclei_come_back_on_the_own_grid(diameter: float) -> None:
 def test_a_window_is_outlined_as_in_the_whole() -> None:
     picture = Rescaled(ArrayPicture(discs(12, 40)), 0.5)
     net = model(min_size=0, clean=0)
-    whole = outline_window(net.net, net.normalize, picture, Window(0, 0, 200, 280))
+    everything = Window(0, 0, 200, 280)
+    shown = net.normalize(picture.read(picture.whole))
+    whole = outline_window(net.net, shown, picture, everything)
     window = Window(20, 40, 180, 200)
-    part = outline_window(net.net, net.normalize, picture, window)
+    shown = net.normalize(picture.read(seen_of(picture, window)))
+    part = outline_window(net.net, shown, picture, window)
     expected = whole["label_map"].numpy()[window.slices] > 0
     np.testing.assert_array_equal(part["label_map"].numpy() > 0, expected)
     around = covering(picture, window)

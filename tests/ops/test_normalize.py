@@ -55,6 +55,25 @@ def test_the_image_of_the_caller_is_left_alone(normalize):
     assert (image == before).all()
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("normalize", [Percentile(), Percentile(5, 95, floor=8.0), FullRange()])
+def test_fitted_to_an_image_it_does_the_same_to_its_windows(normalize, dtype):
+    image = (np.random.default_rng(0).gamma(2, 30, (90, 70, 3)).clip(0, 255)).astype(dtype)
+    fixed = normalize.fit([image])
+    np.testing.assert_array_equal(fixed(image), normalize(image))
+    np.testing.assert_array_equal(fixed(image[20:50, 10:60]), normalize(image)[20:50, 10:60])
+
+
+def test_fitted_to_the_parts_of_an_image_it_is_fitted_to_the_image():
+    image = np.random.default_rng(0).integers(0, 4000, (64, 64, 3)).astype(np.uint16)
+    parts = [image[:, :10], image[:, 10:]]
+    assert Percentile().fit(parts) == Percentile().fit([image])
+    # a difference between neighbours is missing at the cut
+    some, all_ = Percentile(floor=500.0).fit(parts), Percentile(floor=500.0).fit([image])
+    assert some.low == all_.low and some.scale == pytest.approx(all_.scale, rel=0.02)
+    assert all_.scale < Percentile().fit([image]).scale
+
+
 def drawn(share, seed=0, sigma=4.0, size=256):
     """Noise of a known spread around 25, a square of 160 over a share of the image."""
     rng = np.random.default_rng(seed)

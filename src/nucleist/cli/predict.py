@@ -37,6 +37,9 @@ reason, and the exit status is 3. The same command again does only what is not d
   pixel_size=X         or: micrometres of a pixel, or auto for what each file says
   score_threshold=X    nuclei with a higher score count; default: calibrated in training
   device=NAME          auto, cpu, cuda, cuda:1, mps
+  tile=N               side of the tiles (px) of a large image, or none; default: 1024 above 4.2
+                       million pixels. A cut command goes on with the tiles that are done
+  overlap=N            what tiles share, at least twice the largest nucleus; default: 128
   pieces=X             drop pieces of a nucleus below this share of its largest; default: 0, none
   share=I/N            only each N-th image, from I on; default: what torchrun or srun started
   overwrite=true       replace earlier results
@@ -65,6 +68,8 @@ SETTINGS = {
     "pixel_size": width,
     "score_threshold": share,
     "pieces": share,
+    "tile": number_or_word,
+    "overlap": number_or_word,
     "save": names,
     "share": text,
     "overwrite": switch,

@@ -11,6 +11,7 @@ from nucleist.data.formats.channels import CLEAR, Choice
 from nucleist.files import checksum, text_hash
 from nucleist.inference.load import Model
 from nucleist.inference.scaling import AS_IT_IS, Scaling
+from nucleist.inference.tiles.cut import BY_SIZE, Cut
 
 NAME = ".nucleist_predict.jsonl"
 """The record in a folder of results: a line for each image, written when its results are."""
@@ -29,6 +30,7 @@ def settings_hash(
     threshold: float,
     choice: Choice = CLEAR,
     pieces: float = 0,
+    cut: Cut = BY_SIZE,
     scaling: Scaling = AS_IT_IS,
 ) -> str:
     """A hash of everything but the image that a result depends on.
@@ -38,12 +40,14 @@ def settings_hash(
         threshold: The score threshold.
         choice: Which channel and plane of the images.
         pieces: Share of small pieces.
+        cut: How large images are cut, as it was asked for.
         scaling: What was said of the scale of the images.
     """
     state = model.net.state_dict()
     weights = ((name, [w.float().cpu().numpy()]) for name, w in state.items())
     config = {key: model.config.get(key) for key in ("model", "normalize")}
     asked = f"{threshold} {choice}" + (f" {pieces}" if pieces else "")
+    asked += "" if cut == BY_SIZE else f" {cut}"
     asked += f" t={choice.t}" if choice.t is not None else ""
     asked += f" {scaling}" if scaling else ""
     return text_hash(f"{checksum(weights)} {asked} {json.dumps(config, default=str)}")
@@ -67,7 +71,8 @@ def image_hash(image: PathLike[str]) -> str:
     try:
         if path.is_dir() or path.stat().st_size > _LARGE:
             return _state_hash(path)
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     except OSError:
         return ""
 

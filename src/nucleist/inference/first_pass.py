@@ -9,10 +9,13 @@ from nucleist.data.pictures.picture import Picture
 from nucleist.inference.outline import outline
 from nucleist.inference.scaling import Scaling
 from nucleist.models.net import Net
-from nucleist.types import Progress
+from nucleist.types import Progress, Window
 
 FEWEST = 3
 """From fewer nuclei nothing is concluded."""
+
+LOOKED_AT = 2048
+"""Side of the window in the middle of a large image that the first pass looks at, pixels."""
 
 
 def settled(
@@ -27,7 +30,7 @@ def settled(
 
     Args:
         net: In any mode.
-        normalize: Of the picture as a whole.
+        normalize: Of images.
         picture: As it was opened.
         asked: What the user said.
         threshold: Nuclei with a higher score are measured.
@@ -39,7 +42,7 @@ def settled(
     """
     if asked.diameter != "auto":
         return asked
-    found = outline(net, normalize(picture.read(picture.whole)), threshold)
+    found = outline(net, normalize(picture.read(_middle(picture))), threshold)
     large = (found["scores"] > threshold).nonzero()[:, 0].cpu().numpy() + 1
     areas = np.bincount(found["label_map"].cpu().numpy().ravel(), minlength=1)
     areas = areas[large[large < len(areas)]]
@@ -48,3 +51,10 @@ def settled(
         progress.note(f"{picture.name}: diameter=auto found {len(areas)} nuclei, not rescaled")
         return replace(asked, diameter=None)
     return replace(asked, diameter=round(2 * float(np.sqrt(np.median(areas) / np.pi)), 1))
+
+
+def _middle(picture: Picture) -> Window:
+    """The whole of a picture, or the middle of a large one."""
+    height, width = min(picture.height, LOOKED_AT), min(picture.width, LOOKED_AT)
+    top, left = (picture.height - height) // 2, (picture.width - width) // 2
+    return Window(top, left, top + height, left + width)

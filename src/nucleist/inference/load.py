@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,11 +20,10 @@ from nucleist.data.formats.channels import Choice
 from nucleist.data.pictures.picture import Picture
 from nucleist.data.sets import Normalize
 from nucleist.files import read_json_if_there
-from nucleist.inference.device import choose_device as choose_device
+from nucleist.inference.device import choose_device
 from nucleist.inference.first_pass import settled
 from nucleist.inference.opened import one_picture
-from nucleist.inference.own_grid import outline_window
-from nucleist.inference.result import Result, to_result
+from nucleist.inference.result import Result
 from nucleist.inference.scaling import (
     UNKNOWN,
     Diameter,
@@ -33,6 +33,9 @@ from nucleist.inference.scaling import (
     at_scale,
     trained_scale,
 )
+from nucleist.inference.tiles.cut import Cut, Overlap, Tile
+from nucleist.inference.tiles.predict import predict_picture
+from nucleist.inference.tiles.run import Job
 from nucleist.models.net import Net
 from nucleist.models.weights.load import load_weights, read_file
 from nucleist.models.weights.portable import read_about
@@ -41,8 +44,7 @@ from nucleist.progress import shown
 from nucleist.types import Progress, UserError
 
 HINT = "give a run folder, the .ckpt of its checkpoints folder, or the name of a shipped model"
-BUILT = ("model", "normalize")
-"""The parts that are needed and built; `data`, which a run has too, is checked elsewhere."""
+BUILT = ("model", "normalize")  # what is needed and built; a run's `data` is checked elsewhere
 MODEL_FILES = (".ckpt", ".safetensors")
 
 
@@ -93,6 +95,8 @@ class Model:
         t: int | None = None,
         diameter: Diameter | None = None,
         pixel_size: PixelSize | None = None,
+        tile: Tile = "auto",
+        overlap: Overlap = "auto",
         progress: bool | Progress = False,
     ) -> Result:
         """Outline the nuclei of one image.
@@ -112,10 +116,14 @@ class Model:
                 the training. `"auto"` for that of the nuclei of a first pass. Label map and
                 measurements are of the image as it is.
             pixel_size: Or: width of a pixel in micrometres, or `"auto"` for what the file says.
-            progress: Gets what is said of the scale; True prints to stderr.
+            tile: Side of the tiles of a large image, pixels; see `inference.tiles.cut.Cut`.
+            overlap: What neighbouring tiles share, pixels; likewise.
+            progress: Gets what is said of the scale, and how far a large image is; True prints to
+                stderr.
 
         Returns:
-            Label map, boxes, scores and a table of measurements.
+            Label map, boxes, scores and a table of measurements. Of an image in tiles the label
+            map is a memory map.
 
         Raises:
             UserError: If the image cannot be read or is not one, it is not clear what of it shows
@@ -125,19 +133,12 @@ class Model:
             raise UserError(f"pieces={pieces} is not in [0, 1]")
         threshold = self.score_threshold(score_threshold)
         asked, watcher = Scaling(diameter, pixel_size), shown(progress)
-        if not isinstance(image, Picture):
-            with one_picture(image, Choice(channel, z, t), watcher) as picture:
-                return self._outline(picture, asked, threshold, pieces, watcher)
-        return self._outline(image, asked, threshold, pieces, watcher)
-
-    def _outline(
-        self, picture: Picture, asked: Scaling, threshold: float, pieces: float, watcher: Progress
-    ) -> Result:
-        names = self.net.can.shape_parameters
-        asked = settled(self.net, self.normalize, picture, asked, threshold, watcher)
-        scaled = at_scale(picture, asked, self.trained, watcher)
-        found = outline_window(self.net, self.normalize, scaled, picture.whole, names, threshold)
-        return to_result(found, threshold, names, pieces)
+        job, cut = Job(self.net, self.normalize, threshold, pieces), Cut(tile, overlap)
+        with ExitStack() as stack:
+            if not isinstance(image, Picture):
+                image = stack.enter_context(one_picture(image, Choice(channel, z, t), watcher))
+            asked = settled(self.net, self.normalize, image, asked, threshold, watcher)
+            return predict_picture(job, at_scale(image, asked, self.trained, watcher), cut, watcher)
 
     def score_threshold(self, asked: float | None) -> float:
         """The score threshold to use: the given one, else the calibrated one.

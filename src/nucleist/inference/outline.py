@@ -1,28 +1,36 @@
 """One image through a net, which may be in any mode."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
 from nucleist.data.targets import to_tensor
-from nucleist.models.net import Net
+from nucleist.models.net import Net, knowing
 from nucleist.types import Prediction
 
 
 @torch.inference_mode()
-def outline(net: Net, image: np.ndarray, floor: float = 0.0) -> Prediction:
+def outline(
+    net: Net,
+    image: np.ndarray,
+    floor: float = 0.0,
+    surveyed: Mapping[str, float] | None = None,
+) -> Prediction:
     """Prediction for one image, in eval mode, on the net's device.
 
     Args:
         net: In any mode, which it has again afterwards.
         image: `(H, W, 3)` `float32`, normalised as the net was trained.
         floor: Detections of at most this score are not needed, in [0, 1].
+        surveyed: What `Net.survey` measured on the image that this one is a tile of.
     """
     training, before = net.training, net.score_floor
     net.eval()
     net.score_floor = floor
     try:
-        device = net.device
-        return net([to_tensor(image).to(device)])[0]
+        with knowing(net, surveyed):
+            return net([to_tensor(image).to(net.device)])[0]
     finally:
         net.train(training)
         net.score_floor = before

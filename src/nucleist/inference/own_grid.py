@@ -1,6 +1,6 @@
 """Rescaled pictures through a net, and what it finds on the pictures' own grid."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,35 +15,55 @@ _MULTIPLE = 64
 """Windows of rescaled pictures begin at multiples of it, the stride of the coarsest level of our
 nets, so that a window is outlined as in the whole picture."""
 
-Normalize = Callable[[np.ndarray], np.ndarray]
-
 
 def outline_window(
     net: Net,
-    normalize: Normalize,
+    image: np.ndarray,
     picture: Picture,
     window: Window,
     parameters: Sequence[str] = (),
     floor: float = 0.0,
+    surveyed: Mapping[str, float] | None = None,
 ) -> Prediction:
     """What a net finds in a window of a picture, in pixels of the picture's own grid.
 
     Args:
         net: In any mode.
-        normalize: Of the picture as a whole.
+        image: `(h, w, 3)` `float32`, the normalised pixels of `seen_of(picture, window)`.
         picture: From `at_scale`: rescaled or not.
         window: Of the picture's own grid.
         parameters: Names of the net's shape parameters.
         floor: Detections of at most this score are not needed.
+        surveyed: What the net measured on the picture as a whole; see `outline`.
 
     Returns:
         Of the window's size; coordinates begin at its upper left corner.
     """
+    found = outline(net, image, floor, surveyed)
     if not isinstance(picture, Rescaled):
-        return outline(net, normalize(picture.read(window)), floor)
-    around = covering(picture, window)
-    found = outline(net, normalize(picture.read(around)), floor)
-    return on_own_grid(found, picture, around, window, parameters)
+        return found
+    return on_own_grid(found, picture, covering(picture, window), window, parameters)
+
+
+def own_of(picture: Picture) -> Picture:
+    """A picture on its own grid, whether it is rescaled or not."""
+    return picture.picture if isinstance(picture, Rescaled) else picture
+
+
+def seen_of(picture: Picture, window: Window) -> Window:
+    """The window of a picture that a net is shown for one of its own grid."""
+    return covering(picture, window) if isinstance(picture, Rescaled) else window
+
+
+def rounded(picture: Picture, window: Window) -> Window:
+    """A window of a picture's own grid on the grid that a net is shown, to the nearest pixels.
+
+    Windows that share an end share it there too.
+    """
+    own = own_of(picture)
+    tall, wide = picture.height / own.height, picture.width / own.width
+    factors = (tall, wide, tall, wide)
+    return Window(*(round(end * factor) for end, factor in zip(window, factors, strict=True)))
 
 
 def covering(picture: Rescaled, window: Window) -> Window:

@@ -1,16 +1,16 @@
 """Many images through a trained model: label TIFFs, tables and overlays in a folder."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from nucleist.config.targets import Trust
 from nucleist.data.formats.channels import Choice
+from nucleist.data.pictures.picture import Picture
 from nucleist.files import make_folder
 from nucleist.inference import earlier
+from nucleist.inference.first_pass import settled
 from nucleist.inference.inputs import find_images, share_of
 from nucleist.inference.load import Model, load
 from nucleist.inference.opened import Item, items_of
@@ -24,10 +24,13 @@ from nucleist.inference.outputs import (
     there_already,
     write_tables,
 )
+from nucleist.inference.own_grid import own_of
 from nucleist.inference.predicted import Predicted, summed
 from nucleist.inference.save import DEFAULT, chosen, paths_of, write_result
-from nucleist.inference.scaling import Diameter, PixelSize, Scaling
-from nucleist.inference.structure import has_structure
+from nucleist.inference.scaling import Diameter, PixelSize, Scaling, Trained, at_scale
+from nucleist.inference.tiles.cut import Cut, Overlap, Tile
+from nucleist.inference.tiles.predict import outlining, warn_of_nothing
+from nucleist.inference.tiles.run import Job
 from nucleist.progress import shown
 from nucleist.types import Progress, UserError
 
@@ -51,6 +54,8 @@ def predict(
     diameter: Diameter | None = None,
     pixel_size: PixelSize | None = None,
     pieces: float = 0,
+    tile: Tile = "auto",
+    overlap: Overlap = "auto",
     save: str | Sequence[str] = DEFAULT,
     options: Mapping[str, Any] | None = None,
     trust: Trust = (),
@@ -86,6 +91,11 @@ def predict(
         pixel_size: Or: width of a pixel in micrometres, or `"auto"` for what each file says.
         pieces: Pieces of a nucleus below this share of its largest one are dropped, in [0, 1]: 0
             keeps all, 1 the largest alone.
+        tile: Side of the tiles of a large image, pixels; `auto`: images of more than 4.2 million
+            pixels are outlined in tiles of 1024, `none`: no image is. Tiles that are done stay
+            beside the results until these are written, so that the same command goes on.
+        overlap: What neighbouring tiles share, pixels, at least twice the largest nucleus; `auto`:
+            an eighth of the tile, at least 128.
         save: What to write for each image: some of `labels`, `overlay`, `csv`, `coco`,
             `geojson`, `imagej`, `splines` and `zarr`; see docs/predict.md.
         options: Options of the model that differ from the training; see `nucleist.load`.
@@ -112,7 +122,8 @@ def predict(
         check_tables(folder)
     loaded = load(model, options=options, device=device, trust=trust)
     threshold = loaded.score_threshold(score_threshold)
-    settings = earlier.settings_hash(loaded, threshold, choice, pieces, scaling)
+    cut = Cut(tile, overlap)
+    settings = earlier.settings_hash(loaded, threshold, choice, pieces, cut, scaling)
     for image, line in known.items():
         if line["settings"] != settings:
             raise there_already(existing(outputs[image], wanted))
@@ -128,14 +139,17 @@ def predict(
     counts = {image: line["nuclei"] for image, line in done.items()}
     failed: dict[Item, str] = {}
     left = [image for image in own if image not in done]
+    job = Job(loaded.net, loaded.normalize, threshold, pieces)
     for image in watcher.watch(left, "outlining"):
         paths = paths_of(outputs[image], to_do[image])
         about: dict[str, Any] = {"image": earlier.image_hash(image), "settings": settings}
         about["saved"] = sorted({*known.get(image, {}).get("saved", ()), *paths})
         earlier.add(folder, outputs[image].name, about)
         try:
-            settled = (threshold, pieces, scaling)
-            about |= _outline(loaded, image, choice, settled, paths, about, watcher)
+            work = outputs[image].with_name(f".{outputs[image].name}_tiles")
+            with _opened(image, choice, scaling, job, loaded.trained, watcher) as picture:
+                about |= _outline(job, image, picture, cut, work, paths, about, watcher)
+            about["choice"] = [choice.channel, choice.z, choice.t]
         except UnreadableError as error:
             if len(every) == 1:
                 raise
@@ -151,39 +165,47 @@ def predict(
 
 
 def _outline(
-    model: Model,
+    job: Job,
     image: Item,
-    choice: Choice,
-    settled: tuple[float, float, Scaling],
+    picture: Picture,
+    cut: Cut,
+    work: Path,
     paths: Mapping[str, Path],
     made_from: Mapping[str, str],
     progress: Progress,
 ) -> dict[str, Any]:
     """Outline one image and write its results; returns what to record about it.
 
-    `settled` has the score threshold, the share of small pieces and what was said of the scale.
+    `work` is the folder for tiles that are done.
     """
-    threshold, pieces, scaling = settled
-    scale: dict[str, Any] = {"diameter": scaling.diameter, "pixel_size": scaling.pixel_size}
+    origin = earlier.origin_of(made_from)
+    with ExitStack() as stack:
+        with _named(image):
+            outlines = outlining(job, picture, cut, work, origin, progress)
+            found = stack.enter_context(outlines)
+        own = own_of(picture)
+        notes = write_result(found, own, paths, origin, image.title)
+    count = len(found.table["label"])
+    progress.note(f"{image}: {count} nuclei")
+    for line in notes:
+        progress.note(line)
+    if not count:
+        warn_of_nothing(own, image, job.threshold, progress)
+    return {"nuclei": count, **describe(found, own, image)}
+
+
+@contextmanager
+def _opened(
+    image: Item, choice: Choice, asked: Scaling, job: Job, trained: Trained, progress: Progress
+) -> Iterator[Picture]:
+    """A picture at the scale of the training."""
     with _named(image):
         picture = image.open(choice, progress)
     with picture:
         with _named(image):
-            pixels = picture.read(picture.whole)
-            result = model.predict(picture, threshold, pieces, progress=progress, **scale)
-        origin = earlier.origin_of(made_from)
-        notes = write_result(result, picture, paths, origin, image.title)
-    progress.note(f"{image}: {len(result)} nuclei")
-    for line in notes:
-        progress.note(line)
-    if not len(result) and has_structure(pixels):
-        progress.warn(
-            f"{image}: no nucleus found, but the image has structure; look at "
-            f"{image.stem}_overlay.png, and try score_threshold={threshold / 2:.2g} "
-            f"or train with nuclei like these{_of_colors(pixels)}"
-        )
-    seen = {"choice": [choice.channel, choice.z, choice.t]}
-    return {"nuclei": len(result), **seen, **describe(result, picture, image)}
+            asked = settled(job.net, job.normalize, picture, asked, job.threshold, progress)
+            scaled = at_scale(picture, asked, trained, progress)
+        yield scaled
 
 
 @contextmanager
@@ -194,13 +216,7 @@ def _named(image: Item) -> Iterator[None]:
     except UserError as error:
         raise UnreadableError(str(error)) from error
     except MemoryError as error:
-        raise UnreadableError(f"{image}: does not fit into memory; cut it into parts") from error
-
-
-def _of_colors(pixels: np.ndarray) -> str:
-    """More of the advice where an image has colours: one of them may show the nuclei alone."""
-    gray = (pixels == pixels[..., :1]).all()
-    return "" if gray else "; if one colour shows the nuclei, write channel=1 (red), 2 or 3"
+        raise UnreadableError(f"{image}: does not fit into memory; use tile=512") from error
 
 
 def warn_of_failed(failed: Mapping[Item, str], images: int, progress: Progress) -> None:

@@ -146,8 +146,13 @@ def measured(
     return columns
 
 
-def write_table(path: Path, table: Table) -> None:
-    """Write a table as CSV, six digits a number; what is not a number is an empty cell.
+def write_table(path: Path, table: Table, digits: int = 6) -> None:
+    """Write a table as CSV; what is not a number is an empty cell.
+
+    Args:
+        path: The file.
+        table: Its columns.
+        digits: Significant digits of a number.
 
     Raises:
         UserError: If the file cannot be written.
@@ -157,5 +162,5 @@ def write_table(path: Path, table: Table) -> None:
         writer = csv.writer(file)
         writer.writerow(names)
         for label, *values in zip(*(table[name] for name in names), strict=True):
-            cells = (f"{value:.6g}" if value == value else "" for value in values)
+            cells = (f"{value:.{digits}g}" if value == value else "" for value in values)
             writer.writerow([label, *cells])

@@ -12,14 +12,14 @@ from PIL import Image
 from nucleist.data.formats.coco_writer import writing_coco
 from nucleist.data.formats.geojson_writer import writing_geojson
 from nucleist.data.formats.imagej_writer import writing_rois
-from nucleist.data.formats.label_maps import write_label_map
+from nucleist.data.formats.label_maps import write_label_blocks, write_label_map
 from nucleist.data.formats.label_zarr import write_label_zarr
 from nucleist.data.formats.traced import NucleusWriter, Traced
 from nucleist.data.pictures.picture import ArrayPicture, Picture
 from nucleist.files import checksum, replacing
 from nucleist.inference.measurements import Measurements
+from nucleist.inference.overlay import overlay
 from nucleist.inference.result import Result, Table, as_image, write_table
-from nucleist.plots import draw_contours, to_display
 from nucleist.types import Nucleus, UserError, Window
 
 ENDS = {
@@ -37,6 +37,10 @@ ENDS = {
 DEFAULT = ("labels", "overlay", "csv")
 OF_NUCLEI = ("csv", "coco", "geojson", "imagej", "splines", "zarr")
 """Those that `write_nuclei` writes; the others are pictures."""
+
+
+LARGE = 10_000
+"""Sides of images (pixels) from which on six digits do not name a hundredth of a pixel."""
 
 
 class Outlined(Protocol):
@@ -126,7 +130,7 @@ def save_result(
 
 
 def write_result(
-    result: Result,
+    result: Outlined,
     picture: Picture,
     paths: Mapping[str, Path],
     origin: str = "",
@@ -148,12 +152,15 @@ def write_result(
         UserError: If a file cannot be written.
     """
     if "overlay" in paths:
-        contours = draw_contours(to_display(picture.read(picture.whole)), result.labels)
         with replacing(paths["overlay"]) as part:
-            Image.fromarray(contours).save(part, format="png")
+            Image.fromarray(overlay(picture, result.paint)).save(part, format="png")
     notes = write_nuclei(result, picture, paths, origin, image_file)
-    if "labels" in paths:
-        write_label_map(paths["labels"], result.labels)  # last: then all are there
+    if "labels" in paths:  # last: then all are there
+        if isinstance(result, Result):
+            write_label_map(paths["labels"], result.labels)
+        else:
+            shape, highest = (picture.height, picture.width), len(result.table["label"])
+            write_label_blocks(paths["labels"], shape, highest, result.paint)
     return notes
 
 
@@ -200,7 +207,8 @@ def write_nuclei(
         every = [*writers.values(), *([measured] if "csv" in paths else [])]
         _add_all(outlined, every, origin)
     if "csv" in paths:
-        write_table(paths["csv"], {**outlined.table, **measured.columns(outlined.table)})
+        columns = {**outlined.table, **measured.columns(outlined.table)}
+        write_table(paths["csv"], columns, 6 if max(shape) < LARGE else 8)
     return [
         f"{paths[name].name}: {note}" for name, writer in writers.items() for note in writer.notes()
     ]

@@ -5,16 +5,18 @@ how nuclei are cut out of it.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from nucleist.models.net import Net, given
+from nucleist.ops.cleaning import pieces_from
 from nucleist.ops.labels import boxes_of
-from nucleist.types import Prediction, UserError
+from nucleist.types import Prediction, UserError, Window
 
 
 def at_least(option: str, value: float, least: float) -> None:
@@ -137,6 +139,17 @@ def foreground_scores(labels: np.ndarray, values: np.ndarray, threshold: float) 
     """
     above = (mean_in(labels, values) - threshold) / (1 - threshold)
     return 0.5 + 0.5 * above.clip(0, 1)
+
+
+def surveyed_area(masks: Iterable[tuple[np.ndarray, Window]]) -> float:
+    """Mean area of the pieces of a foreground that is seen in windows; 0 without any.
+
+    Args:
+        masks: `(h, w)` bool of each window, and the pixels of it that count: of a piece its first.
+    """
+    areas = [pieces_from(ndimage.label(mask)[0], core.slices)[1] for mask, core in masks]
+    count = sum(map(len, areas))
+    return float(sum(int(own.sum()) for own in areas)) / count if count else 0.0
 
 
 def to_prediction(labels: np.ndarray, scores: np.ndarray, device: torch.device) -> Prediction:

@@ -6,13 +6,16 @@ methods that happen to exist.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from nucleist.types import Window
 
 SUPERVISION = ("instances", "binary")
 """What a net may learn from, as `data.supervision` names it: `Target` or `BinaryTarget`."""
@@ -31,13 +34,18 @@ class Capabilities:
         attention: `attention_map` works.
         canonical_shape: It learns one shape of all nuclei: `canonical_shape`, `outline_radius` and
             `angular_deviation` work.
-        shape_parameters: Names of the columns of `Prediction["parameters"]`; empty without.
+        shape_parameters: Names of the columns of `Prediction["parameters"]`; empty without. Those
+            that end in `_x` and `_y` are positions, pixels.
         models_missing_labels: Its loss models that some nuclei are not labelled, so that its
             scores are probabilities of nuclei and need no calibration.
         coarse: It has two passes, and predictions have `Prediction["coarse"]`.
         coco_weights: `weights=coco` fits it.
         trains: It has parameters. One without is not trained: its losses are empty, and a training
             only measures it.
+        surveys: It measures something on the whole image (a threshold, a mean), so that the tiles
+            of one must not be outlined each by itself: `survey` works.
+        untileable: Why its tiles do not show what the image shows, the option and its value;
+            empty if they do.
     """
 
     learns_from: tuple[str, ...] = ("instances",)
@@ -49,6 +57,44 @@ class Capabilities:
     coarse: bool = False
     coco_weights: bool = False
     trains: bool = True
+    surveys: bool = False
+    untileable: str = ""
+
+
+class Part(NamedTuple):
+    """A window of an image that is surveyed.
+
+    Attributes:
+        image: `(3, h, w)`, normalised as the image is.
+        core: The pixels of it that count. Each pixel of the image counts once at most; the rest
+            of the window shows how the nuclei of the core go on.
+    """
+
+    image: Tensor
+    core: Window
+
+
+class Parts(Sequence[Part]):  # type: ignore[misc]  # slices are not needed
+    """Windows of an image, each made when it is looked at, so that one is in memory at a time."""
+
+    def __init__(self, count: int, read: Callable[[int], Part]) -> None:
+        """Name them.
+
+        Args:
+            count: How many there are.
+            read: Makes the one of a number from 0.
+        """
+        self._count, self._read = count, read
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return self._count
+
+    def __getitem__(self, index: int) -> Part:  # type: ignore[override]
+        """Make one."""
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        return self._read(index)
 
 
 class Net(nn.Module, ABC):
@@ -64,11 +110,14 @@ class Net(nn.Module, ABC):
         limits_reached: For each limit at inference by which nuclei were lost, the number of images
             since `limits_reached.clear()`. Its name is the option of the net and its value:
             `roi.detections_per_img=1000`.
+        surveyed: What `survey` measured on the image of which the next ones are tiles; None where
+            they are images. Whoever sets it sets it back.
     """
 
     title: str = ""
     can: Capabilities = Capabilities()
     score_floor: float = 0.0
+    surveyed: Mapping[str, float] | None = None
     limits_reached: dict[str, int]
 
     def __init__(self) -> None:
@@ -145,6 +194,18 @@ class Net(nn.Module, ABC):
         """
         raise self._cannot("attention")
 
+    def survey(self, parts: Sequence[Part]) -> Mapping[str, float]:
+        """What the net measures on an image as a whole, from windows of it; in eval mode.
+
+        Args:
+            parts: All of the image, or a sample. They may be read from a file each time.
+
+        Returns:
+            For `surveyed`. Of all of the image what the net itself would measure on it, as long as
+            no nucleus is larger than what surrounds the cores.
+        """
+        raise self._cannot("surveys")
+
     def canonical_shape(self, size: int) -> Tensor:
         """Probability of the learned shape on `[-1, 1]^2`, `(size, size)`."""
         raise self._cannot("canonical_shape")
@@ -159,6 +220,22 @@ class Net(nn.Module, ABC):
 
     def _cannot(self, capability: str) -> TypeError:
         return TypeError(f"{type(self).__name__} does not declare can.{capability}")
+
+
+@contextmanager
+def knowing(net: Net, surveyed: Mapping[str, float] | None) -> Iterator[None]:
+    """Let a net take what was surveyed instead of measuring each image, as long as this lasts.
+
+    Args:
+        net: Any net.
+        surveyed: From its `survey`; None lets it measure.
+    """
+    before = net.surveyed
+    net.surveyed = surveyed
+    try:
+        yield
+    finally:
+        net.surveyed = before
 
 
 def given(targets: Sequence[T] | None) -> Sequence[T]:

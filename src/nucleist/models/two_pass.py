@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from nucleist.models.net import Net, given
+from nucleist.models.net import Net, Part, Parts, given, knowing
 from nucleist.types import UserError, one_of
 
 CENTERS = ("mean", "median")
@@ -23,6 +24,12 @@ CENTERS = ("mean", "median")
 
 LEAST = 10
 """With fewer pixels of nuclei the whole image is taken instead."""
+
+
+def foreground_of(values: Tensor, center: str) -> dict[str, float]:
+    """Middle and standard deviation of the pixels of nuclei, `(C, K)`, all channels together."""
+    middle = values.mean() if center == "mean" else values.median()
+    return {"middle": float(middle), "deviation": float(values.std(correction=0))}
 
 
 def by_foreground(image: Tensor, inside: Tensor, center: str = "mean") -> Tensor:
@@ -37,8 +44,17 @@ def by_foreground(image: Tensor, inside: Tensor, center: str = "mean") -> Tensor
         center: One of `CENTERS`.
     """
     own = image[:, inside] if int(inside.sum()) >= LEAST else image.flatten(1)
-    middle = own.mean() if center == "mean" else own.median()
-    return 0.5 + 0.25 * (image - middle) / (own.std(correction=0) + 1e-5)
+    return by_numbers(image, *middle_of(own, center))
+
+
+def middle_of(own: Tensor, center: str) -> tuple[Tensor, Tensor]:
+    """Middle and standard deviation of pixels of nuclei, `(C, K)`, all channels together."""
+    return own.mean() if center == "mean" else own.median(), own.std(correction=0)
+
+
+def by_numbers(image: Tensor, middle: Tensor | float, deviation: Tensor | float) -> Tensor:
+    """An image whose middle becomes 0.5 and whose deviation 0.25."""
+    return 0.5 + 0.25 * (image - middle) / (deviation + 1e-5)
 
 
 class TwoPass(Net):
@@ -56,12 +72,17 @@ class TwoPass(Net):
             canonical_shape=False,
             coarse=True,
             coco_weights=False,
+            surveys=True,
         )
         self.limits_reached = fine.limits_reached
 
     def forward(self, images: Sequence[Tensor], targets: Sequence[Any] | None = None) -> Any:
         """See `Net.forward`; the losses of the coarse net are called `loss_coarse_...`."""
         self.fine.score_floor = self.score_floor
+        if not self.training and self.surveyed:
+            middle, deviation = self.surveyed["middle"], self.surveyed["deviation"]
+            with knowing(self.fine, _of("fine.", self.surveyed)):
+                return self.fine([by_numbers(image, middle, deviation) for image in images])
         if not self.training:
             coarse = self.coarse(images)
             found = self.fine(self._normalized(images, coarse))
@@ -73,6 +94,32 @@ class TwoPass(Net):
         losses = self.coarse(images, targets)
         named = {name.replace("loss_", "loss_coarse_", 1): loss for name, loss in losses.items()}
         return named | self.fine(self._normalized(images, targets), targets)
+
+    @torch.no_grad()
+    def survey(self, parts: Sequence[Part]) -> Mapping[str, float]:
+        """See `Net.survey`: the nuclei that the coarse net finds, and what the fine net measures.
+
+        The coarse net finds nothing that the tiles need besides.
+        """
+        coarse = self.coarse.survey(parts) if self.coarse.can.surveys else None
+        with knowing(self.coarse, coarse):
+            own = torch.cat([self._nuclei(part) for part in parts], 1)
+        if own.shape[1] < LEAST:
+            own = torch.cat([p.image[:, *p.core.slices].flatten(1) for p in parts], 1)
+        middle, deviation = (float(number) for number in middle_of(own, self.center))
+
+        def seen(index: int) -> Part:
+            part = parts[index]
+            return part._replace(image=by_numbers(part.image, middle, deviation))
+
+        fine = self.fine.survey(Parts(len(parts), seen)) if self.fine.can.surveys else {}
+        measured = {f"fine.{key}": value for key, value in fine.items()}
+        return {"middle": middle, "deviation": deviation, **measured}
+
+    def _nuclei(self, part: Part) -> Tensor:
+        """Pixels `(3, K)` of nuclei in the core of a window, as the coarse net finds them."""
+        inside = self.coarse([part.image])[0]["label_map"][part.core.slices] > 0
+        return part.image[:, *part.core.slices][:, inside]
 
     def _normalized(self, images: Sequence[Tensor], nuclei: Sequence[Any]) -> list[Tensor]:
         """Images normalised by the label maps of targets or predictions."""
@@ -92,6 +139,12 @@ class TwoPass(Net):
     def box_weights(self) -> tuple[float, ...] | None:
         """Those of the fine net."""
         return self.fine.box_weights()
+
+
+def _of(part: str, surveyed: Mapping[str, float]) -> dict[str, float] | None:
+    """What was surveyed of one of the two nets; None if it surveys nothing."""
+    own = {key.removeprefix(part): v for key, v in surveyed.items() if key.startswith(part)}
+    return own or None
 
 
 def two_pass(coarse: Net, fine: Net, center: str = "mean") -> TwoPass:

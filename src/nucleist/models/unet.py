@@ -5,14 +5,15 @@ PLoS Computational Biology 2020, which compares with it. What is not known to be
 learned: nuclei that nobody labelled are not taken for background.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from nucleist.models.map_net import MapNet, at_least, foreground_scores
-from nucleist.models.net import given
+from nucleist.models.map_net import MapNet, at_least, foreground_scores, surveyed_area
+from nucleist.models.net import Capabilities, Part, given
 from nucleist.models.pixel_targets import (
     BACKGROUNDS,
     Weigh,
@@ -32,6 +33,7 @@ class UNet(MapNet):
     """Foreground by a U-Net; made by `unet`."""
 
     title = "U-Net"
+    can = Capabilities(surveys=True)
 
     def __init__(
         self,
@@ -71,9 +73,17 @@ class UNet(MapNet):
             "loss_dice": two_class_dice(raw, inside, known),
         }
 
+    @torch.no_grad()
+    def survey(self, parts: Sequence[Part]) -> Mapping[str, float]:
+        """See `Net.survey`: the mean area, by which small pieces and holes are told."""
+        threshold = self.split["threshold"]
+        masks = ((self.maps([p.image])[0].cpu().numpy() > threshold, p.core) for p in parts)
+        return {"mean": surveyed_area(masks)}
+
     def instances(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Nuclei of the foreground, scored by the mean probability in each."""
-        labels = split_foreground(values, **self.split)
+        mean = self.surveyed["mean"] if self.surveyed else None
+        labels = split_foreground(values, **self.split, mean=mean)
         return labels, foreground_scores(labels, values, self.split["threshold"])
 
 

@@ -33,3 +33,26 @@ def without_holes(mask: np.ndarray, least: float) -> np.ndarray:
         fill[side] = False
     fill[0] = True  # the foreground itself
     return fill[holes]
+
+
+def pieces_from(pieces: np.ndarray, core: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray]:
+    """The pieces that begin in a part of a window: their first pixel, from the top left.
+
+    So a piece counts once in windows that overlap, whose parts do not.
+
+    Args:
+        pieces: `(H, W)` integer with values 0..N, all present.
+        core: Rows and columns of the part.
+
+    Returns:
+        Their ids and their areas in the window (pixels), `(K,)` `int64` each.
+    """
+    place = np.flatnonzero(pieces)
+    ids = pieces.ravel()[place]
+    first = np.zeros(int(pieces.max(initial=0)) + 1, np.int64)
+    first[ids[::-1]] = place[::-1]  # the last one written is the first
+    row, col = np.unravel_index(first, pieces.shape)
+    own = (row >= core[0].start) & (row < core[0].stop)
+    own &= (col >= core[1].start) & (col < core[1].stop)
+    own[0] = False  # background
+    return np.flatnonzero(own), np.bincount(ids, minlength=len(first))[own]

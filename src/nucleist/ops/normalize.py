@@ -3,7 +3,9 @@
 The choice is part of a trained net: it is stored with the weights and used again in prediction.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,24 @@ but with up to 5 false ones with 15; with 25, nuclei 2.5 times as bright as the 
 
 SAMPLED = 500_000
 """About so many values of an image are looked at to measure its noise."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Move and scale intensities by fixed numbers, and clip: what `Percentile` does to one image.
+
+    Attributes:
+        low: What becomes 0.
+        scale: Factor after `low` is subtracted.
+    """
+
+    low: float
+    scale: float
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """`(H, W, 3)` of any type to `float32` in [0, 1]."""
+        scaled = (image.astype(np.float32) - np.float32(self.low)) * np.float32(self.scale)
+        return np.clip(scaled, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -41,11 +61,20 @@ class Percentile:
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """`(H, W, 3)` of any type to `float32` in [0, 1]; a constant image becomes 0."""
-        low, high = np.percentile(image, [self.low, self.high])
-        span = max(high - low, self.floor * noise(image)) if self.floor else high - low
-        scale = 1.0 / span if span > 0 else 0.0
-        scaled = (image.astype(np.float32) - np.float32(low)) * np.float32(scale)
-        return np.clip(scaled, 0.0, 1.0)
+        return self.fit([image])(image)
+
+    def fit(self, parts: Sequence[np.ndarray]) -> Stretch:
+        """The same stretch for all windows of an image.
+
+        Args:
+            parts: The image, or a sample of it: `(h, w, 3)` each, of one type.
+
+        Returns:
+            Of the whole image, what a call does to it, number for number.
+        """
+        low, span, sigma = self._measured(parts)
+        span = max(span, self.floor * sigma) if self.floor else span
+        return Stretch(low, 1.0 / span if span > 0 else 0.0)
 
     def range_in_noise(self, image: np.ndarray) -> float:
         """Range between the percentiles in standard deviations of the noise; inf without noise.
@@ -53,9 +82,14 @@ class Percentile:
         Args:
             image: `(H, W, 3)` of any type.
         """
-        low, high = np.percentile(image, [self.low, self.high])
-        sigma = noise(image)
-        return float((high - low) / sigma) if sigma > 0 else float("inf")
+        _, span, sigma = self._measured([image], noisy=True)
+        return float(span / sigma) if sigma > 0 else float("inf")
+
+    def _measured(self, parts: Sequence[np.ndarray], noisy: bool = False) -> tuple[Any, Any, float]:
+        """Low percentile, range, and the noise where it is needed."""
+        values = parts[0] if len(parts) == 1 else np.concatenate([part.ravel() for part in parts])
+        low, high = np.percentile(values, [self.low, self.high])
+        return low, high - low, noise(*parts) if self.floor or noisy else 0.0
 
 
 @dataclass(frozen=True)
@@ -71,18 +105,25 @@ class FullRange:
             return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
         return np.clip(image.astype(np.float32), 0.0, 1.0)
 
+    def fit(self, parts: Sequence[np.ndarray]) -> "FullRange":
+        """Itself: it measures nothing."""
+        return self
 
-def noise(image: np.ndarray) -> float:
+
+def noise(*parts: np.ndarray) -> float:
     """Standard deviation of an image's noise, from the differences of neighbouring pixels.
 
     Their median is hardly changed by edges, of which there are few. 0 where more than half of the
     neighbours are equal.
 
     Args:
-        image: `(H, W, C)` of any type, in whose unit the result is.
+        *parts: The image, or a sample of it: `(h, w, C)` each, of one type, in whose unit the
+            result is.
     """
-    every = max(1, image.size // SAMPLED)  # rows apart: a sample of a large image will do
-    differences = np.abs(np.diff(image[::every].astype(np.float32), axis=1))
+    size = sum(part.size for part in parts)
+    every = max(1, size // SAMPLED)  # rows apart: a sample of a large image will do
+    steps = [np.abs(np.diff(part[::every].astype(np.float32), axis=1)) for part in parts]
+    differences = steps[0] if len(parts) == 1 else np.concatenate([step.ravel() for step in steps])
     # |difference| of two normal values has the median 0.6745 sqrt(2) sigma
     return float(np.median(differences) / 0.9539) if differences.size else 0.0
 

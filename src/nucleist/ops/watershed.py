@@ -92,6 +92,7 @@ def split_foreground(
     min_size: int = 0,
     h: float = 1.0,
     clean: float = 0.0,
+    mean: float | None = None,
 ) -> np.ndarray:
     """Nuclei of a map of foreground probabilities.
 
@@ -105,6 +106,7 @@ def split_foreground(
         h: For the watershed: depth of the waist, in pixels, from which two are seen.
         clean: Share of the mean area of the foreground's pieces below which holes are filled,
             before anything is cut, and nuclei are removed.
+        mean: That mean area, pixels, if the map is a part of an image; None measures it.
 
     Returns:
         `(H, W)` `int32` label map, 0 or 1..N.
@@ -114,7 +116,7 @@ def split_foreground(
     """
     one_of("model.instances", method, METHODS)
     mask = probability > threshold
-    least = clean * mean_area(mask)
+    least = clean * (mean_area(mask) if mean is None else mean)
     mask = without_holes(mask, least)
     pieces = ndimage.label(mask, output=np.int32)[0]
     if method == "watershed" and not mask.all():

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from nucleist.config.build import build
 from nucleist.config.targets import check_targets
 from nucleist.files import write_json
-from nucleist.inference.load import choose_device
+from nucleist.inference.device import choose_device
 from nucleist.models.weights.load import load_weights
 from nucleist.report.speed_table import Amount
 from nucleist.training.isolation import quiet

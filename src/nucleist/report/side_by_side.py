@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nucleist.files import read_json_if_there, write_json
-from nucleist.inference.load import choose_device
+from nucleist.inference.device import choose_device
 from nucleist.report.grouping import RunGroup
 from nucleist.report.speed_table import Amount, measured_of, place_of
 from nucleist.sweeps.queued import environment_of_a_run

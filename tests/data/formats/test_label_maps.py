@@ -11,11 +11,13 @@ import tifffile
 from PIL import Image
 from support.layouts import rgb, squares
 
+from nucleist.data.formats import label_maps
 from nucleist.data.formats.label_maps import (
     check_instances,
     load_label_map,
     read_label_map,
     read_mask,
+    write_label_blocks,
     write_label_map,
 )
 from nucleist.files import replacing
@@ -248,3 +250,31 @@ def test_bad_files_are_told_in_one_line(tmp_path):
         with pytest.raises(UserError, match=name) as error:
             load_label_map(tmp_path / name)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("highest", "kind"), [(65_535, np.uint16), (65_536, np.uint32)])
+def test_blocks_of_labels(tmp_path, highest, kind, monkeypatch):
+    labels = np.random.default_rng(0).integers(0, 9, (70, 101)).astype(np.int32)
+    labels[-1, -1] = highest
+    monkeypatch.setattr(label_maps, "BLOCK", 32)
+    write_label_blocks(tmp_path / "a.tif", (70, 101), highest, lambda w: labels[w.slices])
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert file.pages.first.tile == (32, 32) and file.pages.first.dtype == kind
+        assert not file.is_bigtiff
+    np.testing.assert_array_equal(load_label_map(tmp_path / "a.tif"), labels)
+    monkeypatch.setattr(label_maps, "CLASSIC_TIFF", 1000)
+    write_label_blocks(tmp_path / "b.tif", (70, 101), highest, lambda w: labels[w.slices])
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert file.is_bigtiff
+    np.testing.assert_array_equal(load_label_map(tmp_path / "b.tif"), labels)
+
+
+def test_blocks_are_written_whole_or_not_at_all(tmp_path):
+    def fail(window):
+        if window.x0:
+            raise KeyboardInterrupt
+        return np.zeros((512, 512), np.int32)
+
+    with pytest.raises(KeyboardInterrupt):
+        write_label_blocks(tmp_path / "a.tif", (512, 1024), 1, fail)
+    assert not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ those; read from whatever `nucleist.data.formats.images` decodes except JPEG.
 """
 
 import io
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,9 +17,13 @@ from scipy import ndimage
 from nucleist.data.formats.images import decoded, is_jpeg, without_alpha
 from nucleist.data.formats.tiff_header import check_header
 from nucleist.files import replacing
-from nucleist.types import UserError
+from nucleist.types import UserError, Window
 
 _JPEG_IN_TIFF = (tifffile.COMPRESSION.OJPEG, tifffile.COMPRESSION.JPEG)
+BLOCK = 512
+"""Side of the tiles of large label maps, pixels."""
+CLASSIC_TIFF = 2**32 - 2**25
+"""Bytes that a TIFF with offsets of 32 bits holds, less its tags."""
 LARGEST_PNG_ID, LARGEST_ID = np.iinfo(np.uint16).max, np.iinfo(np.int32).max
 
 
@@ -48,6 +53,45 @@ def write_label_map(path: str | Path, labels: np.ndarray) -> None:
             Image.fromarray(pixels).save(temporary)
         else:
             tifffile.imwrite(temporary, pixels, compression="zlib", photometric="minisblack")
+
+
+def write_label_blocks(
+    path: str | Path, shape: tuple[int, int], highest: int, block: Callable[[Window], np.ndarray]
+) -> None:
+    """Write a label map of any size block by block, whole or not at all.
+
+    Args:
+        path: `.tif`. It is a tiled TIFF, a BigTIFF if 4 GB might not hold it.
+        shape: Height and width, pixels.
+        highest: The largest id, up to 2^31 - 1; it decides between 16 and 32 bits.
+        block: The label map of a window, `(h, w)` integers, called for each in turn.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    kind, (height, width) = np.uint16 if highest <= LARGEST_PNG_ID else np.uint32, shape
+    rows, cols = (-(-side // BLOCK) for side in shape)
+
+    def blocks() -> Iterator[np.ndarray]:
+        for top in range(0, height, BLOCK):
+            for left in range(0, width, BLOCK):
+                window = Window(top, left, min(top + BLOCK, height), min(left + BLOCK, width))
+                part = np.zeros((BLOCK, BLOCK), kind)
+                part[: window.y1 - top, : window.x1 - left] = block(window)
+                yield part
+
+    with replacing(path) as temporary:
+        tifffile.imwrite(
+            temporary,
+            blocks(),
+            shape=shape,
+            dtype=kind,
+            tile=(BLOCK, BLOCK),
+            compression="zlib",
+            photometric="minisblack",
+            bigtiff=rows * cols * BLOCK**2 * np.dtype(kind).itemsize > CLASSIC_TIFF,
+            maxworkers=1,  # others would hold blocks back
+        )
 
 
 def suffix_for(labels: np.ndarray) -> str:

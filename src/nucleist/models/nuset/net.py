@@ -15,8 +15,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from nucleist.models.map_net import at_least, mean_in, stack, to_prediction
-from nucleist.models.net import Net, given
-from nucleist.models.nuset.inputs import gray, shifted, standardized
+from nucleist.models.net import Capabilities, Net, Part, Parts, given, knowing
+from nucleist.models.nuset.anchors import median_size
+from nucleist.models.nuset.inputs import gray, moments, shifted, standardized
 from nucleist.models.nuset.losses import ForegroundLoss
 from nucleist.models.nuset.rpn import NucleusRPN
 from nucleist.models.nuset.scale import enlarged, enlarged_target, taken_back
@@ -24,9 +25,10 @@ from nucleist.models.nuset.seeds import cleaned, cut_foreground
 from nucleist.models.pixel_targets import BACKGROUNDS, known_pixels, weighing, with_background
 from nucleist.models.unet_body import STRIDE, UNet, xavier
 from nucleist.ops.borders import HEIGHT, VARIANCE
+from nucleist.ops.cleaning import pieces_from
 from nucleist.ops.labels import boxes_of
 from nucleist.ops.watershed import METHODS, SQUARE, without_small
-from nucleist.types import Prediction, Target, UserError, one_of
+from nucleist.types import Prediction, Target, UserError, Window, one_of
 
 
 class Cut(NamedTuple):
@@ -59,6 +61,7 @@ class NuSeT(Net):
     """Foreground, boxes and a watershed; made by `nuset`."""
 
     title = "NuSeT"
+    can = Capabilities(surveys=True)
 
     def __init__(
         self,
@@ -100,8 +103,9 @@ class NuSeT(Net):
         return tuple(self.rpn.coder.weights)
 
     def _run(self, images: Sequence[Tensor]) -> Found:
-        scaled = standardized if self.standardize else shifted
-        inputs = [scaled(gray(image)) for image in images]
+        grays = [gray(image) for image in images]
+        known = None if self.training else self.surveyed
+        inputs = [standardized(g, known) if self.standardize else shifted(g) for g in grays]
         encoded = self.unet.encode(stack(inputs, STRIDE))
         classes = self.unet.head(self.unet.decode(encoded)).float()
         scores, deltas = self.rpn(encoded.pooled)
@@ -128,23 +132,57 @@ class NuSeT(Net):
 
         `size` is that of the image as the net has seen it, `outer` its own.
         """
-        logits = (
-            found.classes[index, 1, : size[0], : size[1]]
-            - found.classes[index, 0, : size[0], : size[1]]
-        )
+        logits = self._foreground(found, index, size)
         mask = (logits > 0).cpu().numpy()
-        labels = cleaned(self._labels(mask, found, index), self.cut.clean)
+        mean = (self.surveyed or {}).get("area")
+        labels = cleaned(self._labels(mask, found, index), self.cut.clean, mean)
         # Filled holes are of the nucleus, but would lower its score, perhaps below 0.5.
         means = mean_in(labels, np.where(mask, logits.sigmoid().cpu().numpy(), 0.5))
         labels, kept = taken_back(labels, outer)
         return to_prediction(labels, means[kept - 1], logits.device)
 
+    def _foreground(self, found: Found, index: int, size: tuple[int, int]) -> Tensor:
+        """Logits of the foreground of one image, `(H, W)`."""
+        background, foreground = found.classes[index, :, : size[0], : size[1]]
+        return foreground - background
+
+    @torch.no_grad()
+    def survey(self, parts: Sequence[Part]) -> Mapping[str, float]:
+        """See `Net.survey`: mean and deviation, the nuclei's median size and their mean area."""
+        inner = Parts(len(parts), lambda index: self._inner(parts[index]))
+        known = moments([gray(part.image)[0, *part.core.slices] for part in inner])
+        with knowing(self, known):  # all that the foreground depends on
+            boxes = [self._survey(part, sized=False)[1] for part in inner]
+        known["size"] = median_size(torch.cat(boxes), self.rpn.fallback_size)
+        with knowing(self, known):
+            areas = np.concatenate([self._survey(part, sized=True)[0] for part in inner])
+        return {**known, "area": float(areas.mean()) if len(areas) else 0.0}
+
+    def _inner(self, part: Part) -> Part:
+        """A part at the scale of the net."""
+        core = Window(*(round(end * self.scale) for end in part.core))
+        return Part(enlarged(part.image, self.scale), core)
+
+    def _survey(self, part: Part, sized: bool) -> tuple[np.ndarray, Tensor]:
+        """Areas and boxes of what begins in a core: of the nuclei if the anchors have their size.
+
+        Else of the pieces of the foreground, by which that size is measured.
+        """
+        found = self._run([part.image])
+        size = (part.image.shape[-2], part.image.shape[-1])
+        mask = (self._foreground(found, 0, size) > 0).cpu().numpy()
+        if sized:
+            labels = self._labels(mask, found, 0)
+        else:
+            labels = self._pieces(mask, self.cut.size_connectivity)
+        ids, areas = pieces_from(labels, part.core.slices)
+        return areas, boxes_of(torch.from_numpy(labels), int(labels.max()))[ids - 1]
+
     def _labels(self, mask: np.ndarray, found: Found, index: int) -> np.ndarray:
         """The foreground `(H, W)` of one image cut into nuclei, before they are cleaned."""
         if self.cut.instances == "components":
             return self._pieces(mask, None)
-        pieces = torch.from_numpy(self._pieces(mask, self.cut.size_connectivity))
-        boxes = boxes_of(pieces, int(pieces.max())).to(found.deltas.device)
+        boxes = self._sizes(mask).to(found.deltas.device)
         anchors = self.rpn.anchors(found.grid, boxes)
         size = (mask.shape[0], mask.shape[1])
         proposals = self.rpn.proposals(found.scores[index], found.deltas[index], anchors, size)
@@ -153,6 +191,14 @@ class NuSeT(Net):
         return cut_foreground(
             mask, proposals.boxes.cpu().numpy(), min_area=self.cut.min_area, **self.cut.seeds
         )
+
+    def _sizes(self, mask: np.ndarray) -> Tensor:
+        """Boxes `(N, 4)` with the median size of an image's pieces of foreground."""
+        if self.surveyed is not None:
+            size = self.surveyed["size"]
+            return torch.tensor([[0.0, 0.0, size, size]])
+        pieces = torch.from_numpy(self._pieces(mask, self.cut.size_connectivity))
+        return boxes_of(pieces, int(pieces.max()))
 
     def _pieces(self, mask: np.ndarray, connectivity: int | None) -> np.ndarray:
         structure = SQUARE if connectivity == 8 else None

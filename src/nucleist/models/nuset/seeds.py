@@ -111,20 +111,21 @@ def grown(seeds: np.ndarray, mask: np.ndarray, radius: float) -> np.ndarray:
     return watershed(away, seeds, mask=mask & (away <= radius)).astype(np.int32)
 
 
-def cleaned(labels: np.ndarray, share: float = 0.2) -> np.ndarray:
+def cleaned(labels: np.ndarray, share: float = 0.2, mean: float | None = None) -> np.ndarray:
     """A label map without small nuclei and without small holes in nuclei.
 
     Args:
         labels: `(H, W)` `int32` with values 0..N, all present.
         share: Of the mean area of the nuclei; smaller ones are removed, and smaller holes that
             are surrounded by one nucleus alone become part of it.
+        mean: That mean area, pixels, if the map is a part of an image; None measures it.
 
     Returns:
         `(H, W)` `int32` label map, 0 or 1..N.
     """
     if not labels.any():
         return labels
-    limit = share * np.bincount(labels.ravel())[1:].mean()
+    limit = share * (np.bincount(labels.ravel())[1:].mean() if mean is None else mean)
     labels = without_small(labels, int(np.ceil(limit)))
     holes, _ = ndimage.label(labels == 0)
     areas = np.bincount(holes.ravel())

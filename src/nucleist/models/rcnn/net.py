@@ -4,6 +4,7 @@ Source: He et al., ICCV 2017. Parameter names are torchvision's, so its weights 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -70,6 +71,9 @@ class MaskRCNN(GeneralizedRCNN, Net):
     ):
         GeneralizedRCNN.__init__(self, backbone, rpn, roi_heads, transform)  # calls Net's
         roi_heads.limits_reached, roi_heads.cut = self.limits_reached, rpn.cut
+        if transform.has_min_size:
+            sides = f"model.transform.min_size={transform.min_size[0]}"
+            self.can = replace(self.can, untileable=f"{sides} resizes images by their own size")
 
     def forward(
         self, images: Sequence[Tensor], targets: Sequence[Target] | None = None

@@ -1,0 +1,1 @@
+"""Images of any size: outlined tile by tile, with one answer for every nucleus on a seam."""

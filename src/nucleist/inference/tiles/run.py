@@ -1,0 +1,171 @@
+"""The tiles of an image through a net, while the next ones are read."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nucleist.data.pictures.picture import Picture
+from nucleist.inference.own_grid import outline_window, own_of, seen_of
+from nucleist.inference.result import Result, to_result
+from nucleist.inference.tiles.found import Found, Store, empty, found_in, named, owned, too_large
+from nucleist.inference.tiles.grid import Grid
+from nucleist.inference.tiles.outlines import Outlines
+from nucleist.inference.tiles.sample import fitted, survey
+from nucleist.inference.tiles.seams import settle
+from nucleist.models.net import Net
+from nucleist.types import Progress, Window
+
+LOADERS = 2
+"""Threads that read and normalise the next tiles."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What outlines nuclei, and which of them count.
+
+    Attributes:
+        net: In eval mode.
+        normalize: The normalisation it was trained with.
+        threshold: Detections with a higher score count, in [0, 1].
+        pieces: Pieces of a nucleus below this share of its largest one are dropped, in [0, 1].
+    """
+
+    net: Net
+    normalize: Any
+    threshold: float
+    pieces: float = 0
+
+
+def outlined(job: Job, picture: Picture) -> Result:
+    """Outline the nuclei of an image that is not cut.
+
+    Args:
+        job: What outlines them.
+        picture: The image, rescaled or not; the result is on its own grid.
+    """
+    whole = own_of(picture).whole
+    pixels = picture.read(seen_of(picture, whole))
+    return _result(job, picture, whole, job.normalize(pixels), None)
+
+
+def _result(
+    job: Job,
+    picture: Picture,
+    window: Window,
+    image: np.ndarray,
+    surveyed: Mapping[str, float] | None,
+) -> Result:
+    """The nuclei of a window of the picture's own grid, of which `image` is shown to the net."""
+    names = job.net.can.shape_parameters
+    found = outline_window(job.net, image, picture, window, names, job.threshold, surveyed)
+    return to_result(found, job.threshold, names, job.pieces)
+
+
+def outline_tiles(
+    job: Job, picture: Picture, grid: Grid, folder: Path, progress: Progress
+) -> Outlines:
+    """Outline the nuclei of an image tile by tile, with the memory of some tiles.
+
+    Args:
+        job: What outlines them.
+        picture: The image, rescaled or not.
+        grid: Its tiles, on its own grid.
+        folder: Where finished tiles are stored, a file each; those that are there already, of the
+            same job and image, are not done again. The outlines need it as long as they are read.
+        progress: Shows how far it is, and the nuclei that are too large for the overlap.
+
+    Returns:
+        The nuclei, the same whatever the order of the tiles.
+
+    Raises:
+        UserError: If the image cannot be read, or the normalisation knows no tiles.
+    """
+    store = Store(folder, 3 * grid.cols + 3)
+    todo = [tile for tile in range(len(grid)) if tile not in store]
+    said = bool(todo) and _do(job, picture, grid, store, todo, progress)
+    outlines = Outlines(grid, store, settle(grid, store), job.net.can.shape_parameters)
+    if len(outlines.large) > said:
+        progress.warn(f"{picture.name}: {named(outlines.large, grid)}")
+    for limit in outlines.limits:
+        job.net.limits_reached[limit] = job.net.limits_reached.get(limit, 0) + 1
+    return outlines
+
+
+def _do(
+    job: Job, picture: Picture, grid: Grid, store: Store, todo: list[int], progress: Progress
+) -> bool:
+    """Outline some tiles and store what they show; whether a nucleus was too large for them."""
+    reader = _Reader(picture, grid, fitted(job.normalize, picture))
+    surveyed = survey(job.net, picture, grid, reader.read)
+    before, said = dict(job.net.limits_reached), False
+    for tile, image in reader.ahead(todo, progress, picture.name):
+        found = _found(job, picture, image, surveyed, grid, tile)
+        large = found.windows[too_large(found, grid, tile) & owned(found, grid, tile)]
+        if len(large) and not said:  # at once, as there may be hours to go
+            progress.warn(f"{picture.name}: {named(large, grid)}")
+            said = True
+        store.add(tile, found)
+    job.net.limits_reached.clear()
+    job.net.limits_reached.update(before)
+    return said
+
+
+def _found(
+    job: Job,
+    picture: Picture,
+    image: np.ndarray | None,
+    surveyed: Mapping[str, float] | None,
+    grid: Grid,
+    tile: int,
+) -> Found:
+    """What a tile shows; `image` is None where nothing is."""
+    if image is None:
+        return empty(job.net.can.shape_parameters)
+    job.net.limits_reached.clear()
+    result = _result(job, picture, grid.window(tile), image, surveyed)
+    return found_in(result, grid, tile, tuple(job.net.limits_reached))
+
+
+class _Reader:
+    """Reads and normalises tiles, some ahead of the net."""
+
+    def __init__(
+        self, picture: Picture, grid: Grid, normalize: Callable[[np.ndarray], np.ndarray]
+    ) -> None:
+        self._picture, self._grid, self._normalize = picture, grid, normalize
+        self._one_at_a_time = threading.Lock()  # few readers of files bear two threads
+
+    def read(self, tile: int) -> np.ndarray:
+        """The normalised pixels of a tile, `(h, w, 3)` `float32`."""
+        return self._normalize(self._pixels(tile))
+
+    def ahead(
+        self, tiles: Sequence[int], progress: Progress, name: str
+    ) -> Iterator[tuple[int, np.ndarray | None]]:
+        """Tiles with their normalised pixels, None where all are of one value: nothing is there."""
+        rest = iter(tiles)
+        with ThreadPoolExecutor(LOADERS) as threads:
+            waiting: deque[Future[np.ndarray | None]] = deque(
+                threads.submit(self._unless_empty, tile) for tile in islice(rest, LOADERS)
+            )
+            for tile in progress.watch(tiles, f"outlining {name}"):
+                image = waiting.popleft().result()
+                following = next(rest, None)
+                if following is not None:
+                    waiting.append(threads.submit(self._unless_empty, following))
+                yield tile, image
+
+    def _pixels(self, tile: int) -> np.ndarray:
+        with self._one_at_a_time:
+            return self._picture.read(seen_of(self._picture, self._grid.window(tile)))
+
+    def _unless_empty(self, tile: int) -> np.ndarray | None:
+        pixels = self._pixels(tile)
+        return None if (pixels == pixels[0, 0]).all() else self._normalize(pixels)
