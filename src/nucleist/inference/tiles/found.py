@@ -181,7 +181,7 @@ class Store:
         Raises:
             UserError: If it cannot be written.
         """
-        content = {f"column {name}": values for name, values in found.columns.items()}
+        content: dict[str, Any] = {f"column {name}": values for name, values in found.columns.items()}
         content |= {name: getattr(found, name) for name in ("windows", "cut", "begins", "bits")}
         with replacing(self._path(index)) as part:
             np.savez(part, limits=np.array(found.limits, str), **content)

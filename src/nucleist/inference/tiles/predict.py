@@ -82,12 +82,12 @@ def outlining(
     shutil.rmtree(work, ignore_errors=True)
 
 
-def warn_of_nothing(picture: Picture, image: Path, threshold: float, progress: Progress) -> None:
+def warn_of_nothing(picture: Picture, image: object, threshold: float, progress: Progress) -> None:
     """Warn of an image without nuclei in which something stands out; nothing if nothing does.
 
     Args:
         picture: The image, large or small.
-        image: Its file.
+        image: Its name, for the message.
         threshold: The score threshold.
         progress: Gets the warning.
     """

@@ -211,5 +211,5 @@ def mask_rcnn_pa(
             missed_ratio=missed_ratio,
         ),
     )
-    shared = {"rpn_min_size": rpn_min_size, "mask_alignment": mask_alignment}
+    shared: dict[str, Any] = {"rpn_min_size": rpn_min_size, "mask_alignment": mask_alignment}
     return mask_rcnn(backbone, **options, **shared, parts=parts)
