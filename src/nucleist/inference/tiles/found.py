@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -181,7 +182,7 @@ class Store:
         Raises:
             UserError: If it cannot be written.
         """
-        content: dict[str, Any] = {f"column {name}": values for name, values in found.columns.items()}
+        content: dict[str, Any] = {f"column {k}": values for k, values in found.columns.items()}
         content |= {name: getattr(found, name) for name in ("windows", "cut", "begins", "bits")}
         with replacing(self._path(index)) as part:
             np.savez(part, limits=np.array(found.limits, str), **content)

@@ -13,6 +13,7 @@ from typing import Any
 
 from nucleist.data.pictures.picture import Picture
 from nucleist.files import holding, make_folder, read_json_if_there, write_json
+from nucleist.inference.opened import Item
 from nucleist.inference.result import Result
 from nucleist.inference.structure import has_structure
 from nucleist.inference.tiles.arrays import as_result
@@ -82,12 +83,12 @@ def outlining(
     shutil.rmtree(work, ignore_errors=True)
 
 
-def warn_of_nothing(picture: Picture, image: object, threshold: float, progress: Progress) -> None:
+def warn_of_nothing(picture: Picture, image: Item, threshold: float, progress: Progress) -> None:
     """Warn of an image without nuclei in which something stands out; nothing if nothing does.
 
     Args:
         picture: The image, large or small.
-        image: Its name, for the message.
+        image: Where it is from.
         threshold: The score threshold.
         progress: Gets the warning.
     """
