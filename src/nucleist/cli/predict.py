@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from nucleist.cli.model import MODEL_SETTINGS, images_through_a_model
-from nucleist.cli.words import names, number, share, switch, text
+from nucleist.cli.words import count, names, number, share, switch, text
 
 HELP = """usage: nucleist predict MODEL IMAGES... -o FOLDER [key=value ...]
 
@@ -40,6 +40,7 @@ reason, and the exit status is 3. The same command again does only what is not d
   tile=N               side of the tiles (px) of a large image, or none; default: 1024 above 4.2
                        million pixels. A cut command goes on with the tiles that are done
   overlap=N            what tiles share, at least twice the largest nucleus; default: 128
+  symmetries=8         what the net finds in the image flipped and turned, by votes; 8 times slower
   pieces=X             drop pieces of a nucleus below this share of its largest; default: 0, none
   share=I/N            only each N-th image, from I on; default: what torchrun or srun started
   overwrite=true       replace earlier results
@@ -70,6 +71,7 @@ SETTINGS = {
     "pieces": share,
     "tile": number_or_word,
     "overlap": number_or_word,
+    "symmetries": count,
     "save": names,
     "share": text,
     "overwrite": switch,

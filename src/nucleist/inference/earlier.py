@@ -32,6 +32,7 @@ def settings_hash(
     pieces: float = 0,
     cut: Cut = BY_SIZE,
     scaling: Scaling = AS_IT_IS,
+    symmetries: int = 1,
 ) -> str:
     """A hash of everything but the image that a result depends on.
 
@@ -42,6 +43,7 @@ def settings_hash(
         pieces: Share of small pieces.
         cut: How large images are cut, as it was asked for.
         scaling: What was said of the scale of the images.
+        symmetries: Positions that each image is outlined in.
     """
     state = model.net.state_dict()
     weights = ((name, [w.float().cpu().numpy()]) for name, w in state.items())
@@ -50,6 +52,7 @@ def settings_hash(
     asked += "" if cut == BY_SIZE else f" {cut}"
     asked += f" t={choice.t}" if choice.t is not None else ""
     asked += f" {scaling}" if scaling else ""
+    asked += f" symmetries={symmetries}" if symmetries != 1 else ""
     return text_hash(f"{checksum(weights)} {asked} {json.dumps(config, default=str)}")
 
 

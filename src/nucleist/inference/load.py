@@ -97,6 +97,7 @@ class Model:
         pixel_size: PixelSize | None = None,
         tile: Tile = "auto",
         overlap: Overlap = "auto",
+        symmetries: int = 1,
         progress: bool | Progress = False,
     ) -> Result:
         """Outline the nuclei of one image.
@@ -118,8 +119,8 @@ class Model:
             pixel_size: Or: width of a pixel in micrometres, or `"auto"` for what the file says.
             tile: Side of the tiles of a large image, pixels; see `inference.tiles.cut.Cut`.
             overlap: What neighbouring tiles share, pixels; likewise.
-            progress: Gets what is said of the scale, and how far a large image is; True prints to
-                stderr.
+            symmetries: 1, or 8: what the eight positions of the square agree on, 8 times slower.
+            progress: Gets what is said of scale and tiles; True prints to stderr.
 
         Returns:
             Label map, boxes, scores and a table of measurements. Of an image in tiles the label
@@ -129,11 +130,10 @@ class Model:
             UserError: If the image cannot be read or is not one, it is not clear what of it shows
                 nuclei, or a number is not in its range.
         """
-        if not 0 <= pieces <= 1:
-            raise UserError(f"pieces={pieces} is not in [0, 1]")
         threshold = self.score_threshold(score_threshold)
         asked, watcher = Scaling(diameter, pixel_size), shown(progress)
-        job, cut = Job(self.net, self.normalize, threshold, pieces), Cut(tile, overlap)
+        job = Job(self.net, self.normalize, threshold, pieces, symmetries)
+        cut = Cut(tile, overlap)
         with ExitStack() as stack:
             if not isinstance(image, Picture):
                 image = stack.enter_context(one_picture(image, Choice(channel, z, t), watcher))

@@ -8,6 +8,7 @@ import torch
 from nucleist.data.pictures.picture import Picture
 from nucleist.data.pictures.rescaled import Rescaled
 from nucleist.inference.outline import outline
+from nucleist.inference.symmetries import outlined_eightfold
 from nucleist.models.net import Net
 from nucleist.types import Prediction, Window
 
@@ -24,6 +25,7 @@ def outline_window(
     parameters: Sequence[str] = (),
     floor: float = 0.0,
     surveyed: Mapping[str, float] | None = None,
+    symmetries: int = 1,
 ) -> Prediction:
     """What a net finds in a window of a picture, in pixels of the picture's own grid.
 
@@ -35,11 +37,15 @@ def outline_window(
         parameters: Names of the net's shape parameters.
         floor: Detections of at most this score are not needed.
         surveyed: What the net measured on the picture as a whole; see `outline`.
+        symmetries: 1, or 8 for what the net finds in all positions of the square.
 
     Returns:
         Of the window's size; coordinates begin at its upper left corner.
     """
-    found = outline(net, image, floor, surveyed)
+    if symmetries == 8:
+        found, _ = outlined_eightfold(net, image, floor, surveyed)
+    else:
+        found = outline(net, image, floor, surveyed)
     if not isinstance(picture, Rescaled):
         return found
     return on_own_grid(found, picture, covering(picture, window), window, parameters)

@@ -56,6 +56,7 @@ def predict(
     pieces: float = 0,
     tile: Tile = "auto",
     overlap: Overlap = "auto",
+    symmetries: int = 1,
     save: str | Sequence[str] = DEFAULT,
     options: Mapping[str, Any] | None = None,
     trust: Trust = (),
@@ -96,6 +97,8 @@ def predict(
             beside the results until these are written, so that the same command goes on.
         overlap: What neighbouring tiles share, pixels, at least twice the largest nucleus; `auto`:
             an eighth of the tile, at least 128.
+        symmetries: 1, or 8: what the net finds in the eight positions of the square, by votes, at
+            eight times the cost.
         save: What to write for each image: some of `labels`, `overlay`, `csv`, `coco`,
             `geojson`, `imagej`, `splines` and `zarr`; see docs/predict.md.
         options: Options of the model that differ from the training; see `nucleist.load`.
@@ -123,7 +126,8 @@ def predict(
     loaded = load(model, options=options, device=device, trust=trust)
     threshold = loaded.score_threshold(score_threshold)
     cut = Cut(tile, overlap)
-    settings = earlier.settings_hash(loaded, threshold, choice, pieces, cut, scaling)
+    job = Job(loaded.net, loaded.normalize, threshold, pieces, symmetries)
+    settings = earlier.settings_hash(loaded, threshold, choice, pieces, cut, scaling, symmetries)
     for image, line in known.items():
         if line["settings"] != settings:
             raise there_already(existing(outputs[image], wanted))
@@ -139,7 +143,6 @@ def predict(
     counts = {image: line["nuclei"] for image, line in done.items()}
     failed: dict[Item, str] = {}
     left = [image for image in own if image not in done]
-    job = Job(loaded.net, loaded.normalize, threshold, pieces)
     for image in watcher.watch(left, "outlining"):
         paths = paths_of(outputs[image], to_do[image])
         about: dict[str, Any] = {"image": earlier.image_hash(image), "settings": settings}

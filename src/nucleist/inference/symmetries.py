@@ -4,7 +4,7 @@ A net that learned with flips and quarter turns is not exactly symmetric; the me
 is better than any of them, at eight times the cost.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +52,12 @@ SYMMETRIES = tuple(Symmetry(flip, turns) for flip in (False, True) for turns in 
 """The eight of the square; the first changes nothing."""
 
 
-def outlined_eightfold(net: Net, image: np.ndarray, floor: float = 0.0) -> tuple[Prediction, Votes]:
+def outlined_eightfold(
+    net: Net,
+    image: np.ndarray,
+    floor: float = 0.0,
+    surveyed: Mapping[str, float] | None = None,
+) -> tuple[Prediction, Votes]:
     """What a net finds in the eight positions of an image, merged by votes.
 
     The floor holds for the mean score over the eight, so what single positions find above half of
@@ -62,6 +67,7 @@ def outlined_eightfold(net: Net, image: np.ndarray, floor: float = 0.0) -> tuple
         net: In any mode, which it has again afterwards.
         image: `(H, W, 3)` `float32`, normalised as the net was trained.
         floor: Nuclei of at most this score are not needed, in [0, 1].
+        surveyed: See `nucleist.inference.outline.outline`.
 
     Returns:
         The prediction, best score first, and what it is made of; `votes` is of 8.
@@ -73,17 +79,17 @@ def outlined_eightfold(net: Net, image: np.ndarray, floor: float = 0.0) -> tuple
         raise UserError(
             "symmetries=8: the shape parameters of this net turn with the image; use symmetries=1"
         )
-    votes = vote(*zip(*_eight(net, image, floor / 2), strict=True))
+    votes = vote(*zip(*_eight(net, image, floor / 2, surveyed), strict=True))
     return _prediction(votes), votes
 
 
 def _eight(
-    net: Net, image: np.ndarray, floor: float
+    net: Net, image: np.ndarray, floor: float, surveyed: Mapping[str, float] | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Label map, scores and boxes of each position, as the image was."""
     shape = image.shape[:2]
     for symmetry in SYMMETRIES:
-        found = outline(net, np.ascontiguousarray(symmetry.of(image)), floor)
+        found = outline(net, np.ascontiguousarray(symmetry.of(image)), floor, surveyed)
         labels = symmetry.undo(found["label_map"].cpu().numpy())
         boxes = symmetry.undo_boxes(found["boxes"].cpu().numpy(), (shape[0], shape[1]))
         yield labels, found["scores"].cpu().numpy(), boxes

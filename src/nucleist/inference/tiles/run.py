@@ -20,7 +20,7 @@ from nucleist.inference.tiles.outlines import Outlines
 from nucleist.inference.tiles.sample import fitted, survey
 from nucleist.inference.tiles.seams import settle
 from nucleist.models.net import Net
-from nucleist.types import Progress, Window
+from nucleist.types import Progress, UserError, Window, one_of
 
 LOADERS = 2
 """Threads that read and normalise the next tiles."""
@@ -35,12 +35,22 @@ class Job:
         normalize: The normalisation it was trained with.
         threshold: Detections with a higher score count, in [0, 1].
         pieces: Pieces of a nucleus below this share of its largest one are dropped, in [0, 1].
+        symmetries: 1, or 8: what the net finds in the eight positions of the square, by votes.
+
+    Raises:
+        UserError: If `pieces` or `symmetries` is no such number.
     """
 
     net: Net
     normalize: Any
     threshold: float
     pieces: float = 0
+    symmetries: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.pieces <= 1:
+            raise UserError(f"pieces={self.pieces} is not in [0, 1]")
+        one_of("symmetries", self.symmetries, (1, 8))
 
 
 def outlined(job: Job, picture: Picture) -> Result:
@@ -64,7 +74,8 @@ def _result(
 ) -> Result:
     """The nuclei of a window of the picture's own grid, of which `image` is shown to the net."""
     names = job.net.can.shape_parameters
-    found = outline_window(job.net, image, picture, window, names, job.threshold, surveyed)
+    how = names, job.threshold, surveyed, job.symmetries
+    found = outline_window(job.net, image, picture, window, *how)
     return to_result(found, job.threshold, names, job.pieces)
 
 
