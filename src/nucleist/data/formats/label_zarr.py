@@ -39,7 +39,7 @@ def write_label_zarr(
         pixel_size: Width of a pixel, micrometres; None if it is not known.
 
     Raises:
-        UserError: If it cannot be written, or zarr is not installed.
+        UserError: If it cannot be written.
     """
     zarr = _zarr()
     with _replacing_folder(path) as folder:
@@ -64,7 +64,7 @@ def read_label_zarr(path: Path) -> np.ndarray:
         `(H, W)` `int32`.
 
     Raises:
-        UserError: If it is no such folder, is damaged, or zarr is not installed.
+        UserError: If it is no such folder, or is damaged.
     """
     zarr = _zarr()
     try:
@@ -79,7 +79,7 @@ def read_label_zarr(path: Path) -> np.ndarray:
 
 
 def _zarr() -> Any:
-    import zarr  # takes a while to import, and few write it
+    import zarr  # slow, and for few commands; its types are those of groups and arrays alike
 
     return zarr
 
