@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -103,6 +104,7 @@ class Rounds:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # it outlives the page, and is cancelled as a group
             )
+        threading.Thread(target=self._process.wait, daemon=True).start()  # no zombie is left
         return number
 
     def weights(self) -> Path | None:
