@@ -24,7 +24,7 @@ from nucleist.ops.labels import at_threshold
 from nucleist.training.train import build_data
 from nucleist.types import Record
 
-THRESHOLDS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
+THRESHOLDS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85)
 STARDIST = range(0, 9, 2)
 """Places of IoU 0.5, 0.6, 0.7, 0.8 and 0.9 among the thresholds."""
 
