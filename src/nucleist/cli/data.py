@@ -154,9 +154,10 @@ def check(words: Words) -> None:
     own = words.take(overwrite=switch)
     what = words.one("data set or folder")
     from nucleist.data.catalog import check_data_set, open_source
-    from nucleist.plots.neighbours import check_place, draw_pairs
 
-    if words.output is not None:
+    if words.output is not None:  # only then: pictures need torch
+        from nucleist.plots.neighbours import check_place, draw_pairs
+
         check_place(words.output, **own)
     report = check_data_set(what, words.settings, _progress())
     if report.pairing:

@@ -165,33 +165,3 @@ class LabelledScores(Metric):
     def _add(self, name: str, value: np.ndarray) -> None:
         state = getattr(self, name)
         setattr(self, name, state + torch.from_numpy(np.asarray(value)).to(state))
-
-
-def labelled_scores(
-    true: LabelMap, pred: LabelMap, area: Area, known: LabelMap | None = None
-) -> dict[str, float]:
-    """The scores of one image: a row of a table, without what is not defined.
-
-    Args:
-        true: `(H, W)` integer label map of the labelled nuclei.
-        pred: `(H, W)` integer label map of the detections.
-        area: `(H, W)` `bool`, where every nucleus is labelled.
-        known: `(H, W)` integer label map of further labelled nuclei, which are not scored.
-
-    Examples:
-        >>> import numpy as np
-        >>> nowhere = np.zeros((1, 6), bool)
-        >>> row = labelled_scores(
-        ...     np.array([[1, 1, 0, 2, 0, 0]]), np.array([[1, 1, 0, 0, 0, 2]]), nowhere)
-        >>> row["labelled_recall"], row["labelled_nuclei"], row["unjudged"]
-        (0.5, 2, 1)
-    """
-    table = contingency(true, pred)
-    everything = [np.ones(len(table.pred_ids), bool)]
-    counts = count_labelled(table, true, pred, area, everything, known)[0]
-    scores = {name: float(score(counts)) for name, score in LABELLED_SCORES.items()}
-    return {
-        **{name: value for name, value in scores.items() if np.isfinite(value)},
-        "labelled_nuclei": int(counts.labelled),
-        "unjudged": int(counts.unjudged),
-    }

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nucleist.metrics.counts import SCORES, LabelMap, count
-from nucleist.metrics.labelled import labelled_scores
+from nucleist.metrics.labelled_counts import labelled_scores
 from nucleist.metrics.nuset_counts import count_nuset, errors_of, nuset_row
 from nucleist.metrics.partial import Area, is_complete_somewhere, within
 from nucleist.ops.contingency import contingency

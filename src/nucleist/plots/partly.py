@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nucleist.metrics.labelled import labelled_scores
+from nucleist.metrics.labelled_counts import labelled_scores
 
 
 def is_partial(complete: np.ndarray | None) -> bool:
