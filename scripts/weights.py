@@ -21,7 +21,7 @@ SECOND = (
 )
 """The second stage, which goes on from the first with other draws and a lower rate."""
 
-SCORE_THRESHOLD = 0.7
+SCORE_THRESHOLD = 0.8
 OPTIONS = {"rpn_min_size": 6}
 """Chosen on the validation images, see experiments/nuclei."""
 

@@ -38,6 +38,7 @@ def test_it_holds_no_paths_and_no_labels(exported: Path) -> None:
     about = read_about(exported)
     assert set(about) == {
         *("format", "config", "calibrated_threshold", "trained_on", "provenance"),
+        *("nucleus_diameter", "pixel_size"),
     }
     assert "data" not in about["config"] and str(exported.parent) not in str(about)
     assert len(about["trained_on"]) > 0

@@ -41,7 +41,7 @@ def test_loading_runs_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in ((torch, "load"), (pickle, "load"), (pickle, "Unpickler")):
         monkeypatch.setattr(module, name, refused)
     model = nucleist.load("nuclei", device="cpu")
-    assert not model.net.training and 0.2 < model.threshold <= 0.5
+    assert not model.net.training and model.threshold == 0.8
 
 
 @pytest.mark.slow
