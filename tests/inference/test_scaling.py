@@ -158,7 +158,7 @@ def test_a_first_pass_finds_the_diameter() -> None:
     lines = Lines()
     found = model().predict(discs(10, 40), diameter="auto", progress=lines)
     (line,) = lines.notes  # of 35 discs with a diameter of 20 px
-    assert "rescaled by 0.8" in line and "nuclei of 20 px" in line or "nuclei of 19." in line
+    assert ("rescaled by 0.8" in line and "nuclei of 20 px" in line) or "nuclei of 19." in line
     assert found.labels.shape == (200, 280) and found.labels.max() == 35
 
 
