@@ -43,7 +43,7 @@ def test_it_is_the_interpolation_of_torch(scale: float) -> None:
     assert np.abs(found - expected.numpy()).max() < 0.51  # of rounding
 
 
-@pytest.mark.parametrize("scale", [0.3, 0.5, 0.77, 1.31, 3, 3.7])
+@pytest.mark.parametrize("scale", SCALES)
 def test_labels_come_back_exactly(scale: float) -> None:
     picture = rescaled(scale)
     shape = picture.height, picture.width
@@ -51,12 +51,13 @@ def test_labels_come_back_exactly(scale: float) -> None:
     numbers = torch.from_numpy(labels)[None, None].double()
     expected = F.interpolate(numbers, (53, 71), mode="nearest-exact")[0, 0].numpy()
     found = picture.own_labels(labels, Window(0, 0, 53, 71))
-    # A middle on the border of two pixels has either, and PyTorch takes another one.
-    clear = [
-        (2 * np.arange(own) + 1) * side % (2 * own) > 0
-        for own, side in zip((53, 71), shape, strict=True)
-    ]
-    np.testing.assert_array_equal(found[np.ix_(*clear)], expected[np.ix_(*clear)])
+    # but where a middle lies on the border of two pixels, which torch decides one way
+    rows, columns = (
+        (2 * np.arange(own) + 1) * new % (2 * own) != 0
+        for own, new in zip((53, 71), shape, strict=True)
+    )
+    assert scale == 2 or (rows.sum() >= 52 and columns.sum() >= 70)
+    np.testing.assert_array_equal(found[rows][:, columns], expected[rows][:, columns])
     window = Window(5, 7, 50, 60)
     np.testing.assert_array_equal(picture.own_labels(labels, window), found[5:50, 7:60])
     assert picture.own_labels(labels, Window(5, 7, 5, 9)).shape == (0, 2)
@@ -72,11 +73,15 @@ def test_enlarged_twice_and_back_is_what_it_was() -> None:
 
 def test_labels_of_a_picture_made_twice_as_large_do_not_move() -> None:
     rows, columns = np.mgrid[:106, :142] + 0.5
-    disc = ((rows - 53) ** 2 + (columns - 71) ** 2 < 900).astype(np.int32)
-    back = rescaled(2).own_labels(disc, Window(0, 0, 53, 71))
-    middle = np.argwhere(back).mean(0) + 0.5
-    np.testing.assert_allclose(middle, (26.5, 35.5), atol=0.05)
-    assert back.sum() == pytest.approx(disc.sum() / 4, rel=0.01)
+    shifts, areas = [], []
+    for _ in range(100):
+        y, x = GENERATOR.uniform((25, 25), (81, 117))
+        disc = ((rows - y) ** 2 + (columns - x) ** 2 < 400).astype(np.int32)
+        back = rescaled(2).own_labels(disc, Window(0, 0, 53, 71))
+        shifts.append(np.argwhere(back).mean(0) + 0.5 - (y / 2, x / 2))
+        areas.append(back.sum() * 4 / disc.sum())
+    assert np.abs(shifts).max() < 0.3 and np.abs(np.mean(shifts, 0)).max() < 0.05
+    assert np.mean(areas) == pytest.approx(1, abs=0.01)
 
 
 def test_what_is_known_of_the_picture_stays_true() -> None:
