@@ -2,7 +2,6 @@
 
 const TAB = crypto.randomUUID();
 export const AWAY = "The server does not answer. Your edits are kept here, and sent again.";
-const STORED = "nucleist-pending";
 
 /** An answer of the server as JSON; throws an Error with its words and `status`. */
 export async function ask(path, body) {
@@ -22,11 +21,11 @@ export async function ask(path, body) {
  * it is done once; those that wait are also kept in the browser, for a page that is loaded again.
  */
 export class Queue {
-  constructor({ onAnswer, onRefused, onState }) {
+  constructor(project, { onAnswer, onRefused, onState }) {
     Object.assign(this, { onAnswer, onRefused, onState });
-    this.waiting = JSON.parse(localStorage.getItem(STORED) ?? "[]");
+    this.stored = `nucleist-${project}`; // another folder may have had this port before
+    this.waiting = JSON.parse(localStorage.getItem(this.stored) ?? "[]");
     this.busy = false;
-    this.send();
   }
 
   add(index, command, seen) {
@@ -37,8 +36,8 @@ export class Queue {
   }
 
   keep() {
-    if (this.waiting.length) localStorage.setItem(STORED, JSON.stringify(this.waiting));
-    else localStorage.removeItem(STORED);
+    if (this.waiting.length) localStorage.setItem(this.stored, JSON.stringify(this.waiting));
+    else localStorage.removeItem(this.stored);
   }
 
   async send() {

@@ -47,7 +47,8 @@ const MOUSE = [
   ["drag the blue square", "move the nucleus"],
 ];
 
-const queue = new Queue({
+const { project } = await ask("/api/images");
+const queue = new Queue(project, {
   onAnswer(index, answer) {
     if (index === now.index) changed(answer);
     else refreshList();
@@ -375,4 +376,5 @@ window.nucleist = { viewer, hand, now, queue, curve,
 await refreshList();
 await open(Math.min(Number(location.hash.slice(1)) || 0, now.images.length - 1));
 threshold();
+queue.send(); // what an earlier page could not
 window.nucleist.ready = true;

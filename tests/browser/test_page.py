@@ -257,6 +257,15 @@ def test_two_tabs_see_each_other_and_overwrite_nothing(served):
         settled(other)
         assert "another window" in other.text_content("#say")
         assert things(other) == things(page)
+        # What a page could not send, the next one does.
+        left = {"index": 1, "seen": 99, "key": "k", "tab": "t"}
+        left["command"] = {"do": "region", "corners": [[9, 9], [40, 40]]}
+        store = "left => localStorage.setItem(window.nucleist.queue.stored, left)"
+        page.evaluate(store, json.dumps([left]))
+        page.reload()
+        browser.ready(page)
+        settled(page)
+        assert [one["kind"] for one in things(page)].count("region") == 1
         page.keyboard.press("w")
         settled(page)
         browser.until(other, "document.querySelector('#images .complete') !== null")

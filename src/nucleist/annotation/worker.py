@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from nucleist.annotation.taken import traced
-from nucleist.config.settings import quoted
+from nucleist.config.settings import overrides_of, quoted
 from nucleist.data.formats.channels import Choice
 from nucleist.data.formats.images import read_image
 from nucleist.files import holding, read_json, read_json_if_there, write_json
@@ -95,8 +95,7 @@ def settings(folder: Path, job: Mapping[str, Any]) -> list[str]:
         "name=round",
         "data.source.test_fraction=0",
         "data.validation=nuclei",
-        f"data.source.channel={'null' if job['channel'] is None else job['channel']}",
-        f"data.source.z={'null' if job['z'] is None else job['z']}",
+        *overrides_of({"data": {"source": {"channel": job["channel"], "z": job["z"]}}}),
         "+callbacks.report._target_=nucleist.annotation.reporting.StepReport",
         f"+callbacks.report.folder={quoted(str(folder))}",
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
 from importlib.resources import files
@@ -91,8 +92,10 @@ class Page:
 
         def found() -> dict[str, Any]:
             entries = [dataclasses.asdict(entry) for entry in self.session.entries()]
+            folder = self.session.folder.resolve()
             return {
-                "folder": self.session.folder.resolve().name,
+                "folder": folder.name,
+                "project": hashlib.sha256(str(folder).encode()).hexdigest()[:16],
                 "images": entries,
                 "round": self.rounds.status(),
                 "problems": self.keeper.problems,
