@@ -34,6 +34,8 @@ def configs(settings: Settings) -> dict[str, dict[str, Any]]:
             config = preset(settings.preset, MODELS[kind])
         config["transform"]["max_lost"] = 1.0
         config["mask_alignment"] = "torchvision"
+        if kind == PA:
+            config["certain_background"] = False  # as if labels were partial: found boxes count
         found[kind] = config
     return found
 

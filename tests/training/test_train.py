@@ -242,7 +242,7 @@ def test_every_experiment_trains_a_step(name: str, layouts: Path, tmp_path: Path
     if name.startswith(("dh", "kumar_pa", "tnbc")):  # the paper's net is 400 MB
         options += ["preset=resnet18", "weights=null", "model.transform.min_size=64"]
         options += ["model.box_head=32", "model.mask_head=[16,16]"]
-    if name.startswith("nuset"):
+    if name.startswith(("nuset", "nuclei")):
         options += ["data.source.group=null", "data.fractions={train: 0.6, val: 0.2, test: 0.2}"]
     if name.startswith(("dist", "nuset")):
         options += ["model.width=2"]

@@ -141,6 +141,11 @@ def check_tables(folder: Path) -> None:
             raise there_already([path])
 
 
+def tables_there(folder: Path) -> bool:
+    """Whether the tables of the whole folder have been written, perhaps not with all images."""
+    return all((folder / name).is_file() for name in (IMAGES, NUCLEI))
+
+
 def write_tables(folder: Path) -> None:
     """Join the tables of all images of a folder that are recorded there.
 

@@ -21,6 +21,7 @@ from nucleist.inference.outputs import (
     existing,
     missing,
     plan_outputs,
+    tables_there,
     there_already,
     write_tables,
 )
@@ -160,7 +161,7 @@ def predict(
             continue
         counts[image] = about["nuclei"]
         earlier.add(folder, outputs[image].name, about)
-    if "csv" in wanted:
+    if "csv" in wanted and (left or not tables_there(folder)):
         write_tables(folder)
     warn_of_limits(loaded.net.limits_reached, len(left), watcher)
     warn_of_failed(failed, len(own), watcher)
