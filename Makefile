@@ -27,20 +27,23 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## train on drawn nuclei with a quarter of the labels and show the result
 	$(BIN)/nucleist demo
 
-# One thread a worker: two workers with two threads each get in each other's way.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+# One thread a worker: two workers with two threads each get in each other's way. Bytecode is
+# written even if the environment says otherwise: the many processes that tests start would each
+# compile the package again, and every pytest all tests.
+SETTINGS := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1
+PYTEST := $(SETTINGS) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
-test: $(INSTALLED)  ## run all tests, some 6 minutes on two cores
+test: $(INSTALLED)  ## run all tests but those of the page
 	$(PYTEST) -m "not browser"
 
-test-fast: $(INSTALLED)  ## run the tests that train nothing, some 90 seconds
+test-fast: $(INSTALLED)  ## run the tests that train nothing, under 90 seconds on two cores
 	$(PYTEST) -m "not slow and not browser"
 
 # Chromium is Debian's; elsewhere install it first. Without it these tests are left out.
 test-browser: $(INSTALLED)  ## run the tests of the page in Chromium, some 3 minutes
 	command -v chromium chromium-browser >/dev/null || { test "$$(id -u)" = 0 && \
 	  apt-get -q update && apt-get -qy install --no-install-recommends chromium; }
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m browser tests/browser
+	$(SETTINGS) $(BIN)/python -m pytest -q -m browser tests/browser
 
 page:  ## bundle the page of nucleist annotate anew; needs Node.js 18 or newer
 	cd frontend && npm ci --no-audit --no-fund && npm run build
@@ -51,7 +54,7 @@ test-minimum:  ## run the fast tests with the lowest versions that pyproject.tom
 	.venv-minimum/bin/python -m pip install -q uv
 	.venv-minimum/bin/uv pip install --python .venv-minimum/bin/python \
 	  --resolution lowest-direct -e '.[dev,wandb]'
-	OMP_NUM_THREADS=1 .venv-minimum/bin/python -m pytest -q -n $(WORKERS) --dist worksteal \
+	$(SETTINGS) .venv-minimum/bin/python -m pytest -q -n $(WORKERS) --dist worksteal \
 	  -m "not slow and not browser" -W ignore::DeprecationWarning
 
 lint: $(INSTALLED)  ## check style and formatting

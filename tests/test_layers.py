@@ -193,3 +193,31 @@ def test_files_stay_short():
     }
     assert len(lengths) > len(MODULES) > 10
     assert {name: length for name, length in lengths.items() if length > 300} == {}
+
+
+def reached(module: str) -> set[str]:
+    """Names that are imported when a module of nucleist is, by it and by those that it imports."""
+    files = {path.relative_to(PACKAGE.parent).with_suffix("").parts: path for path in MODULES}
+    files = {".".join(p for p in parts if p != "__init__"): f for parts, f in files.items()}
+    found, waiting = set(), [module]
+    while waiting:
+        tree = without_type_checking(ast.parse(files[waiting.pop()].read_text()))
+        for name in at_import_time(tree):
+            words = name.split(".")
+            names = {".".join(words[: n + 1]) for n in range(len(words))} - found
+            found |= names
+            waiting += names & files.keys()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("module", "without"),
+    [
+        ("nucleist.data.catalog", {"torch", "matplotlib"}),  # data list and check
+        ("nucleist.report.build", {"torchvision", "torchmetrics", "pytorch_lightning"}),
+        ("nucleist.inference.predict", {"torchmetrics", "pytorch_lightning"}),
+    ],
+)
+def test_what_a_verb_does_not_need_it_does_not_wait_for(module, without):
+    """Each takes a second or more to import, before the first line appears."""
+    assert not reached(module) & without
