@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 
 from nucleist.data.formats.axes import axes_of
 from nucleist.data.formats.channels import CLEAR, Choice, Planes
@@ -44,6 +43,8 @@ class ZarrVolume(Volume):
             UserError: If it is a plate, holds several images, or no image.
             Exception: Whatever zarr raises on damaged files.
         """
+        import zarr  # takes a while to import, and other files need it not
+
         self.where = str(path)
         path, metadata = _image_in(path)
         image = metadata["multiscales"][0]

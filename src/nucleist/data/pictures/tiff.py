@@ -11,7 +11,6 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import zarr
 
 from nucleist.data.formats.axes import axes_of
 from nucleist.data.formats.channels import CLEAR, Choice, Planes
@@ -75,6 +74,8 @@ class TiffVolume(Volume):
             return MappedArray(path, dtype, tuple(series.shape), series.dataoffset)
         if not self.is_large and self.axes.counts == (1, 1):
             return series.asarray()
+        import zarr  # takes a while to import, and small images need it not
+
         return zarr.open_array(series.aszarr(level=0), mode="r")
 
     def read(self, t: int, z: int, window: Window, channel: int | None = None) -> np.ndarray:
