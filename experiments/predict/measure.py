@@ -8,7 +8,8 @@ python experiments/predict/measure.py speed MODEL IMAGE [TILE:OVERLAP ...]
 python experiments/predict/measure.py stock MODEL SIDE
 
 `make` writes a mosaic of one image of 1000 x 1000 px as a tiled TIFF: drawn nuclei like those of
-`nucleist train demo`, or the first image of Kumar. FILLED is the share of its rows that are not black.
+`nucleist train demo`, or the first image of Kumar. FILLED is the share of its rows that are not
+black.
 `run` starts `nucleist predict` and reports what the process needed. Other lines are tables.
 """
 
