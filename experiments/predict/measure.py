@@ -8,7 +8,7 @@ python experiments/predict/measure.py speed MODEL IMAGE [TILE:OVERLAP ...]
 python experiments/predict/measure.py stock MODEL SIDE
 
 `make` writes a mosaic of one image of 1000 x 1000 px as a tiled TIFF: drawn nuclei like those of
-`nucleist train demo`, or the first image of Kumar. FILLED is the share of its rows that are not black.
+`nucleist train demo`, or the first image of Kumar. Of its rows the share FILLED is not black.
 `run` starts `nucleist predict` and reports what the process needed. Other lines are tables.
 """
 
@@ -23,12 +23,15 @@ from pathlib import Path
 import numpy as np
 import tifffile
 import torch
+from scipy.ndimage import gaussian_filter
 
 import nucleist
 from nucleist.data.readers.kumar import Kumar
 from nucleist.data.readers.synthetic import Synthetic
 from nucleist.inference.load import Model
 from nucleist.inference.tiles.grid import Grid
+from nucleist.models import otsu
+from nucleist.ops.normalize import Percentile
 
 PIECE = 1000
 
@@ -97,27 +100,21 @@ def compared(name: str, one: np.ndarray, other: np.ndarray) -> None:
     )
 
 
-def on_seams(grid: Grid, seed: int = 0) -> tuple[np.ndarray, int]:
+def on_seams(grids: list[Grid], seed: int = 0) -> tuple[np.ndarray, int]:
     """Drawn nuclei with their middles on every seam, on the corners, and between them."""
-    from scipy.ndimage import gaussian_filter
-
-    rng = np.random.default_rng(seed)
-    cores = [grid.core(tile) for tile in range(len(grid))]
-    lines = [
-        _line({getattr(core, end) for core in cores}, side)
-        for end, side in (("y0", grid.height), ("x0", grid.width))
-    ]
-    light = np.zeros((grid.height, grid.width), np.float32)
-    for y in lines[0]:
-        for x in lines[1]:
-            radii, turn = rng.uniform(8, 12, 2), rng.uniform(0, np.pi)
-            ys, xs = np.mgrid[-16:17, -16:17]
+    rng, (height, width) = np.random.default_rng(seed), (grids[0].height, grids[0].width)
+    cores = [grid.core(tile) for grid in grids for tile in range(len(grid))]
+    rows, cols = _line({c.y0 for c in cores}, height), _line({c.x0 for c in cores}, width)
+    light = np.zeros((height, width), np.float32)
+    ys, xs = np.mgrid[-16:17, -16:17]
+    for y in rows:
+        for x in cols:
+            (a, b), turn = rng.uniform(8, 12, 2), rng.uniform(0, np.pi)
             u, v = xs * np.cos(turn) + ys * np.sin(turn), ys * np.cos(turn) - xs * np.sin(turn)
-            inside = (u / radii[0]) ** 2 + (v / radii[1]) ** 2 <= 1
+            inside = (u / a) ** 2 + (v / b) ** 2 <= 1
             light[y - 16 : y + 17, x - 16 : x + 17] += inside * rng.uniform(0.5, 0.9)
     image = gaussian_filter(light, 1) * 150 + 25 + rng.normal(0, 3, light.shape)
-    pixels = image.clip(0, 255).astype(np.uint8)
-    return pixels[..., None].repeat(3, 2), len(lines[0]) * len(lines[1])
+    return image.clip(0, 255).astype(np.uint8)[..., None].repeat(3, 2), len(rows) * len(cols)
 
 
 def _line(seams: set[int], side: int, step: int = 32) -> list[int]:
@@ -131,11 +128,12 @@ def seams(model: Model) -> None:
     print("| tile, overlap (drawn) | untiled | tiles | IoU >= 0.99 | least IoU | lost | new |")
     print("|---|---|---|---|---|---|---|")
     for tile, side in ((512, 1000), (1024, 1900), (2048, 2400)):
-        for overlap in (64, 128, 256):
-            image, drawn = on_seams(Grid(side, side, tile, overlap))
-            whole = model.predict(image, tile="none").labels
-            found = model.predict(image, tile=tile, overlap=overlap).labels
-            compared(f"{tile}, {overlap} ({drawn})", whole, found)
+        grids = [Grid(side, side, tile, overlap) for overlap in (64, 128, 256)]
+        image, drawn = on_seams(grids)
+        whole = model.predict(image, tile="none").labels
+        for grid in grids:
+            found = model.predict(image, tile=tile, overlap=grid.overlap).labels
+            compared(f"{tile}, {grid.overlap} ({drawn})", whole, found)
 
 
 def same(model: Model, image: str, cuts: list[str]) -> None:
@@ -185,6 +183,13 @@ def stock(model: Model, side: int) -> None:
     print(f"| torchvision {side} | {count} | {seconds:.0f} | {used.ru_maxrss / 1024:.0f} |")
 
 
+def loaded(name: str) -> Model:
+    """A model by its name or run, or `otsu`, which needs none."""
+    if name == "otsu":
+        return Model(otsu().eval(), Percentile(), 0.4, {}, Path("otsu"))
+    return nucleist.load(name, device="cpu")
+
+
 def main(verb: str, *words: str) -> None:
     torch.set_num_threads(1)
     if verb == "make":
@@ -192,7 +197,7 @@ def main(verb: str, *words: str) -> None:
     elif verb == "run":
         run(words[0], words[1], list(words[2:]))
     else:
-        model = nucleist.load(words[0], device="cpu")
+        model = loaded(words[0])
         if verb == "stock":
             stock(model, int(words[1]))
         elif verb == "seams":
