@@ -29,9 +29,9 @@ QUICK = ["data.batch_size=1", "augment.crop=48", "trainer=cpu", *NET]
 QUICK += ["model.roi.detections_per_img=20"]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return browser.drawn_images(tmp_path_factory.mktemp("browser") / "cells")
+@pytest.fixture
+def folder(tmp_path):
+    return browser.drawn_images(tmp_path / "cells")
 
 
 @pytest.fixture

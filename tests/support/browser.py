@@ -97,7 +97,7 @@ def until(page, condition: str, seconds: float = 20) -> None:
     """Wait for a condition. Playwright's own waiting needs eval, which the page forbids."""
     end = time.monotonic() + seconds
     while not page.evaluate(condition):
-        assert time.monotonic() < end, (condition, page.errors[-3:])
+        assert time.monotonic() < end, (condition, getattr(page, "errors", [])[-3:])
         page.wait_for_timeout(50)
 
 
