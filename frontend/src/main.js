@@ -218,7 +218,7 @@ function showRound(round) {
   const words = [`round ${round.number}: ${phase}`];
   if (going && round.steps) words.push(`${round.step} of ${round.steps}`);
   if (going && round.seconds_left) words.push(`${Math.ceil(round.seconds_left / 6) / 10} min left`);
-  if (round.score != null) words.push(`mAP ${round.score.toFixed(2)} on held-out labels`);
+  if (round.score != null) words.push(`${round.score.toFixed(2)} ${round.score_of}`);
   if (round.proposals != null) words.push(`${round.proposals} proposals`);
   if (round.error) words.push(round.error);
   $("round").textContent = round.number ? words.join(", ") : "not trained yet";

@@ -1,6 +1,7 @@
 """Lines and bars on stderr for whoever watches, as a parameter of every long function."""
 
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,9 @@ from nucleist.types import Progress, T
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
+
+EVERY = 60.0
+"""Seconds between two lines about the same work, where there is no terminal for a bar."""
 
 
 class Console(Progress):
@@ -36,7 +40,7 @@ class Console(Progress):
         self.note(f"{self.name}: warning: {line}")
 
     def watch(self, items: Sequence[T], title: str) -> Iterable[T]:
-        """The items under a bar with the time left; without a terminal just the items.
+        """The items under a bar with the time left; without a terminal a line now and then.
 
         A bar may be shown while another one is: it comes below it.
         """
@@ -47,11 +51,22 @@ class Console(Progress):
         if self._bars is not None:
             return self._bars.track(items, description=title)
         terminal = Terminal(stderr=True)
+        if not terminal.is_terminal:
+            return self._told(items, title)
         look = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
         rest = TimeLeft(elapsed_when_finished=True)
-        hidden = not terminal.is_terminal
-        bars = Progress(*look, rest, console=terminal, disable=hidden, transient=True)
+        bars = Progress(*look, rest, console=terminal, transient=True)
         return self._watched(bars, items, title)
+
+    def _told(self, items: Sequence[T], title: str) -> Iterator[T]:
+        begin = last = time.monotonic()
+        for done, item in enumerate(items):
+            now = time.monotonic()
+            if done and now - last >= EVERY:
+                left = duration((now - begin) / done * (len(items) - done))
+                self.note(f"{title}: {done} of {len(items)}, {left} left")
+                last = now
+            yield item
 
     def _watched(self, bars: "Bars", items: Sequence[T], title: str) -> Iterator[T]:
         self._bars = bars

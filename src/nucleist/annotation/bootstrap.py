@@ -29,7 +29,8 @@ class Bootstrapped:
         proposed: Number of proposals that wait.
         coverage: Share of the nuclei that are decided: labelled of labelled and proposed, in
             [0, 1].
-        score: mAP of the last round on held-out labels, in [0, 1]; None if it is not known.
+        score: Of the last round, in [0, 1]: the share of the held-out outlines that it found at
+            half overlap, or mAP where there are held-out images; None if it is not known.
         imported: Number of corrections that were imported.
         output: Folder of the exports.
     """
@@ -70,7 +71,7 @@ def bootstrap(
             in [0, 1]; None accepts none.
         least: Lowest score of a proposal that is exported, in [0, 1].
         coverage: Stop where this share of the nuclei is decided and `score` is reached.
-        score: Likewise: mAP on held-out labels.
+        score: Likewise, see `Bootstrapped.score`.
         anew: Do not begin with the weights of the last round.
         overrides: Settings of `nucleist train`.
         channel: Which channel shows the nuclei, see `nucleist.data.Folder`.
@@ -100,7 +101,7 @@ def bootstrap(
             told = _told(session, loop, place, imported)
             mean = "unknown" if told.score is None else f"{told.score:.3f}"
             found = f"{told.labelled} labelled, {told.proposed} proposed"
-            watcher.note(f"round {told.rounds}: {found}, held-out mAP {mean}")
+            watcher.note(f"round {told.rounds}: {found}, score on held-out labels {mean}")
             if number < rounds:
                 _accept(session, accept)
                 if wait is not None and not wait(place):

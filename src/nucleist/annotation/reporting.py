@@ -12,8 +12,12 @@ from nucleist.files import read_json_if_there, write_json
 EVERY = 1.0
 """Seconds between two reports."""
 
-SCORES = ("val/map_pooled", "val/labelled_score_best_threshold", "val/labelled_score")
-"""What is told of a validation, the first that there is."""
+SCORES = {
+    "val/labelled_recall_50_pooled": "of the held-out outlines found",
+    "val/map_pooled": "mAP on held-out images",
+}
+"""What is told of a validation, the first that there is, and its name. mAP needs images of which
+every nucleus is outlined."""
 
 
 class StepReport(Callback):
@@ -48,6 +52,8 @@ class StepReport(Callback):
         step, steps = trainer.global_step, trainer.max_steps
         left = (self._last - self._began) / step * (steps - step) if step else None
         metrics = trainer.callback_metrics
-        score = next((float(metrics[name]) for name in SCORES if name in metrics), None)
-        told = {"step": step, "steps": steps, "seconds_left": left, "score": score}
+        name = next((name for name in SCORES if name in metrics), "")
+        score = float(metrics[name]) if name else None
+        told: dict[str, Any] = {"step": step, "steps": steps, "seconds_left": left}
+        told |= {"score": score, "score_of": SCORES.get(name)}
         write_json(self._path, {**read_json_if_there(self._path), **told})

@@ -22,7 +22,7 @@ undecided. nucleist annotate FOLDER goes on from there, and the other way round.
   accept=X        proposals of at least this score are accepted between two rounds
   least=0.5       lowest score of a proposal that is exported
   coverage=1      stop where this share of the nuclei is decided, and
-  score=1         this mAP on held-out labels is reached
+  score=1         this share of the held-out outlines is found
   anew=true       do not begin with the weights of the last round
   channel=N, z=N  as in nucleist predict
   steps=600, ...  settings of nucleist train

@@ -32,6 +32,8 @@ reason, and the exit status is 3. The same command again does only what is not d
   z=N                  of stacks the plane to use, from 1; or z=project, the largest value; or
                        z=each: results NAME_z1_..., NAME_z2_...
   t=N                  of several times the one to use, from 1; or t=each
+  stack=volume         with z=each: nuclei in 3D too, NAME_volume.tif; or stack=film with t=each:
+                       nuclei followed over time, NAME_tracks/ (docs/stacks.md)
   diameter=N           pixels of a typical nucleus: outlined at the scale of the training;
                        auto: that of the nuclei that a first pass finds in each image
   pixel_size=X         or: micrometres of a pixel, or auto for what each file says
@@ -65,6 +67,7 @@ SETTINGS = {
     "channel": number_or_word,
     "z": number_or_word,
     "t": number_or_word,
+    "stack": text,
     "diameter": width,
     "pixel_size": width,
     "score_threshold": share,

@@ -29,6 +29,7 @@ from nucleist.inference.own_grid import own_of
 from nucleist.inference.predicted import Predicted, summed
 from nucleist.inference.save import DEFAULT, chosen, paths_of, write_result
 from nucleist.inference.scaling import Diameter, PixelSize, Scaling, Trained, at_scale
+from nucleist.inference.stacks import check_stack, join
 from nucleist.inference.tiles.cut import Cut, Overlap, Tile
 from nucleist.inference.tiles.predict import outlining, warn_of_nothing
 from nucleist.inference.tiles.run import Job
@@ -55,6 +56,7 @@ def predict(
     diameter: Diameter | None = None,
     pixel_size: PixelSize | None = None,
     pieces: float = 0,
+    stack: Literal["volume", "film"] | None = None,
     tile: Tile = "auto",
     overlap: Overlap = "auto",
     symmetries: int = 1,
@@ -93,6 +95,9 @@ def predict(
         pixel_size: Or: width of a pixel in micrometres, or `"auto"` for what each file says.
         pieces: Pieces of a nucleus below this share of its largest one are dropped, in [0, 1]: 0
             keeps all, 1 the largest alone.
+        stack: Put the planes of each file together: `"volume"` links those of z="each" to nuclei
+            in 3D, `NAME_volume.tif`; `"film"` follows the nuclei of t="each", `NAME_tracks/`. See
+            docs/stacks.md.
         tile: Side of the tiles of a large image, pixels; `auto`: images of more than 4.2 million
             pixels are outlined in tiles of 1024, `none`: no image is. Tiles that are done stay
             beside the results until these are written, so that the same command goes on.
@@ -121,6 +126,7 @@ def predict(
     own = share_of(every, share)
     outputs = plan_outputs(every, folder)
     wanted = chosen(save)
+    check_stack(stack, choice, wanted, len(own) == len(every))
     known = {} if overwrite else done_before(own, outputs, wanted, folder)
     if "csv" in wanted and not overwrite:
         check_tables(folder)
@@ -163,6 +169,8 @@ def predict(
         earlier.add(folder, outputs[image].name, about)
     if "csv" in wanted and (left or not tables_there(folder)):
         write_tables(folder)
+    if stack is not None:
+        join({image: outputs[image] for image in own if image in counts}, failed, stack, watcher)
     warn_of_limits(loaded.net.limits_reached, len(left), watcher)
     warn_of_failed(failed, len(own), watcher)
     return summed(own, counts, failed)
