@@ -95,6 +95,8 @@ class SegmentationTask(pl.LightningModule):
             weight decay either (the paper's recipe).
         score_threshold: Detections with a higher score count in validation.
         config: The run's configuration in plain types, stored in every checkpoint.
+        frozen: Names of modules of the net that are not trained, such as `backbone.body`: their
+            parameters stay, and batch normalisation in them keeps its statistics.
 
     Attributes:
         scale: Of the training's nuclei and pixels, stored likewise; see `training.scale`.
@@ -108,9 +110,11 @@ class SegmentationTask(pl.LightningModule):
         bias_lr_factor: float = 1.0,
         score_threshold: float = 0.5,
         config: dict[str, Any] | None = None,
+        frozen: Sequence[str] = (),
     ):
         super().__init__()
         self.net = net
+        self.frozen = [module_of(net, name).requires_grad_(False).eval() for name in frozen]
         self.optimizer, self.schedule = optimizer, schedule
         self.bias_lr_factor = bias_lr_factor
         self.config = config or {}
@@ -134,6 +138,13 @@ class SegmentationTask(pl.LightningModule):
         self.test_metrics = scores_at(every, NusetScores(every)).to(self.device)
         self.test_rows: list[dict[str, Any]] = []
         self.test_counts: list[dict[str, Any]] = []
+
+    def train(self, mode: bool = True) -> "SegmentationTask":
+        """Modules that are frozen stay in eval mode."""
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
 
     def forward(self, images: list[Tensor]) -> list[Prediction]:
         """Predictions of the net for `(3, H, W)` images in [0, 1]."""
@@ -262,3 +273,16 @@ class SegmentationTask(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the calibrated threshold back."""
         self.calibrated_threshold = checkpoint.get("nucleist", {}).get("calibrated_threshold")
+
+
+def module_of(net: Net, name: str) -> torch.nn.Module:
+    """A module of a net by its name.
+
+    Raises:
+        UserError: If it has none of this name.
+    """
+    parts = dict(net.named_modules())
+    if not name or name not in parts:
+        there = ", ".join(key for key in parts if key and key.count(".") < 2)
+        raise UserError(f"frozen={name}: the net has no such module; it has {there}")
+    return parts[name]

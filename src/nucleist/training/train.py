@@ -283,6 +283,7 @@ def build_task(config: DictConfig, net: Net) -> SegmentationTask:
         bias_lr_factor=config.optim.bias_lr_factor,
         score_threshold=config.score_threshold,
         config={key: plain(config[key]) for key in ("model", "data", "normalize", "name", "seed")},
+        frozen=config.get("frozen") or (),
     )
 
 

@@ -66,6 +66,15 @@ def test_groups_by_size_and_kind(root: Path) -> None:
         ids("10x30-pink")
 
 
+def test_without_a_size(root: Path) -> None:
+    png(root / "wide" / "images" / "wide.png", np.zeros((10, 30, 3), np.uint8))
+    png(root / "wide" / "masks" / "m.png", np.eye(10, 30, dtype=np.uint8))
+    splits = BBBC038(str(root), without="10x30").splits()
+    assert sorted(splits["train"] + splits["test"]) == [f"a{i}" for i in range(5)]
+    with pytest.raises(UserError, match=r"without=9x9: no such image; the sizes are 10x30, 24x24"):
+        BBBC038(str(root), without="9x9").splits()
+
+
 def test_the_group_of_fluorescence(root: Path) -> None:
     """Gray images, also of the size that coloured ones have too; not those of bright field."""
     for name, size in (("bright", (1024, 1024)), ("dark", (256, 320)), ("pink", (256, 320))):

@@ -53,15 +53,21 @@ class BBBC038(FileSource[tuple[str, list[str]]]):
             fluorescence, of any size.
         train: Number of training images; 80 % if None.
         seed: Seed of the split.
+        without: `HxW`, pixels: none of the images of this size; None leaves out none.
     """
 
     grouped = True
 
     def __init__(
-        self, root: str, group: str | None = None, train: int | None = None, seed: int = 0
+        self,
+        root: str,
+        group: str | None = None,
+        train: int | None = None,
+        seed: int = 0,
+        without: str | None = None,
     ):
         super().__init__(root, "bbbc038")
-        self._group, self._train, self._seed = group, train, seed
+        self._group, self._without, self._train, self._seed = group, without, train, seed
 
     def splits(self) -> dict[str, list[str]]:
         """Ids of `train` and `test`, each sorted.
@@ -101,6 +107,19 @@ class BBBC038(FileSource[tuple[str, list[str]]]):
         return Record(image_id, image, *read_nucleus_masks(self._tree, masks, image))
 
     def _select(self) -> list[str]:
+        """Sorted ids of the group, without those of the size that is left out."""
+        ids = self._in_group()
+        if self._without is None:
+            return ids
+        sizes = {image_id: self._size(self._entries[image_id][0]) for image_id in self._entries}
+        if self._without not in sizes.values():
+            raise UserError(
+                f"without={self._without}: no such image; the sizes are "
+                f"{', '.join(sorted(set(sizes.values())))}"
+            )
+        return [image_id for image_id in ids if sizes[image_id] != self._without]
+
+    def _in_group(self) -> list[str]:
         """Sorted ids of the group."""
         ids = sorted(self._entries)
         if self._group is None:
