@@ -66,6 +66,11 @@ class Cell(NamedTuple):
         parts = (self.group, f"fold{self.fold}", f"seed{self.seed}", self.labels, self.method)
         return "-".join((*parts, str(self.steps)))
 
+    @property
+    def model(self) -> str | None:
+        """A model that is measured as it is; None: one is trained."""
+        return None
+
     def overrides(self) -> list[str]:
         """The words after `nucleist train`."""
         return [

@@ -1,6 +1,6 @@
 """Write table.md, cells.csv and the figure from the results of the finished cells.
 
-    .venv/bin/python experiments/protocol/collect.py
+    .venv/bin/python -m experiments.protocol.collect
 
 It reads results/ alone: no images, no nets.
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-from cells import GROUPS, LABELS, Cell, all_cells
 
+from experiments.protocol.cells import GROUPS, LABELS, Cell, all_cells
 from nucleist.files import replacing, write_text
 from nucleist.metrics.match_counts import map_of
 from nucleist.metrics.replicates import Estimate, Replicate, added_up, estimate, without_folds

@@ -1,6 +1,6 @@
 """Measure one finished cell: counts on validation and test, as a small JSON file.
 
-    python experiments/protocol/measure.py RUN RESULT GROUP FOLD SEED LABELS METHOD STEPS
+    python -m experiments.protocol.measure RUN RESULT GROUP FOLD SEED LABELS METHOD STEPS
 
 `run.py` calls it. RUN is the run folder, RESULT the file to write.
 """
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from cells import Cell
 
+from experiments.protocol.cells import Cell
 from nucleist.config.compose import compose
 from nucleist.data.module import NucleiData
 from nucleist.data.targets import to_tensor
@@ -47,10 +47,33 @@ def pooled(counts: Mapping[str, MatchCounts]) -> list[int]:
 
 
 def measured(run: Path, cell: Cell) -> dict[str, object]:
-    torch.set_num_threads(1)
-    options = {"roi.score_thresh": GRID[0]}  # the nets' own 0.05 hides what lower ones find
-    model = load(run / "checkpoints" / "last.ckpt", device="cpu", options=options)
+    model = loaded(run / "checkpoints" / "last.ckpt")
     data = build_data(compose("evaluate", []), model, None)
+    return {**about(run, cell), **scored(model, data)}
+
+
+def loaded(path: Path | str) -> Model:
+    """A model that also shows what it is hardly sure of: the nets' own 0.05 hides that."""
+    torch.set_num_threads(1)
+    return load(path, device="cpu", options={"roi.score_thresh": GRID[0]})
+
+
+def about(run: Path, cell: Cell) -> dict[str, object]:
+    """What was trained."""
+    summary, environment = (
+        read_json(run / f"{name}.json", "run the cell again") for name in ("summary", "environment")
+    )
+    return {
+        "cell": cell._asdict(),
+        "labelled_nuclei": summary["labelled_nuclei"],
+        "train_seconds": summary["train_seconds"],
+        "commit": environment["git"],
+        "overrides": cell.overrides(),
+    }
+
+
+def scored(model: Model, data: NucleiData) -> dict[str, object]:
+    """Thresholds from the validation images, and the counts of the test images at them."""
     val = match_counts(model, {i: data.whole(i) for i in data.ids("val")}, GRID)
     thresholds = {
         "fixed": FIXED,
@@ -60,18 +83,10 @@ def measured(run: Path, cell: Cell) -> dict[str, object]:
     }
     wanted = sorted({*thresholds.values(), *CURVE})
     test = match_counts(model, {i: data.whole(i) for i in data.ids("test")}, wanted)
-    summary, environment = (
-        read_json(run / f"{name}.json", "run the cell again") for name in ("summary", "environment")
-    )
     groups = data.source.groups()
     scores = {name: float(map_of(pooled(test[t]))) for name, t in thresholds.items()}
     return {
-        "cell": cell._asdict(),
         "summary": f"mAP {scores['validation']:.4f} at {thresholds['validation']:.2f}",
-        "labelled_nuclei": summary["labelled_nuclei"],
-        "train_seconds": summary["train_seconds"],
-        "commit": environment["git"],
-        "overrides": cell.overrides(),
         "images": {use: len(data.ids(use)) for use in ("train", "val", "test")},
         "thresholds": thresholds,
         "map": {name: round(score, 6) for name, score in scores.items()},
