@@ -87,7 +87,7 @@ class Cell(NamedTuple):
     def name(self) -> str:
         """Such as `520x696-seed0-10_of_5-nuclei-pa-150`."""
         parts = [self.group, f"seed{self.seed}", self.labels, self.start, self.method]
-        return "-".join([*parts, str(self.steps), *([self.recipe] if self.recipe else [])])
+        return "-".join([*parts, *([self.recipe] if self.recipe else []), str(self.steps)])
 
     @property
     def model(self) -> str | None:
@@ -140,9 +140,8 @@ def all_cells() -> list[Cell]:
 
 def study() -> list[Cell]:
     """The study of `recipe=finetune`, on validation images."""
-    cells = [
+    return [
         Cell(MAIN, 0, "10_of_5", "without", "pa", steps, recipe)
         for steps in (FINETUNE, 2 * FINETUNE)
         for recipe in RECIPES
     ]
-    return cells
