@@ -68,13 +68,13 @@ def scores(results: Results, group: str) -> str:
             [
                 *(words_for(cell.labels), f"`{cell.start}`", METHODS[cell.method]),
                 f"{content['labelled_nuclei']}",
-                f"{content['train_seconds']:.0f}",
+                f"{content.get('train_cpu_seconds') or 0:.0f}",
                 f"{shown(content)} at {content['thresholds']['validation']:.2f}",
                 f"{shown(content, kind=second)} at {content['thresholds'][second]:.2f}",
                 shown(content, full) if full else "",
             ]
         )
-    head = ["labels", "start", "method", "nuclei", "seconds of training", "mAP, calibrated"]
+    head = ["labels", "start", "method", "nuclei", "CPU seconds", "mAP, calibrated"]
     return table([*head, "mAP, few (file)", "ratio to full"], rows)
 
 
@@ -86,11 +86,11 @@ def study(results: Results) -> str:
             *(cell.recipe.replace("lr", "").removesuffix("_frozen"), str(cell.steps)),
             "body" if cell.recipe.endswith("_frozen") else "nothing",
             f"{content['map']['validation']:.4f} at {content['thresholds']['validation']:.2f}",
-            f"{content['train_seconds']:.0f}",
+            f"{content['train_cpu_seconds']:.0f}",
         ]
         for cell, content in sorted(found, key=lambda pair: -pair[1]["map"]["validation"])
     ]
-    head = ["learning rate", "steps", "frozen", "mAP of the validation images", "seconds"]
+    head = ["learning rate", "steps", "frozen", "mAP of the validation images", "CPU seconds"]
     return table(head, rows)
 
 
@@ -104,8 +104,10 @@ def goal(results: Results) -> Iterator[str]:
             assert found is not None
             value, low = found.interval.value, found.interval.low
             verdict = "certain" if low >= GOAL else "reached" if value >= GOAL else "missed"
-            seconds = own["train_seconds"]
-            yield f"- `{start}`: {found.interval}, the goal of {GOAL} is {verdict}; {seconds:.0f} s"
+            seconds = own["train_cpu_seconds"] or 0
+            yield f"- `{start}`: {found.interval}, the goal of {GOAL} is {verdict}; " + (
+                f"{seconds:.0f} CPU seconds"
+            )
     pair = [results.get(Cell(MAIN, 0, "10_of_5", *rest))
             for rest in (("without", "pa", 150), ("scratch", "pa", SCRATCH))]  # fmt: skip
     if all(pair):
@@ -143,8 +145,8 @@ def main() -> None:
         "# Results\n",
         f"{len(set(planned) & set(results))} of {len(planned)} cells are finished, seed 0; commits "
         f"{', '.join(commits)}. Written by `collect.py`; [README.md](README.md) says what is what. "
-        "Brackets are 95 % intervals of a bootstrap over test fields. Trainings had one thread "
-        "of a machine that did other work too.\n",
+        "Brackets are 95 % intervals of a bootstrap over test fields. Trainings had one thread; "
+        "CPU seconds are those of the whole command, with reading, calibration and test.\n",
     ]
     for group in GROUPS:
         if any(cell.group == group for cell in results):

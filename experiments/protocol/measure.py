@@ -18,7 +18,7 @@ from nucleist.data.module import NucleiData
 from nucleist.data.targets import to_tensor
 from nucleist.evaluation.match_counts import GRID, best_threshold, match_counts
 from nucleist.evaluation.model import build_data
-from nucleist.files import read_json, write_text
+from nucleist.files import read_json, read_json_if_there, write_text
 from nucleist.inference.load import Model, load
 from nucleist.metrics.match_counts import MatchCounts, as_rows, map_of
 from nucleist.training.calibration import calibrate
@@ -67,6 +67,7 @@ def about(run: Path, cell: Cell) -> dict[str, object]:
         "cell": cell._asdict(),
         "labelled_nuclei": summary["labelled_nuclei"],
         "train_seconds": summary["train_seconds"],
+        "train_cpu_seconds": read_json_if_there(run.parent / "cpu.json").get("seconds"),
         "commit": environment["git"],
         "overrides": cell.overrides(),
     }

@@ -10,6 +10,7 @@ not made again.
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TextIO
 
 from experiments.protocol.cells import Cell, all_cells
-from nucleist.files import holding, is_held, make_folder, read_json, read_json_if_there
+from nucleist.files import holding, is_held, make_folder, read_json, read_json_if_there, write_json
 
 HERE = Path(__file__).parent
 
@@ -55,9 +56,21 @@ def run_cell(cell: Cell, runs: Path, results: Path, measure: str) -> bool:
 
 
 def trained(cell: Cell, runs: Path, errors: TextIO) -> str | None:
-    """The run folder of a cell, once it is trained; None if that failed."""
+    """The run folder of a cell, once it is trained; None if that failed.
+
+    The CPU seconds of all attempts are added up in the `cpu.json` of the cell.
+    """
+    before, path = cpu_seconds(), runs / cell.name / "cpu.json"
     done = module(errors, "nucleist", "train", *cell.overrides(), "-o", str(runs))
+    spent = read_json_if_there(path).get("seconds", 0.0) + cpu_seconds() - before
+    write_json(path, {"seconds": round(spent, 1)})
     return None if done.returncode else done.stdout.split()[-1]
+
+
+def cpu_seconds() -> float:
+    """Of all processes that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def module(errors: TextIO, *words: str) -> subprocess.CompletedProcess[str]:
