@@ -6,14 +6,24 @@ It reads results/ alone, and those of experiments/peers: no images, no nets.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from experiments.few_labels.cells import GROUPS, LABELS, MAIN, SCRATCH, Cell, all_cells
+from experiments.few_labels.cells import (
+    FINETUNE,
+    GROUPS,
+    LABELS,
+    MAIN,
+    SCRATCH,
+    STARTS,
+    Cell,
+    all_cells,
+)
 from experiments.protocol.collect import table
 from nucleist.files import write_text
+from nucleist.metrics.bootstrap import Interval
 from nucleist.metrics.replicates import Replicate, added_up, estimate
 
 HERE = Path(__file__).parent
@@ -45,6 +55,12 @@ def shown(*contents: dict, kind: str = "validation") -> str:
     return str(found.interval)
 
 
+def seconds_of(content: dict) -> str:
+    """CPU seconds of the training; empty where they are not known."""
+    seconds = content.get("train_cpu_seconds")
+    return "" if seconds is None else f"{seconds:.0f}"
+
+
 def full_of(group: str) -> Cell:
     """Full annotation."""
     return Cell(group, 0, "100", "scratch", "plain", SCRATCH)
@@ -59,7 +75,7 @@ def words_for(labels: str) -> str:
 def scores(results: Results, group: str) -> str:
     """A row for each cell but those of the study."""
     full, rows = results.get(full_of(group)), []
-    labels, starts = list(LABELS), ["scratch", "nuclei", "without"]
+    labels, starts = list(LABELS), list(STARTS)
     own = [cell for cell in results if cell.group == group and not cell.recipe]
     for cell in sorted(own, key=lambda c: (labels.index(c.labels), starts.index(c.start), c)):
         content = results[cell]
@@ -68,7 +84,7 @@ def scores(results: Results, group: str) -> str:
             [
                 *(words_for(cell.labels), f"`{cell.start}`", METHODS[cell.method]),
                 f"{content['labelled_nuclei']}",
-                f"{content.get('train_cpu_seconds') or 0:.0f}",
+                seconds_of(content),
                 f"{shown(content)} at {content['thresholds']['validation']:.2f}",
                 f"{shown(content, kind=second)} at {content['thresholds'][second]:.2f}",
                 shown(content, full) if full else "",
@@ -86,7 +102,7 @@ def study(results: Results) -> str:
             *(cell.recipe.replace("lr", "").removesuffix("_frozen"), str(cell.steps)),
             "body" if cell.recipe.endswith("_frozen") else "nothing",
             f"{content['map']['validation']:.4f} at {content['thresholds']['validation']:.2f}",
-            f"{content['train_cpu_seconds']:.0f}",
+            seconds_of(content),
         ]
         for cell, content in sorted(found, key=lambda pair: -pair[1]["map"]["validation"])
     ]
@@ -95,25 +111,39 @@ def study(results: Results) -> str:
 
 
 def goal(results: Results) -> Iterator[str]:
-    """What was said beforehand, and what came of it."""
+    """What was said beforehand, and what came of it; then what else may be asked of the same."""
     full = results.get(full_of(MAIN))
+    few = {start: Cell(MAIN, 0, "10_of_5", start, "pa", steps_of(start)) for start in STARTS}
     for start in ("nuclei", "without"):
-        own = results.get(Cell(MAIN, 0, "10_of_5", start, "pa", 150))
+        own = results.get(few[start])
         if own and full:
-            found = estimate([[replicate(own)], [replicate(full)]], np.divide)
-            assert found is not None
-            value, low = found.interval.value, found.interval.low
+            value, low, _ = compared(own, full, np.divide)
             verdict = "certain" if low >= GOAL else "reached" if value >= GOAL else "missed"
-            seconds = own["train_cpu_seconds"] or 0
-            yield f"- `{start}`: {found.interval}, the goal of {GOAL} is {verdict}; " + (
-                f"{seconds:.0f} CPU seconds"
+            yield (
+                f"- `{start}`, ratio to full: {shown(own, full)}, the goal of {GOAL} is {verdict}; "
+                f"CPU seconds: {seconds_of(own) or 'not measured'}"
             )
-    pair = [results.get(Cell(MAIN, 0, "10_of_5", *rest))
-            for rest in (("without", "pa", 150), ("scratch", "pa", SCRATCH))]  # fmt: skip
-    if all(pair):
-        found = estimate([[replicate(content)] for content in pair if content])
-        assert found is not None
-        yield f"- `without` minus `scratch`, 10 nuclei in each of 5 images: {found.interval}"
+    pairs = {"`without` minus `scratch`": (few["without"], few["scratch"])}
+    for start in ("nuclei", "without"):
+        none = Cell(MAIN, 0, "0", start, "pa", 0)
+        pairs[f"`{start}` minus the same weights without a training"] = few[start], none
+        every = few[start]._replace(labels="100")
+        pairs[f"`{start}` minus the same with all labels"] = few[start], every
+    for words, (one, other) in pairs.items():
+        if one in results and other in results:
+            found = compared(results[one], results[other], np.subtract)
+            yield f"- {words}: {found}"
+
+
+def compared(one: dict, other: dict, combine: Callable) -> Interval:
+    """The difference or ratio of the mAP of two results, paired by field."""
+    found = estimate([[replicate(one)], [replicate(other)]], combine)
+    assert found is not None
+    return found.interval
+
+
+def steps_of(start: str) -> int:
+    return SCRATCH if start == "scratch" else FINETUNE
 
 
 def peers(results: Results) -> str:
@@ -152,7 +182,7 @@ def main() -> None:
         if any(cell.group == group for cell in results):
             text += [f"## {group}\n", scores(results, group)]
     if lines := list(goal(results)):
-        text += ["## What was said beforehand\n", "\n".join(lines) + "\n"]
+        text += ["## 10 nuclei in each of 5 images\n", "\n".join(lines) + "\n"]
     if any(cell.recipe for cell in results):
         text += ["## The study of recipe=finetune\n", study(results)]
     if any(PEERS.glob("*.json")):

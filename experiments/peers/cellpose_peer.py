@@ -55,11 +55,10 @@ class Cellpose:
     def nuclei(self, maps: tuple[np.ndarray, np.ndarray], setting: Setting) -> np.ndarray:
         flows, probability = maps
         iterations = int(200 * self.model.diam_labels / self.model.diam_mean)
-        found = dynamics.compute_masks(
+        return dynamics.compute_masks(
             flows, probability, niter=iterations, cellprob_threshold=setting[0],
             flow_threshold=setting[1], min_size=15,
         )  # fmt: skip
-        return found[0] if isinstance(found, tuple) else found
 
 
 if __name__ == "__main__":

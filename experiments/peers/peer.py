@@ -72,7 +72,8 @@ def read(folder: Path, use: str) -> Part:
     paths = sorted((folder / use / "images").glob("*.tif"))
     names = [path.stem for path in paths]
     there = [folder / use / "known" / path.name for path in paths]
-    labels = [tifffile.imread(folder / use / "labels" / path.name) for path in paths]
+    stored = (tifffile.imread(folder / use / "labels" / path.name) for path in paths)
+    labels = [one.astype(np.int32) for one in stored]
     known = [
         tifffile.imread(path) > 0 if path.exists() else np.ones(one.shape, bool)
         for path, one in zip(there, labels, strict=True)
