@@ -5,12 +5,13 @@ NUCLEIST_DATA=FOLDER OMP_NUM_THREADS=1 python experiments/nuclei/stages.py [IMAG
 CPU milliseconds of one thread, so that other programs disturb less: first of each part of the net
 on a validation image of 360 px; then, on the first IMAGES validation images of three kinds, those
 of the shipped weights with their own limits and with fewer proposals, one after the other on each
-image, and how many label maps at the stored score threshold differ in a pixel.
+image: how many label maps at the stored score threshold differ in a pixel, and the pooled mAP.
 """
 
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import nucleist
 from nucleist.config.compose import compose
 from nucleist.inference.load import Model
 from nucleist.inference.outline import outline
+from nucleist.metrics.match_counts import counts_row, map_of
 from nucleist.training.train import build_data
 
 KINDS = ("360x360", "520x696", "256x256")
@@ -90,16 +92,36 @@ def main(images: str = "3", cache: str | None = None) -> None:
     models = {"as it is": nucleist.load("nuclei", device="cpu")}
     models |= {n: nucleist.load("nuclei", device="cpu", options=o) for n, o in FEWER.items()}
     normalize = models["as it is"].normalize
-    pictures = [[normalize(data.record(i).image) for i in some] for some in chosen]
-    stages(pictures[0][0])
-    for kind, some in zip(KINDS, pictures, strict=True):
-        found = [[timed(model, image) for model in models.values()] for image in some]
+    records = [[data.record(i) for i in some] for some in chosen]
+    stages(normalize(records[0][0].image))
+    for kind, some in zip(KINDS, records, strict=True):
+        images = [normalize(record.image) for record in some]
+        found = [[timed(model, image) for model in models.values()] for image in images]
+        truth = [record.labels for record in some]
         for place, name in enumerate(models):
-            milliseconds = [row[place][0] for row in found]
-            ratio = np.mean([row[place][0] / row[0][0] for row in found])
-            other = sum(not np.array_equal(row[place][1], row[0][1]) for row in found)
-            print(f"- {kind}, {name}: {np.mean(milliseconds):.0f}, ratio {ratio:.2f}, "
-                  f"{other} of {len(some)} label maps differ")  # fmt: skip
+            compared(f"{kind}, {name}", [(row[place], row[0]) for row in found], truth)
+
+
+def compared(
+    name: str,
+    pairs: Sequence[tuple[tuple[float, np.ndarray], tuple[float, np.ndarray]]],
+    truth: Sequence[np.ndarray],
+) -> None:
+    """Print a line about a model beside the first one.
+
+    Args:
+        name: Of images and model.
+        pairs: Of each image: milliseconds and label map of the model, and of the first one.
+        truth: Label map of each image.
+    """
+    milliseconds, ratio = np.mean([(own[0], own[0] / first[0]) for own, first in pairs], 0)
+    other = sum(not np.array_equal(own[1], first[1]) for own, first in pairs)
+    rows = [list(counts_row(t, own[1]).values()) for t, (own, _) in zip(truth, pairs, strict=True)]
+    print(
+        f"- {name}: {milliseconds:.0f}, ratio {ratio:.2f}, {other} of {len(pairs)} label maps "
+        f"differ, mAP {float(map_of(np.sum(rows, 0))):.4f}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def scored(folder: Path, out: Path) -> dict[str, Any]:
     )
     truth = folder / "test" / "labels"
     rows = counted(truth, out / "test")
-    score = nucleist.evaluate(out / "test", truth).summary["map_pooled"]
+    score = nucleist.evaluate(out / "test", truth).summary["map"]["pooled"]
     assert abs(score - pooled(rows)) < 1e-5, "the counts are not what nucleist evaluate scores"
     return {
         "summary": f"mAP {score:.4f} at {test['setting']}",
