@@ -102,7 +102,7 @@ class Watched(Picture):
 def test_each_window_is_read_once_and_the_net_sees_no_more(tmp_path):
     grid = Grid(*SIZE, 192, 64)
     image, _ = on_seams(grid)
-    image[:, 200:] = 7  # nothing is there, and the net is not asked
+    image[:, 190:] = 7  # nothing is there, and the net is not asked
     picture, net = Watched(image), Bright().eval()
     outline_tiles(Job(net, FullRange(), 0.5), picture, grid, tmp_path, Lines())
     assert picture.windows[0] == picture.whole, "for the normalisation"
