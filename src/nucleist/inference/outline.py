@@ -1,12 +1,10 @@
 """One image through a net, which may be in any mode."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 
 from nucleist.data.targets import to_tensor
-from nucleist.models.net import Net, knowing
+from nucleist.models.net import Net, Surveyed, knowing
 from nucleist.types import Prediction
 
 
@@ -15,7 +13,7 @@ def outline(
     net: Net,
     image: np.ndarray,
     floor: float = 0.0,
-    surveyed: Mapping[str, float] | None = None,
+    surveyed: Surveyed | None = None,
 ) -> Prediction:
     """Prediction for one image, in eval mode, on the net's device.
 

@@ -1,6 +1,6 @@
 """Rescaled pictures through a net, and what it finds on the pictures' own grid."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from nucleist.data.pictures.picture import Picture
 from nucleist.data.pictures.rescaled import Rescaled
 from nucleist.inference.outline import outline
 from nucleist.inference.symmetries import outlined_eightfold
-from nucleist.models.net import Net
+from nucleist.models.net import Net, Surveyed
 from nucleist.types import Prediction, Window
 
 _MULTIPLE = 64
@@ -24,7 +24,7 @@ def outline_window(
     window: Window,
     parameters: Sequence[str] = (),
     floor: float = 0.0,
-    surveyed: Mapping[str, float] | None = None,
+    surveyed: Surveyed | None = None,
     symmetries: int = 1,
 ) -> Prediction:
     """What a net finds in a window of a picture, in pixels of the picture's own grid.
@@ -59,17 +59,6 @@ def own_of(picture: Picture) -> Picture:
 def seen_of(picture: Picture, window: Window) -> Window:
     """The window of a picture that a net is shown for one of its own grid."""
     return covering(picture, window) if isinstance(picture, Rescaled) else window
-
-
-def rounded(picture: Picture, window: Window) -> Window:
-    """A window of a picture's own grid on the grid that a net is shown, to the nearest pixels.
-
-    Windows that share an end share it there too.
-    """
-    own = own_of(picture)
-    tall, wide = picture.height / own.height, picture.width / own.width
-    factors = (tall, wide, tall, wide)
-    return Window(*(round(end * factor) for end, factor in zip(window, factors, strict=True)))
 
 
 def covering(picture: Rescaled, window: Window) -> Window:

@@ -33,6 +33,7 @@ from nucleist.inference.stacks import check_stack, join
 from nucleist.inference.tiles.cut import Cut, Overlap, Tile
 from nucleist.inference.tiles.predict import outlining, warn_of_nothing
 from nucleist.inference.tiles.run import Job
+from nucleist.inference.turns import Turns
 from nucleist.progress import shown
 from nucleist.types import Progress, UserError
 
@@ -127,6 +128,7 @@ def predict(
     outputs = plan_outputs(every, folder)
     wanted = chosen(save)
     check_stack(stack, choice, wanted, len(own) == len(every))
+    turns = Turns(folder, overwrite)
     known = {} if overwrite else done_before(own, outputs, wanted, folder)
     if "csv" in wanted and not overwrite:
         check_tables(folder)
@@ -150,23 +152,30 @@ def predict(
     counts = {image: line["nuclei"] for image, line in done.items()}
     failed: dict[Item, str] = {}
     left = [image for image in own if image not in done]
-    for image in watcher.watch(left, "outlining"):
-        paths = paths_of(outputs[image], to_do[image])
-        about: dict[str, Any] = {"image": earlier.image_hash(image), "settings": settings}
-        about["saved"] = sorted({*known.get(image, {}).get("saved", ()), *paths})
-        earlier.add(folder, outputs[image].name, about)
-        try:
-            work = outputs[image].with_name(f".{outputs[image].name}_tiles")
-            with _opened(image, choice, scaling, job, loaded.trained, watcher) as picture:
-                about |= _outline(job, image, picture, cut, work, paths, about, watcher)
-            about["choice"] = [choice.channel, choice.z, choice.t]
-        except UnreadableError as error:
-            if len(every) == 1:
-                raise
-            failed[image] = str(error)
-            continue
-        counts[image] = about["nuclei"]
-        earlier.add(folder, outputs[image].name, about)
+    for image, turn in turns.over(left, outputs, watcher):
+        with turn as mine:
+            if not mine:
+                continue
+            if line := turns.done(outputs[image], settings, to_do[image]):
+                watcher.note(f"{image}: {line['nuclei']} nuclei, by another process")
+                counts[image] = line["nuclei"]
+                continue
+            paths = paths_of(outputs[image], to_do[image])
+            about: dict[str, Any] = {"image": earlier.image_hash(image), "settings": settings}
+            about["saved"] = sorted({*known.get(image, {}).get("saved", ()), *paths})
+            earlier.add(folder, outputs[image].name, about)
+            try:
+                work = outputs[image].with_name(f".{outputs[image].name}_tiles")
+                with _opened(image, choice, scaling, job, loaded.trained, watcher) as picture:
+                    about |= _outline(job, image, picture, cut, work, paths, about, watcher)
+                about["choice"] = [choice.channel, choice.z, choice.t]
+            except UnreadableError as error:
+                if len(every) == 1:
+                    raise
+                failed[image] = str(error)
+                continue
+            counts[image] = about["nuclei"]
+            earlier.add(folder, outputs[image].name, about)
     if "csv" in wanted and (left or not tables_there(folder)):
         write_tables(folder)
     if stack is not None:

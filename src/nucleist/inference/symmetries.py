@@ -4,14 +4,14 @@ A net that learned with flips and quarter turns is not exactly symmetric; the me
 is better than any of them, at eight times the cost.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from nucleist.inference.outline import outline
-from nucleist.models.net import Net
+from nucleist.models.net import Net, Surveyed
 from nucleist.ops.votes import Votes, vote
 from nucleist.types import Prediction, UserError
 
@@ -56,7 +56,7 @@ def outlined_eightfold(
     net: Net,
     image: np.ndarray,
     floor: float = 0.0,
-    surveyed: Mapping[str, float] | None = None,
+    surveyed: Surveyed | None = None,
 ) -> tuple[Prediction, Votes]:
     """What a net finds in the eight positions of an image, merged by votes.
 
@@ -84,7 +84,7 @@ def outlined_eightfold(
 
 
 def _eight(
-    net: Net, image: np.ndarray, floor: float, surveyed: Mapping[str, float] | None
+    net: Net, image: np.ndarray, floor: float, surveyed: Surveyed | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Label map, scores and boxes of each position, as the image was."""
     shape = image.shape[:2]

@@ -5,7 +5,7 @@ the N locations, a basis map B (softmax over locations) and a coefficient map K 
 the 64 channels) are learned; the attention matrix is K^T B, whose rows sum to 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -23,12 +23,19 @@ class DecomposedAttention(nn.Module):
         basis: Number of basis maps C_b.
         values: Channels of the value map C_v.
 
+    Attributes:
+        context: `B^T x` of the image that the next maps are windows of, `(C_b, channels)`; None
+            where each map is an image, whose context is its own.
+
     Shape:
         `(B, channels, h, w)` in and out.
     """
 
+    context: Tensor | None
+
     def __init__(self, channels: int, basis: int = 64, values: int = 64):
         super().__init__()
+        self.context = None
         self.basis = nn.Conv2d(channels, basis, 1)
         self.coefficients = nn.Conv2d(channels, basis, 1)
         self.values = nn.Conv2d(channels, values, 1)
@@ -40,13 +47,24 @@ class DecomposedAttention(nn.Module):
         Both sum to 1 over their last dimension, the first over locations, the second over
         channels; a softmax over a dimension that lies together in memory is the fast one.
         """
+        return self.basis_logits(cells).softmax(2), self._coefficients(cells)
+
+    def basis_logits(self, cells: Tensor) -> Tensor:
+        """The basis before its softmax, `(B, C_b, N)` `float32`, of `(B, N, channels)` cells."""
         weight = self.basis.weight.flatten(1).expand(len(cells), -1, -1)
         assert self.basis.bias is not None
-        basis = torch.baddbmm(self.basis.bias[:, None], weight, cells.transpose(1, 2))
-        layer = self.coefficients
-        coefficients = F.linear(cells, layer.weight.flatten(1), layer.bias)
         # Softmax over 10^4 locations underflows in half precision.
-        return basis.float().softmax(2), coefficients.float().softmax(2)
+        return torch.baddbmm(self.basis.bias[:, None], weight, cells.transpose(1, 2)).float()
+
+    def _coefficients(self, cells: Tensor) -> Tensor:
+        layer = self.coefficients
+        return F.linear(cells, layer.weight.flatten(1), layer.bias).float().softmax(2)
+
+    def _context(self, cells: Tensor) -> Tensor:
+        """`B^T x`, `(B, C_b, channels)`, of each map or of the image that all are windows of."""
+        if self.context is not None:
+            return self.context.to(cells).expand(len(cells), -1, -1)
+        return torch.bmm(self.basis_logits(cells).softmax(2).to(cells.dtype), cells)
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend and add.
@@ -55,11 +73,11 @@ class DecomposedAttention(nn.Module):
         applied to the C_b rows of `B^T x` instead of to all locations, which is cheaper.
         """
         cells = x.permute(0, 2, 3, 1).flatten(1, 2)
-        basis, coefficients = self.maps(cells)
-        context = torch.bmm(basis.to(cells.dtype), cells)  # (B, C_b, channels)
+        context = self._context(cells)
         for layer in (self.values, self.fuse):
             context = F.linear(context, layer.weight.flatten(1), layer.bias)
-        attended = torch.baddbmm(cells, coefficients.to(cells.dtype), context.to(cells.dtype))
+        coefficients = self._coefficients(cells).to(cells.dtype)
+        attended = torch.baddbmm(cells, coefficients, context.to(cells.dtype))
         return attended.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
 
     @torch.no_grad()
@@ -78,6 +96,50 @@ class DecomposedAttention(nn.Module):
         given = torch.bmm(torch.bmm(weight, coefficients), basis)
         given = given.reshape(where.shape) - given.min()
         return given / given.max().clamp(min=torch.finfo(given.dtype).tiny)
+
+
+class Context:
+    """The context of an image for one block, from windows of it: a softmax over all their cells."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._sums: Tensor | None = None
+
+    def add(self, block: DecomposedAttention, cells: Tensor) -> None:
+        """Add the cells of a window.
+
+        Args:
+            block: The block.
+            cells: `(N, channels)` of its input; each cell of the image once.
+        """
+        if not len(cells):
+            return
+        logits = block.basis_logits(cells[None])[0]
+        largest = logits.max(1, keepdim=True).values
+        shares = (logits - largest).exp()
+        weighted = torch.cat([shares.sum(1, keepdim=True), shares @ cells.float()], 1).double()
+        largest = largest.double()
+        if self._sums is None:
+            self._largest, self._sums = largest, weighted
+            return
+        both = torch.maximum(largest, self._largest)  # so that no exponential overflows
+        self._sums *= (self._largest - both).exp()
+        self._sums += weighted * (largest - both).exp()
+        self._largest = both
+
+    def values(self) -> list[list[float]]:
+        """`B^T x`, C_b rows of as many numbers as there are channels; empty without cells."""
+        if self._sums is None:
+            return []
+        rows: list[list[float]] = (self._sums[:, 1:] / self._sums[:, :1]).tolist()
+        return rows
+
+
+def attention_blocks(module: nn.Module) -> Iterator[tuple[str, DecomposedAttention]]:
+    """The blocks of a module with their names, those that others depend on first."""
+    for name, part in module.named_modules():
+        if isinstance(part, DecomposedAttention):
+            yield name, part
 
 
 class AttendedLevels(ExtraFPNBlock):

@@ -20,6 +20,9 @@ from nucleist.types import Window
 SUPERVISION = ("instances", "binary")
 """What a net may learn from, as `data.supervision` names it: `Target` or `BinaryTarget`."""
 
+Surveyed = Mapping[str, Any]
+"""What a net measured on an image as a whole: numbers, or nested lists of numbers, by name."""
+
 T = TypeVar("T")
 
 
@@ -117,7 +120,7 @@ class Net(nn.Module, ABC):
     title: str = ""
     can: Capabilities = Capabilities()
     score_floor: float = 0.0
-    surveyed: Mapping[str, float] | None = None
+    surveyed: Surveyed | None = None
     limits_reached: dict[str, int]
 
     def __init__(self) -> None:
@@ -194,7 +197,7 @@ class Net(nn.Module, ABC):
         """
         raise self._cannot("attention")
 
-    def survey(self, parts: Sequence[Part]) -> Mapping[str, float]:
+    def survey(self, parts: Sequence[Part]) -> Surveyed:
         """What the net measures on an image as a whole, from windows of it; in eval mode.
 
         Args:
@@ -223,7 +226,7 @@ class Net(nn.Module, ABC):
 
 
 @contextmanager
-def knowing(net: Net, surveyed: Mapping[str, float] | None) -> Iterator[None]:
+def knowing(net: Net, surveyed: Surveyed | None) -> Iterator[None]:
     """Let a net take what was surveyed instead of measuring each image, as long as this lasts.
 
     Args:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nucleist.models.net import Net, Part, Parts, given, knowing
+from nucleist.models.net import Net, Part, Parts, Surveyed, given, knowing
 from nucleist.types import UserError, one_of
 
 CENTERS = ("mean", "median")
@@ -96,7 +96,7 @@ class TwoPass(Net):
         return named | self.fine(self._normalized(images, targets), targets)
 
     @torch.no_grad()
-    def survey(self, parts: Sequence[Part]) -> Mapping[str, float]:
+    def survey(self, parts: Sequence[Part]) -> Surveyed:
         """See `Net.survey`: the nuclei that the coarse net finds, and what the fine net measures.
 
         The coarse net finds nothing that the tiles need besides.
@@ -141,7 +141,7 @@ class TwoPass(Net):
         return self.fine.box_weights()
 
 
-def _of(part: str, surveyed: Mapping[str, float]) -> dict[str, float] | None:
+def _of(part: str, surveyed: Surveyed) -> Surveyed | None:
     """What was surveyed of one of the two nets; None if it surveys nothing."""
     own = {key.removeprefix(part): v for key, v in surveyed.items() if key.startswith(part)}
     return own or None

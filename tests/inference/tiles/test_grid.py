@@ -1,9 +1,11 @@
 """Windows, cores and seams, by brute force on small images."""
 
+import math
+
 import numpy as np
 import pytest
 
-from nucleist.inference.tiles.grid import Grid
+from nucleist.inference.tiles.grid import Grid, cut_evenly
 from nucleist.types import Window
 
 GRIDS = [
@@ -23,10 +25,44 @@ def test_cores_cover_the_image_once_and_windows_hold_them(grid):
         assert window.x0 <= core.x0 < core.x1 <= window.x1 <= grid.width
         assert window.y0 % 64 == window.x0 % 64 == 0
         assert max(window.y1 - window.y0, window.x1 - window.x0) <= grid.tile
+        assert grid.window(0).y1 - (window.y1 - window.y0) < 64, "no narrow tile at the border"
+        assert grid.window(0).x1 - (window.x1 - window.x0) < 64
         # at least half of the overlap around the core, except at the image's border
         for side, end, limit in zip(core, window, (0, 0, grid.height, grid.width), strict=True):
             assert abs(side - end) >= grid.margin or side == end == limit
     assert (times == 1).all()
+
+
+def test_windows_of_a_side_have_one_length():
+    # 16 cells of 64 px in three windows of 6: 2 x 1 are shared, and 0, 5, 10 begin them
+    assert [grid_window(1000, 512, 64, tile) for tile in range(3)] == [
+        (0, 384),
+        (320, 704),
+        (640, 1000),
+    ]
+    assert Grid(64, 1000, 512, 64).across.seams == (352, 672)
+    # 17 cells: the three windows of 7 share two more than they need to
+    assert [grid_window(1088, 512, 64, tile) for tile in range(3)] == [
+        (0, 448),
+        (320, 768),
+        (640, 1088),
+    ]
+
+
+@pytest.mark.parametrize("side", [129, 1000, 2049, 5000, 20_000])
+@pytest.mark.parametrize(("tile", "overlap"), [(128, 64), (512, 256), (1024, 128)])
+def test_as_few_windows_as_will_do(side, tile, overlap):
+    line = cut_evenly(side, tile, overlap)
+    assert len(line) == max(math.ceil((side - overlap) / (tile - overlap)), 1)
+    shared = [end - begin for end, begin in zip(line.ends[:-1], line.begins[1:], strict=True)]
+    assert min(shared, default=overlap) >= overlap and max(shared, default=0) < overlap + 128
+    cores = np.diff((0, *line.seams, side))
+    assert len(line) < 3 or np.ptp(cores[1:-1]) <= 64
+
+
+def grid_window(side: int, tile: int, overlap: int, number: int) -> tuple[int, int]:
+    window = Grid(64, side, tile, overlap).window(number)
+    return window.x0, window.x1
 
 
 @pytest.mark.parametrize("grid", GRIDS, ids=str)

@@ -7,7 +7,6 @@ from support.tiled import Blank, Bright, grid_of, on_seams
 from nucleist.data.pictures.picture import ArrayPicture
 from nucleist.data.targets import to_tensor
 from nucleist.inference.tiles import sample as tested
-from nucleist.inference.tiles.grid import Grid
 from nucleist.inference.tiles.sample import fitted, sample, survey
 from nucleist.models import otsu
 from nucleist.ops.cleaning import mean_area
@@ -60,32 +59,36 @@ def test_of_a_sample_it_is_close(monkeypatch):
 
 
 def test_a_net_that_measures_nothing_reads_nothing():
-    def read(tile):
+    def read(window):
         raise AssertionError
 
-    assert survey(Bright(), Blank(300, 300), Grid(300, 300, 192, 64), read) is None
+    assert survey(Bright(), Blank(300, 300), 32, read) is None
 
 
-def test_all_tiles_of_some_are_surveyed_as_the_image_is():
-    grid = grid_of(500, 620, 256, 64)
-    image = on_seams(grid)[0].astype(np.float32) / 255
+@pytest.mark.parametrize("margin", [32, 65])
+def test_a_small_image_is_surveyed_as_a_whole(monkeypatch, margin):
+    monkeypatch.setattr(tested, "CROP", 128)  # 4 x 5 windows
+    image = on_seams(grid_of(500, 620, 256, 64))[0].astype(np.float32) / 255
     image += np.random.default_rng(0).uniform(0, 0.05, image.shape).astype(np.float32)
     net = otsu(clean=0.5).eval()
-    found = survey(net, ArrayPicture(image), grid, lambda tile: image[grid.window(tile).slices])
+    found = survey(net, ArrayPicture(image), margin, lambda window: image[window.slices])
     gray = net.maps([to_tensor(image)])[0].numpy()
     cut = net.cut(gray)
     assert {name: found[name] for name in cut._fields} == cut._asdict()
     assert found["mean"] == pytest.approx(mean_area(cut.scaled(gray) > 0))
 
 
-def test_of_many_tiles_some_are_surveyed():
-    grid, asked = Grid(3000, 1000, 128, 64), []
+def test_of_a_large_image_the_same_windows_are_surveyed_at_any_start(monkeypatch):
+    monkeypatch.setattr(tested, "WHOLE", 80_000)
+    monkeypatch.setattr(tested, "CROP", 64)
+    asked = []
 
-    def read(tile):
-        asked.append(divmod(tile, grid.cols))
-        window = grid.window(tile)
+    def read(window):
+        asked.append(window)
         return np.zeros((window.y1 - window.y0, window.x1 - window.x0, 3), np.float32)
 
-    survey(otsu().eval(), Blank(3000, 1000), grid, read)
-    rows, cols = (sorted(set(axis)) for axis in zip(*asked, strict=True))
-    assert rows == [5, 17, 28, 40] and cols == [1, 5, 9, 13]
+    survey(otsu().eval(), Blank(3000, 300), 32, read)
+    assert len(asked) == 2 * 8 * 3, "twice, for the threshold and for the areas"
+    rows, cols = (sorted({w[axis] for w in asked}) for axis in (0, 1))
+    assert np.diff(rows).max() <= 6 * 64 and rows[0] < 375 and rows[-1] > 3000 - 375 - 192
+    assert cols == [0, 64, 128] and max(w.y1 - w.y0 for w in asked) == 3 * 64

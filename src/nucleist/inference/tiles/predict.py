@@ -23,7 +23,7 @@ from nucleist.inference.tiles.run import Job, outline_tiles, outlined
 from nucleist.inference.tiles.sample import sample
 from nucleist.types import Progress
 
-VERSION = 1
+VERSION = 2
 """Of the files of finished tiles: those of another one are done again."""
 
 

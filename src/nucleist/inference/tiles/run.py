@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -19,7 +19,7 @@ from nucleist.inference.tiles.grid import Grid
 from nucleist.inference.tiles.outlines import Outlines
 from nucleist.inference.tiles.sample import fitted, survey
 from nucleist.inference.tiles.seams import settle
-from nucleist.models.net import Net
+from nucleist.models.net import Net, Surveyed
 from nucleist.types import Progress, UserError, Window, one_of
 
 LOADERS = 2
@@ -70,7 +70,7 @@ def _result(
     picture: Picture,
     window: Window,
     image: np.ndarray,
-    surveyed: Mapping[str, float] | None,
+    surveyed: Surveyed | None,
 ) -> Result:
     """The nuclei of a window of the picture's own grid, of which `image` is shown to the net."""
     names = job.net.can.shape_parameters
@@ -114,7 +114,8 @@ def _do(
 ) -> bool:
     """Outline some tiles and store what they show; whether a nucleus was too large for them."""
     reader = _Reader(picture, grid, fitted(job.normalize, picture))
-    surveyed = survey(job.net, picture, grid, reader.read)
+    margin = grid.margin * picture.height // grid.height  # as many pixels of what the net is shown
+    surveyed = survey(job.net, picture, margin, reader.shown)
     before, said = dict(job.net.limits_reached), False
     for tile, image in reader.ahead(todo, progress, picture.name):
         found = _found(job, picture, image, surveyed, grid, tile)
@@ -132,7 +133,7 @@ def _found(
     job: Job,
     picture: Picture,
     image: np.ndarray | None,
-    surveyed: Mapping[str, float] | None,
+    surveyed: Surveyed | None,
     grid: Grid,
     tile: int,
 ) -> Found:
@@ -153,9 +154,9 @@ class _Reader:
         self._picture, self._grid, self._normalize = picture, grid, normalize
         self._one_at_a_time = threading.Lock()  # few readers of files bear two threads
 
-    def read(self, tile: int) -> np.ndarray:
-        """The normalised pixels of a tile, `(h, w, 3)` `float32`."""
-        return self._normalize(self._pixels(tile))
+    def shown(self, window: Window) -> np.ndarray:
+        """The normalised pixels of a window of what the net is shown, `(h, w, 3)` `float32`."""
+        return self._normalize(self._pixels(window))
 
     def ahead(
         self, tiles: Sequence[int], progress: Progress, name: str
@@ -173,10 +174,10 @@ class _Reader:
                     waiting.append(threads.submit(self._unless_empty, following))
                 yield tile, image
 
-    def _pixels(self, tile: int) -> np.ndarray:
+    def _pixels(self, window: Window) -> np.ndarray:
         with self._one_at_a_time:
-            return self._picture.read(seen_of(self._picture, self._grid.window(tile)))
+            return self._picture.read(window)
 
     def _unless_empty(self, tile: int) -> np.ndarray | None:
-        pixels = self._pixels(tile)
+        pixels = self._pixels(seen_of(self._picture, self._grid.window(tile)))
         return None if (pixels == pixels[0, 0]).all() else self._normalize(pixels)

@@ -10,8 +10,7 @@ import numpy as np
 
 from nucleist.data.pictures.picture import Picture
 from nucleist.data.targets import to_tensor
-from nucleist.inference.own_grid import rounded, seen_of
-from nucleist.inference.tiles.grid import Grid
+from nucleist.inference.tiles.grid import MULTIPLE, Grid
 from nucleist.models.net import Net, Part, Parts
 from nucleist.types import UserError, Window
 
@@ -20,9 +19,6 @@ WHOLE = 4096 * 4096
 
 CROP, CROPS = 512, 8
 """Of larger ones `CROPS` x `CROPS` windows with this side (pixels): 16.8 million pixels too."""
-
-SURVEYED = 4
-"""At most so many rows and columns of tiles are surveyed by nets that measure an image."""
 
 Normalize = Callable[[np.ndarray], np.ndarray]
 
@@ -68,31 +64,36 @@ def fitted(normalize: Any, picture: Picture) -> Normalize:
 
 
 def survey(
-    net: Net, picture: Picture, grid: Grid, read: Callable[[int], np.ndarray]
-) -> dict[str, float] | None:
+    net: Net, picture: Picture, margin: int, read: Callable[[Window], np.ndarray]
+) -> dict[str, Any] | None:
     """What a net measures on the image; None if it measures nothing.
+
+    It looks at windows that have nothing to do with the tiles, so that it measures the same
+    whatever their size: at all of the image up to `WHOLE` pixels, else at `CROPS` x `CROPS`.
 
     Args:
         net: In eval mode.
         picture: The image.
-        grid: Its tiles: all are looked at, or of many rows and columns `SURVEYED` each.
-        read: The normalised pixels that the net is shown of a tile, `(h, w, 3)` `float32`.
+        margin: Pixels that a window shows around its core at least.
+        read: The normalised pixels that the net is shown of a window, `(h, w, 3)` `float32`.
     """
     if not net.can.surveys:
         return None
-    rows, cols = _some(grid.rows), _some(grid.cols)
+    around = max(-(-margin // MULTIPLE), 1) * MULTIPLE
+    grid = Grid(picture.height, picture.width, CROP + 2 * around, 2 * around)
+    most = max(grid.rows, grid.cols) if picture.height * picture.width <= WHOLE else CROPS
+    rows, cols = _some(grid.rows, most), _some(grid.cols, most)
     tiles = [row * grid.cols + col for row in rows for col in cols]
 
     def part(number: int) -> Part:
-        tile = tiles[number]
-        top, left, _, _ = seen_of(picture, grid.window(tile))
-        core = rounded(picture, grid.core(tile))
+        window, core = grid.window(tiles[number]), grid.core(tiles[number])
+        top, left, _, _ = window
         own = Window(core.y0 - top, core.x0 - left, core.y1 - top, core.x1 - left)
-        return Part(to_tensor(read(tile)).to(net.device), own)
+        return Part(to_tensor(read(window)).to(net.device), own)
 
     return dict(net.survey(Parts(len(tiles), part)))
 
 
-def _some(count: int) -> list[int]:
-    few = min(count, SURVEYED)
+def _some(count: int, most: int) -> list[int]:
+    few = min(count, most)
     return [int((i + 0.5) * count / few) for i in range(few)]

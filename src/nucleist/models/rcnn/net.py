@@ -16,10 +16,12 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import MultiScaleRoIAlign
 
+from nucleist.models.attention import attention_blocks
 from nucleist.models.backbones import Pyramid
-from nucleist.models.net import Capabilities, Net, given
+from nucleist.models.net import Capabilities, Net, Part, Surveyed, given
 from nucleist.models.rcnn.roi import LabelMapRoIHeads
 from nucleist.models.rcnn.rpn import GridAnchors, GridRPN
+from nucleist.models.rcnn.survey import contexts_of
 from nucleist.models.rcnn.transform import LabelMapTransform
 from nucleist.types import Prediction, Target, UserError
 
@@ -71,6 +73,8 @@ class MaskRCNN(GeneralizedRCNN, Net):
     ):
         GeneralizedRCNN.__init__(self, backbone, rpn, roi_heads, transform)  # calls Net's
         roi_heads.limits_reached, roi_heads.cut = self.limits_reached, rpn.cut
+        self._surveyed: Surveyed | None = None
+        self.can = replace(self.can, surveys=any(True for _ in attention_blocks(backbone)))
         if transform.has_min_size:
             sides = f"model.transform.min_size={transform.min_size[0]}"
             self.can = replace(self.can, untileable=f"{sides} resizes images by their own size")
@@ -91,6 +95,25 @@ class MaskRCNN(GeneralizedRCNN, Net):
     @score_floor.setter
     def score_floor(self, score: float) -> None:
         self.roi_heads.score_floor = score
+
+    @property
+    def surveyed(self) -> Surveyed | None:  # type: ignore[override]
+        """See `Net`: what attention takes from the image as a whole, by the name of its block."""
+        return self._surveyed
+
+    @surveyed.setter
+    def surveyed(self, known: Surveyed | None) -> None:
+        self._surveyed = known
+        for name, block in attention_blocks(self.backbone):
+            context = (known or {}).get(name)
+            block.context = torch.tensor(context) if context else None
+
+    @torch.no_grad()
+    def survey(self, parts: Sequence[Part]) -> Surveyed:
+        """See `Net.survey`: the contexts of attention, which looks at the image as a whole."""
+        if not self.can.surveys:
+            raise self._cannot("surveys")
+        return contexts_of(self, parts)
 
     def box_weights(self) -> tuple[float, ...]:
         """See `Net.box_weights`."""
