@@ -123,16 +123,17 @@ def goal(results: Results) -> Iterator[str]:
                 f"- `{start}`, ratio to full: {shown(own, full)}, the goal of {GOAL} is {verdict}; "
                 f"CPU seconds: {seconds_of(own) or 'not measured'}"
             )
-    pairs = {"`without` minus `scratch`": (few["without"], few["scratch"])}
+    asked = [("`without` minus `scratch`", few["without"], few["scratch"], np.subtract)]
     for start in ("nuclei", "without"):
-        none = Cell(MAIN, 0, "0", start, "pa", 0)
-        pairs[f"`{start}` minus the same weights without a training"] = few[start], none
-        every = few[start]._replace(labels="100")
-        pairs[f"`{start}` minus the same with all labels"] = few[start], every
-    for words, (one, other) in pairs.items():
+        own, none = few[start], Cell(MAIN, 0, "0", start, "pa", 0)
+        asked += [
+            (f"`{start}` minus the same weights without a training", own, none, np.subtract),
+            (f"`{start}`, ratio to all labels with the same start", own,
+             own._replace(labels="100"), np.divide),
+        ]  # fmt: skip
+    for words, one, other, combine in asked:
         if one in results and other in results:
-            found = compared(results[one], results[other], np.subtract)
-            yield f"- {words}: {found}"
+            yield f"- {words}: {compared(results[one], results[other], combine)}"
 
 
 def compared(one: dict, other: dict, combine: Callable) -> Interval:
