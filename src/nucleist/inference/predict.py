@@ -72,7 +72,8 @@ def predict(
     first, 16 bits, 32 where needed), `NAME_overlay.png` and `NAME_nuclei.csv`, a line for each
     nucleus (`nucleist.inference.result.COLUMNS`, then `nucleist.inference.measurements`); and for
     the folder `nuclei.csv` and `images.csv` with the nuclei of all images and a line for each. Of
-    a file with several pictures each has its own results, `NAME_t2_z3_labels.tif`.
+    a file with several pictures each has its own results, `NAME_t2_z3_labels.tif`. Processes that are
+    given the same folder divide the images among themselves.
 
     Args:
         model: A run folder, a checkpoint or a loaded model; see `nucleist.load`.
@@ -156,9 +157,9 @@ def predict(
         with turn as mine:
             if not mine:
                 continue
-            if line := turns.done(outputs[image], settings, to_do[image]):
-                watcher.note(f"{image}: {line['nuclei']} nuclei, by another process")
-                counts[image] = line["nuclei"]
+            if theirs := turns.done(outputs[image], settings, to_do[image]):
+                watcher.note(f"{image}: {theirs['nuclei']} nuclei, by another process")
+                counts[image] = theirs["nuclei"]
                 continue
             paths = paths_of(outputs[image], to_do[image])
             about: dict[str, Any] = {"image": earlier.image_hash(image), "settings": settings}
