@@ -129,7 +129,7 @@ def test_each_window_is_read_once_and_the_net_sees_no_more(tmp_path):
 
 def test_too_large_a_nucleus_is_named_while_it_runs_and_counted_at_the_end():
     image = np.full((300, 500, 3), 30, np.uint8)
-    image[10:50, 120:220] = image[200:230, 150:199] = 200
+    image[10:50, 60:200] = image[200:230, 200:249] = 200
     lines = Lines()
     found = model_of(Bright()).predict(image, tile=192, overlap=64, progress=lines)
     first, last = lines.warnings
