@@ -176,6 +176,7 @@ def test_few_modules_are_loose():
     assert loose == LOOSE and len(loose) <= 3
 
 
+@pytest.mark.slow
 def test_the_command_line_is_small_and_nobody_knows_it():
     lines = sum(len(path.read_text().splitlines()) for path in (PACKAGE / "cli").glob("*.py"))
     assert lines <= 1500

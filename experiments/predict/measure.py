@@ -183,9 +183,11 @@ def speed(model: Model, image: str, cuts: list[str], runs: int = 5) -> None:
 def stock(model: Model, side: int) -> None:
     """Torchvision's own Mask R-CNN with these weights on a mosaic, in this process."""
     sys.path.insert(0, str(Path(__file__).parents[2]))
-    from scripts.bench.nets import STOCK, make
+    from scripts.bench.stock import stock_of
 
-    net = make(STOCK, model.config["model"], model.path, side, "cpu").eval()
+    if hasattr(model.net.rpn, "center_head"):
+        del model.net.rpn.center_head  # torchvision has none
+    net = stock_of(model.net, model.config["model"], side).eval()
     times = -(-side // PIECE)
     pixels = np.tile(model.normalize(base("drawn")), (times, times, 1))[:side, :side]
     begin = time.process_time()

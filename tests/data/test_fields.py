@@ -54,6 +54,7 @@ def noisy(rng, contrast, noise):
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("contrast", "noise"), [(0, 0), (0, 4), (0.1, 0)])
 def test_drawn_fields_are_put_together(contrast, noise):
     change = noisy(np.random.default_rng(0), contrast, noise)
@@ -68,6 +69,7 @@ def test_drawn_fields_are_put_together(contrast, noise):
     assert found(dict(reversed(looks.items()))) == right
 
 
+@pytest.mark.slow
 def test_unrelated_images_are_no_neighbours():
     looks = {str(number): look_at(drawn(number, (96, 96))) for number in range(40)}
     sparse = {"coverage": (0.02, 0.1), "noise": (0, 0), "texture": 0}

@@ -63,6 +63,7 @@ def test_random_is_as_it_was():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_same_order_in_another_process():
     code = (
         "import numpy as np; from nucleist.data.policies import *;"

@@ -141,6 +141,7 @@ def test_negative_numbers_are_told(option):
         dist(width=2, **{option: -1})
 
 
+@pytest.mark.slow
 def test_a_drawn_image_is_learned():
     image, labels = draw((48, 48), 6, 0)
     images, targets = [to_tensor(image)] * 2, [to_target(labels)] * 2

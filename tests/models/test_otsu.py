@@ -70,6 +70,7 @@ def test_an_unknown_option_is_told(option):
         otsu(**{option: "x"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [{}, {"held_out": None}])
 def test_a_run_without_a_training_predicts(tmp_path, data):
     labels = grid(*range(1, 9))

@@ -71,6 +71,7 @@ def test_where_nothing_is_labelled_the_losses_are_0(name, kind):
     sum(losses.values()).backward()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_where_labels_are_complete_background_changes_nothing(name, kind):
     image, labels, _ = scene()

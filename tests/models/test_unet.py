@@ -110,6 +110,7 @@ def test_touching_nuclei_are_two_in_a_perfect_map(how):
     assert [net.instances(values)[0].max() for values in maps] == [2] * 200
 
 
+@pytest.mark.slow
 def test_the_watershed_cuts_nuclei_that_are_joined():
     joined = [(labels > 0).astype(np.float32) for labels in pairs(200)]
     found = [thin().instances(values)[0].max() for values in joined]
@@ -161,6 +162,7 @@ def test_numbers_out_of_range_are_told(option):
         unet(**{key: int(value)})
 
 
+@pytest.mark.slow
 def test_partial_labels_are_learned_and_the_others_found():
     image, labels = draw((64, 64), 7, 3)
     seen = np.where(labels % 2 == 1, labels, 0)

@@ -25,6 +25,7 @@ def chosen(path: Path, count: int, reopen: bool) -> list[float]:
     return [trial.params["lr"] for trial in trials.all()]
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_chooses_as_one_that_was_not(tmp_path: Path) -> None:
     """Each trial once: a sampler that starts again with its seed would repeat the first."""
     whole = chosen(tmp_path / "a.db", 6, reopen=False)
@@ -32,6 +33,7 @@ def test_an_interrupted_search_chooses_as_one_that_was_not(tmp_path: Path) -> No
     assert len(set(whole)) == 6 and all(1e-5 <= lr <= 1e-1 for lr in whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["a b", "50%20", "what?cache=shared", "ä#1"])
 def test_a_study_lies_in_any_folder(folder: str, tmp_path: Path) -> None:
     path = tmp_path / folder / "study.db"

@@ -26,6 +26,18 @@ def model_options(words: Words) -> dict[str, Any]:
     return parsed(own)
 
 
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by argument: `slurm.jobs` and `slurm.cores` are one argument, a dict."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        argument, _, key = name.partition(".")
+        if key:
+            found.setdefault(argument, {})[key] = value
+        else:
+            found[argument] = value
+    return found
+
+
 def images_through_a_model(
     verb: str,
     arguments: Sequence[str],
@@ -63,6 +75,7 @@ def images_through_a_model(
     from nucleist.progress import Console
 
     do = getattr(nucleist, function)
-    found = do(model, images, output, options=options, progress=Console(), **settings)
+    given = nested(settings)
+    found = do(model, images, output, options=options, progress=Console(), **given)
     print(output)
     return found

@@ -10,6 +10,7 @@ HELP = """usage: nucleist predict MODEL IMAGES... -o FOLDER [key=value ...]
   nucleist predict runs/NAME/ID slide.tif -o out
   nucleist predict runs/NAME/ID images/ more/*.png -o out score_threshold=0.3
   nucleist predict last.ckpt slides/ -o out share=2/4      the second of four processes
+  nucleist predict nuclei slide.svs -o out cluster=local:8     on eight processes
   nucleist predict last.ckpt a.tif -o out save=labels,geojson,imagej,csv
   nucleist predict last.ckpt a.tif -o out model.grid=32    an option of the net changed
 
@@ -44,6 +45,9 @@ reason, and the exit status is 3. The same command again does only what is not d
   overlap=N            what tiles share, at least twice the largest nucleus; default: 128
   symmetries=8         what the net finds in the image flipped and turned, by votes; 8 times slower
   pieces=X             drop pieces of a nucleus below this share of its largest; default: 0, none
+  cluster=local:N      outlined by N processes of this machine; cluster=slurm, by jobs of SLURM;
+                       cluster=tcp://HOST:8786, by the workers of a dask scheduler
+  slurm.KEY=VALUE      of a job: jobs, cores, memory, walltime, queue, directives
   share=I/N            only each N-th image, from I on; default: what torchrun or srun started
   overwrite=true       replace earlier results
   model.KEY=VALUE      an option of the net that has no weights
@@ -78,6 +82,13 @@ SETTINGS = {
     "save": names,
     "share": text,
     "overwrite": switch,
+    "cluster": text,
+    "slurm.jobs": count,
+    "slurm.cores": count,
+    "slurm.memory": text,
+    "slurm.walltime": text,
+    "slurm.queue": text,
+    "slurm.directives": names,
 }
 
 

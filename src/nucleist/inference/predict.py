@@ -1,22 +1,24 @@
 """Many images through a trained model: label TIFFs, tables and overlays in a folder."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from nucleist.config.targets import Trust
 from nucleist.data.formats.channels import Choice
-from nucleist.data.pictures.picture import Picture
 from nucleist.files import make_folder
 from nucleist.inference import earlier
-from nucleist.inference.first_pass import settled
+from nucleist.inference.cluster.asked import asked_for
+from nucleist.inference.cluster.tasks import recipe_of
+from nucleist.inference.cluster.team import team_of
+from nucleist.inference.each import Begun, UnreadableError, Way, outline_one
 from nucleist.inference.inputs import find_images, share_of
 from nucleist.inference.load import Model, load
 from nucleist.inference.opened import Item, items_of
 from nucleist.inference.outputs import (
     check_tables,
-    describe,
     done_before,
     existing,
     missing,
@@ -25,21 +27,18 @@ from nucleist.inference.outputs import (
     there_already,
     write_tables,
 )
-from nucleist.inference.own_grid import own_of
 from nucleist.inference.predicted import Predicted, summed
-from nucleist.inference.save import DEFAULT, chosen, paths_of, write_result
-from nucleist.inference.scaling import Diameter, PixelSize, Scaling, Trained, at_scale
+from nucleist.inference.save import DEFAULT, chosen, paths_of
+from nucleist.inference.scaling import Diameter, PixelSize, Scaling
 from nucleist.inference.stacks import check_stack, join
 from nucleist.inference.tiles.cut import Cut, Overlap, Tile
-from nucleist.inference.tiles.predict import outlining, warn_of_nothing
 from nucleist.inference.tiles.run import Job
 from nucleist.inference.turns import Turns
 from nucleist.progress import shown
-from nucleist.types import Progress, UserError
+from nucleist.types import Progress
 
-
-class UnreadableError(UserError):
-    """An image that cannot be outlined, while others may be."""
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 def predict(
@@ -64,6 +63,8 @@ def predict(
     save: str | Sequence[str] = DEFAULT,
     options: Mapping[str, Any] | None = None,
     trust: Trust = (),
+    cluster: "str | Client | None" = None,
+    slurm: Mapping[str, Any] | None = None,
     progress: bool | Progress = False,
 ) -> Predicted:
     """Outline the nuclei of image files and write the results into a folder.
@@ -72,7 +73,8 @@ def predict(
     first, 16 bits, 32 where needed), `NAME_overlay.png` and `NAME_nuclei.csv`, a line for each
     nucleus (`nucleist.inference.result.COLUMNS`, then `nucleist.inference.measurements`); and for
     the folder `nuclei.csv` and `images.csv` with the nuclei of all images and a line for each. Of
-    a file with several pictures each has its own results, `NAME_t2_z3_labels.tif`.
+    a file with several pictures each has its own results, `NAME_t2_z3_labels.tif`. Processes that
+    are given the same folder divide the images among themselves.
 
     Args:
         model: A run folder, a checkpoint or a loaded model; see `nucleist.load`.
@@ -110,6 +112,11 @@ def predict(
             `geojson`, `imagej`, `splines` and `zarr`; see docs/predict.md.
         options: Options of the model that differ from the training; see `nucleist.load`.
         trust: See `nucleist.load`.
+        cluster: `"local:N"`, N processes of this machine; `"slurm"`, jobs of a SLURM site; or the
+            address of a dask scheduler, or a `distributed.Client` of yours: workers outline the
+            images and the tiles of large ones, with the same results. See docs/predict.md.
+        slurm: What the jobs ask for: some of `jobs`, `cores`, `memory`, `walltime`, `queue` and
+            `directives`; see `nucleist.inference.cluster.asked.Slurm`.
         progress: True prints lines and a bar to stderr; or an object that shows them otherwise.
 
     Returns:
@@ -121,6 +128,7 @@ def predict(
             other results are there already. What was written before stays.
     """
     watcher, folder = shown(progress), Path(output).expanduser()
+    asked = asked_for(cluster, slurm)
     choice, scaling = Choice(channel, z, t), Scaling(diameter, pixel_size)
     given = [images] if isinstance(images, str | Path) else images
     every = items_of(find_images(given, watcher), choice)
@@ -132,7 +140,8 @@ def predict(
     known = {} if overwrite else done_before(own, outputs, wanted, folder)
     if "csv" in wanted and not overwrite:
         check_tables(folder)
-    loaded = load(model, options=options, device=device, trust=trust)
+    where = device if asked is None else "auto"  # the workers' device may not be here
+    loaded = load(model, options=options, device=where, trust=trust)
     threshold = loaded.score_threshold(score_threshold)
     cut = Cut(tile, overlap)
     job = Job(loaded.net, loaded.normalize, threshold, pieces, symmetries)
@@ -152,30 +161,42 @@ def predict(
     counts = {image: line["nuclei"] for image, line in done.items()}
     failed: dict[Item, str] = {}
     left = [image for image in own if image not in done]
-    for image, turn in turns.over(left, outputs, watcher):
-        with turn as mine:
-            if not mine:
-                continue
-            if line := turns.done(outputs[image], settings, to_do[image]):
-                watcher.note(f"{image}: {line['nuclei']} nuclei, by another process")
-                counts[image] = line["nuclei"]
-                continue
-            paths = paths_of(outputs[image], to_do[image])
-            about: dict[str, Any] = {"image": earlier.image_hash(image), "settings": settings}
-            about["saved"] = sorted({*known.get(image, {}).get("saved", ()), *paths})
-            earlier.add(folder, outputs[image].name, about)
+
+    def begin(image: Item) -> Begun:
+        paths, output = paths_of(outputs[image], to_do[image]), outputs[image]
+        about: dict[str, Any] = {"image": earlier.image_hash(image), "settings": settings}
+        about["saved"] = sorted({*known.get(image, {}).get("saved", ()), *paths})
+        earlier.add(folder, output.name, about)
+        return Begun(image, paths, about, output.with_name(f".{output.name}_tiles"))
+
+    def done_by_others(image: Item) -> bool:
+        theirs = turns.done(outputs[image], settings, to_do[image])
+        if theirs:
+            watcher.note(f"{image}: {theirs['nuclei']} nuclei, by another process")
+            counts[image] = theirs["nuclei"]
+        return bool(theirs)
+
+    way = Way(job, choice, scaling, loaded.trained, cut)
+    with ExitStack() as on:
+        own_turns = turns.over(left, outputs, watcher)
+        rounds = _here(way, own_turns, done_by_others, begin, watcher)
+        if asked is not None and left:
+            asked_of = (threshold, pieces, symmetries, choice, scaling, cut, settings)
+            recipe = recipe_of(model, loaded, dict(options or {}), device, trust, *asked_of)
+            team = on.enter_context(team_of(asked, recipe, folder, watcher))
+            rounds = team.images(way, left, begin)
+        on.enter_context(closing(rounds))
+        for begun, outline in rounds:
             try:
-                work = outputs[image].with_name(f".{outputs[image].name}_tiles")
-                with _opened(image, choice, scaling, job, loaded.trained, watcher) as picture:
-                    about |= _outline(job, image, picture, cut, work, paths, about, watcher)
-                about["choice"] = [choice.channel, choice.z, choice.t]
+                about = {**begun.made_from, **outline()}
             except UnreadableError as error:
                 if len(every) == 1:
                     raise
-                failed[image] = str(error)
+                failed[begun.image] = str(error)
                 continue
-            counts[image] = about["nuclei"]
-            earlier.add(folder, outputs[image].name, about)
+            about["choice"] = [choice.channel, choice.z, choice.t]
+            counts[begun.image] = about["nuclei"]
+            earlier.add(folder, outputs[begun.image].name, about)
     if "csv" in wanted and (left or not tables_there(folder)):
         write_tables(folder)
     if stack is not None:
@@ -185,59 +206,19 @@ def predict(
     return summed(own, counts, failed)
 
 
-def _outline(
-    job: Job,
-    image: Item,
-    picture: Picture,
-    cut: Cut,
-    work: Path,
-    paths: Mapping[str, Path],
-    made_from: Mapping[str, str],
+def _here(
+    way: Way,
+    turns: Iterable[tuple[Item, AbstractContextManager[bool]]],
+    done: Callable[[Item], bool],
+    begin: Callable[[Item], Begun],
     progress: Progress,
-) -> dict[str, Any]:
-    """Outline one image and write its results; returns what to record about it.
-
-    `work` is the folder for tiles that are done.
-    """
-    origin = earlier.origin_of(made_from)
-    with ExitStack() as stack:
-        with _named(image):
-            outlines = outlining(job, picture, cut, work, origin, progress)
-            found = stack.enter_context(outlines)
-        own = own_of(picture)
-        notes = write_result(found, own, paths, origin, image.title)
-    count = len(found.table["label"])
-    progress.note(f"{image}: {count} nuclei")
-    for line in notes:
-        progress.note(line)
-    if not count:
-        warn_of_nothing(own, image, job.threshold, progress)
-    return {"nuclei": count, **describe(found, own, image)}
-
-
-@contextmanager
-def _opened(
-    image: Item, choice: Choice, asked: Scaling, job: Job, trained: Trained, progress: Progress
-) -> Iterator[Picture]:
-    """A picture at the scale of the training."""
-    with _named(image):
-        picture = image.open(choice, progress)
-    with picture:
-        with _named(image):
-            asked = settled(job.net, job.normalize, picture, asked, job.threshold, progress)
-            scaled = at_scale(picture, asked, trained, progress)
-        yield scaled
-
-
-@contextmanager
-def _named(image: Item) -> Iterator[None]:
-    """Tell what is wrong with an image, or with reading it, from what ends the work on all."""
-    try:
-        yield
-    except UserError as error:
-        raise UnreadableError(str(error)) from error
-    except MemoryError as error:
-        raise UnreadableError(f"{image}: does not fit into memory; use tile=512") from error
+) -> Generator[tuple[Begun, Callable[[], dict[str, Any]]], None, None]:
+    """The images one by one, each with a function that outlines it in this process."""
+    for image, turn in turns:
+        with turn as mine:
+            if mine and not done(image):
+                one = begin(image)
+                yield one, partial(outline_one, way, one, progress)
 
 
 def warn_of_failed(failed: Mapping[Item, str], images: int, progress: Progress) -> None:

@@ -36,17 +36,17 @@ def test_nuclei_on_every_seam_are_those_of_the_whole_image(net, tile, overlap):
 def test_a_net_with_attention_finds_in_tiles_what_it_finds_in_the_image():
     """Two windows of 192 x 256 px, whose seam is 64 px from their ends; one half is darker.
 
-    If each tile had an attention of its own, some 70 % of the nuclei had an IoU of 0.99.
+    With an attention of each tile 11 of the 21 nuclei would have an IoU below 0.99.
     """
     model = nucleist.load("nuclei", device="cpu")
     image = on_seams(grid_of(192, 384, 256, 128), step=40)[0].astype(int)
     image += np.random.default_rng(0).integers(0, 20, image.shape)
     image[:, 200:] //= 3
     image = image.astype(np.uint8)
-    whole, found = (model.predict(image, tile=tile, overlap=128) for tile in ("none", 256))
-    assert len(found) == len(whole) > 25
-    there = ious(whole.labels, np.asarray(found.labels))
-    assert (there >= 0.99).mean() > 0.95 and there.min() > 0.9
+    cuts = ({"tile": "none"}, {"tile": 256, "overlap": 128})
+    whole, found = (model.predict(image, score_threshold=0.95, **cut) for cut in cuts)
+    assert len(found) == len(whole) == 21
+    assert ious(whole.labels, np.asarray(found.labels)).min() > 0.99
 
 
 @pytest.mark.parametrize(("tile", "overlap"), SIDES[:4])
@@ -129,7 +129,7 @@ def test_each_window_is_read_once_and_the_net_sees_no_more(tmp_path):
 
 def test_too_large_a_nucleus_is_named_while_it_runs_and_counted_at_the_end():
     image = np.full((300, 500, 3), 30, np.uint8)
-    image[10:50, 120:220] = image[200:230, 150:199] = 200
+    image[10:50, 60:200] = image[200:230, 200:249] = 200
     lines = Lines()
     found = model_of(Bright()).predict(image, tile=192, overlap=64, progress=lines)
     first, last = lines.warnings

@@ -211,6 +211,7 @@ def fitted(net, ellipses, size, steps=80):
     return parameters(slots, net.shape.radii()).detach()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("point_px", "upsample", "learned", "center_px", "axes"),
     [

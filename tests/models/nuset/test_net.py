@@ -206,6 +206,7 @@ def test_images_of_any_size_and_of_none_in_common():
     assert [f["label_map"].shape for f in found] == [(33, 70), (1, 40), (50, 17)]
 
 
+@pytest.mark.slow
 def test_it_learns():
     image, labels = draw((64, 64), 5, 0)
     net = thin(norm=True)

@@ -35,6 +35,7 @@ def pairs(number, seed=0):
         yield (row, col, first), (*other, second)
 
 
+@pytest.mark.slow
 def test_200_touching_pairs_are_two_and_none_is_merged_again():
     for pair in pairs(200):
         mask, boxes = discs(*pair)

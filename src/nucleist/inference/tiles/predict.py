@@ -19,7 +19,7 @@ from nucleist.inference.structure import has_structure
 from nucleist.inference.tiles.arrays import as_result
 from nucleist.inference.tiles.cut import Cut
 from nucleist.inference.tiles.outlines import Outlines
-from nucleist.inference.tiles.run import Job, outline_tiles, outlined
+from nucleist.inference.tiles.run import Elsewhere, Job, outline_tiles, outlined
 from nucleist.inference.tiles.sample import sample
 from nucleist.types import Progress
 
@@ -52,7 +52,13 @@ def predict_picture(job: Job, picture: Picture, cut: Cut, progress: Progress) ->
 
 @contextmanager
 def outlining(
-    job: Job, picture: Picture, cut: Cut, work: Path, origin: str, progress: Progress
+    job: Job,
+    picture: Picture,
+    cut: Cut,
+    work: Path,
+    origin: str,
+    progress: Progress,
+    elsewhere: Elsewhere | None = None,
 ) -> Iterator[Result | Outlines]:
     """The nuclei of an image, as long as they are needed.
 
@@ -66,6 +72,7 @@ def outlining(
         work: The folder for the tiles.
         origin: What the results depend on besides the grid: hashes of image and settings.
         progress: Shows how far it is.
+        elsewhere: Does the tiles in place of this process.
 
     Raises:
         UserError: See `outline_tiles`; or if another process is at work on the same image.
@@ -79,7 +86,7 @@ def outlining(
         done = _resumed(work, {"origin": origin, "grid": list(astuple(grid)), "version": VERSION})
         size = f"{grid.height} x {grid.width} px in {len(grid)} tiles of {grid.tile}"
         progress.note(f"{picture.name}: {size}" + (f", {done} of them done" if done else ""))
-        yield outline_tiles(job, picture, grid, work, progress)
+        yield outline_tiles(job, picture, grid, work, progress, elsewhere)
     shutil.rmtree(work, ignore_errors=True)
 
 

@@ -2,12 +2,13 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,6 +54,23 @@ class Job:
         one_of("symmetries", self.symmetries, (1, 8))
 
 
+class Measured(NamedTuple):
+    """What is measured on an image as a whole, so that all its tiles are outlined alike.
+
+    Attributes:
+        normalize: Does to each tile what it does to the image.
+        surveyed: From `Net.survey`; None if the net measures nothing.
+    """
+
+    normalize: Callable[[np.ndarray], np.ndarray]
+    surveyed: Surveyed | None
+
+
+Elsewhere = Callable[[Picture, Grid, Sequence[int]], Iterable[tuple[int, Found]]]
+"""Outlines tiles of a picture in other processes: their numbers with what they show, as they come.
+"""
+
+
 def outlined(job: Job, picture: Picture) -> Result:
     """Outline the nuclei of an image that is not cut.
 
@@ -80,7 +98,12 @@ def _result(
 
 
 def outline_tiles(
-    job: Job, picture: Picture, grid: Grid, folder: Path, progress: Progress
+    job: Job,
+    picture: Picture,
+    grid: Grid,
+    folder: Path,
+    progress: Progress,
+    elsewhere: Elsewhere | None = None,
 ) -> Outlines:
     """Outline the nuclei of an image tile by tile, with the memory of some tiles.
 
@@ -91,6 +114,7 @@ def outline_tiles(
         folder: Where finished tiles are stored, a file each; those that are there already, of the
             same job and image, are not done again. The outlines need it as long as they are read.
         progress: Shows how far it is, and the nuclei that are too large for the overlap.
+        elsewhere: Does the tiles in place of this process.
 
     Returns:
         The nuclei, the same whatever the order of the tiles.
@@ -100,7 +124,8 @@ def outline_tiles(
     """
     store = Store(folder, 3 * grid.cols + 3)
     todo = [tile for tile in range(len(grid)) if tile not in store]
-    said = bool(todo) and _do(job, picture, grid, store, todo, progress)
+    do = elsewhere or partial(_here, job, progress)
+    said = bool(todo) and _do(do(picture, grid, todo), picture, grid, store, progress)
     outlines = Outlines(grid, store, settle(grid, store), job.net.can.shape_parameters)
     if len(outlines.large) > said:
         progress.warn(f"{picture.name}: {named(outlines.large, grid)}")
@@ -110,47 +135,91 @@ def outline_tiles(
 
 
 def _do(
-    job: Job, picture: Picture, grid: Grid, store: Store, todo: list[int], progress: Progress
+    tiles: Iterable[tuple[int, Found]],
+    picture: Picture,
+    grid: Grid,
+    store: Store,
+    progress: Progress,
 ) -> bool:
-    """Outline some tiles and store what they show; whether a nucleus was too large for them."""
-    reader = _Reader(picture, grid, fitted(job.normalize, picture))
-    margin = grid.margin * picture.height // grid.height  # as many pixels of what the net is shown
-    surveyed = survey(job.net, picture, margin, reader.shown)
-    before, said = dict(job.net.limits_reached), False
-    for tile, image in reader.ahead(todo, progress, picture.name):
-        found = _found(job, picture, image, surveyed, grid, tile)
+    """Store what tiles show, as they come; whether a nucleus was too large for them."""
+    said = False
+    for tile, found in tiles:
         large = found.windows[too_large(found, grid, tile) & owned(found, grid, tile)]
         if len(large) and not said:  # at once, as there may be hours to go
             progress.warn(f"{picture.name}: {named(large, grid)}")
             said = True
         store.add(tile, found)
-    job.net.limits_reached.clear()
-    job.net.limits_reached.update(before)
     return said
 
 
-def _found(
+def _here(
+    job: Job, progress: Progress, picture: Picture, grid: Grid, todo: Sequence[int]
+) -> Iterator[tuple[int, Found]]:
+    """What some tiles show, in this process."""
+    known = measured(job, picture, grid)
+    reader = Reader(picture, grid, known.normalize)
+    before = dict(job.net.limits_reached)
+    for tile, image in reader.ahead(todo, progress, picture.name):
+        yield tile, found_of(job, picture, image, known, grid, tile)
+    job.net.limits_reached.clear()
+    job.net.limits_reached.update(before)
+
+
+def measured(job: Job, picture: Picture, grid: Grid) -> Measured:
+    """What is measured on an image before its tiles are outlined.
+
+    Args:
+        job: What outlines them.
+        picture: The image, rescaled or not.
+        grid: Its tiles.
+
+    Raises:
+        UserError: See `nucleist.inference.tiles.sample.fitted`.
+    """
+    normalize = fitted(job.normalize, picture)
+    margin = grid.margin * picture.height // grid.height  # as many pixels of what the net is shown
+    shown = Reader(picture, grid, normalize).shown
+    return Measured(normalize, survey(job.net, picture, margin, shown))
+
+
+def found_of(
     job: Job,
     picture: Picture,
     image: np.ndarray | None,
-    surveyed: Surveyed | None,
+    known: Measured,
     grid: Grid,
     tile: int,
 ) -> Found:
-    """What a tile shows; `image` is None where nothing is."""
+    """What a tile shows.
+
+    Args:
+        job: What outlines it.
+        picture: The image, rescaled or not.
+        image: Its normalised pixels, from `Reader`; None where nothing is.
+        known: What was measured on the image.
+        grid: All tiles.
+        tile: Its number.
+    """
     if image is None:
         return empty(job.net.can.shape_parameters)
     job.net.limits_reached.clear()
-    result = _result(job, picture, grid.window(tile), image, surveyed)
+    result = _result(job, picture, grid.window(tile), image, known.surveyed)
     return found_in(result, grid, tile, tuple(job.net.limits_reached))
 
 
-class _Reader:
+class Reader:
     """Reads and normalises tiles, some ahead of the net."""
 
     def __init__(
         self, picture: Picture, grid: Grid, normalize: Callable[[np.ndarray], np.ndarray]
     ) -> None:
+        """Wrap an image.
+
+        Args:
+            picture: Rescaled or not.
+            grid: Its tiles.
+            normalize: Of its windows.
+        """
         self._picture, self._grid, self._normalize = picture, grid, normalize
         self._one_at_a_time = threading.Lock()  # few readers of files bear two threads
 
@@ -165,19 +234,20 @@ class _Reader:
         rest = iter(tiles)
         with ThreadPoolExecutor(LOADERS) as threads:
             waiting: deque[Future[np.ndarray | None]] = deque(
-                threads.submit(self._unless_empty, tile) for tile in islice(rest, LOADERS)
+                threads.submit(self.tile, tile) for tile in islice(rest, LOADERS)
             )
             for tile in progress.watch(tiles, f"outlining {name}"):
                 image = waiting.popleft().result()
                 following = next(rest, None)
                 if following is not None:
-                    waiting.append(threads.submit(self._unless_empty, following))
+                    waiting.append(threads.submit(self.tile, following))
                 yield tile, image
 
     def _pixels(self, window: Window) -> np.ndarray:
         with self._one_at_a_time:
             return self._picture.read(window)
 
-    def _unless_empty(self, tile: int) -> np.ndarray | None:
+    def tile(self, tile: int) -> np.ndarray | None:
+        """The normalised pixels of a tile, None where all are of one value."""
         pixels = self._pixels(seen_of(self._picture, self._grid.window(tile)))
         return None if (pixels == pixels[0, 0]).all() else self._normalize(pixels)

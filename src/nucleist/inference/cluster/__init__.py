@@ -1,0 +1,1 @@
+"""Images on the processes of a dask cluster: where one machine is not enough."""
