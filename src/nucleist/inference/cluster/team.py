@@ -176,7 +176,7 @@ class Team:
         """
         done: SimpleQueue[Future] = SimpleQueue()
         rest = iter(work)
-        waiting: dict[str, tuple[Any, str, Future]] = {}
+        waiting: dict[Any, tuple[Any, str, Future]] = {}
         while True:
             for key, piece in islice(rest, max(self._room() - len(waiting), 0)):
                 submit = self._cluster.client.submit
