@@ -175,7 +175,8 @@ class Team:
             raised; in the order in which they are done.
         """
         done: SimpleQueue[Future] = SimpleQueue()
-        rest, waiting = iter(work), {}
+        rest = iter(work)
+        waiting: dict[Any, tuple[Any, str, Future]] = {}
         while True:
             for key, piece in islice(rest, max(self._room() - len(waiting), 0)):
                 submit = self._cluster.client.submit
