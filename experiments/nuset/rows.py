@@ -45,13 +45,11 @@ class Row(NamedTuple):
     thresholds: tuple[float | None, ...] = (None,)
 
 
-def seeds_of(part: str) -> tuple[dict[str, float], ...]:
-    """Limits on the boxes that give seeds."""
-    return tuple(
-        {f"{part}rpn.min_score": score, f"{part}rpn.nms_iou": iou}
-        for score, iou in ((0.85, 0.15), (0.7, 0.15), (0.5, 0.15), (0.5, 0.3), (0.3, 0.3))
-    )
+LIMITS = ((0.85, 0.15), (0.7, 0.15), (0.5, 0.15), (0.5, 0.3), (0.3, 0.3))
+"""Least score of the boxes that give seeds, and the overlap above which the better one stays."""
 
+SEEDS = tuple({"rpn.min_score": score, "rpn.nms_iou": iou} for score, iou in LIMITS)
+FINE_SEEDS = tuple({"fine.rpn": {"min_score": score, "nms_iou": iou}} for score, iou in LIMITS)
 
 WAISTS = ({"h": 1.0}, {"h": 0.5}, {"h": 2.0})
 PIECES = {"instances": "components"}
@@ -73,7 +71,7 @@ ROWS = (
         "nuset_foreground",
         {"fine.instances": "components"},
     ),
-    Row("+ RPN-aided watershed: NuSeT", "nuset_foreground", {}, seeds_of("fine.")),
-    Row("NuSeT, whole image, watershed", "nuset", {}, seeds_of("")),
-    Row("NuSeT, whole image, synthetic images, watershed", "nuset_synthetic", {}, seeds_of("")),
+    Row("+ RPN-aided watershed: NuSeT", "nuset_foreground", {}, FINE_SEEDS),
+    Row("NuSeT, whole image, watershed", "nuset", {}, SEEDS),
+    Row("NuSeT, whole image, synthetic images, watershed", "nuset_synthetic", {}, SEEDS),
 )
