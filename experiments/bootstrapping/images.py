@@ -1,0 +1,57 @@
+"""The images of a group as a folder without labels, and their truth apart."""
+
+import shutil
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from experiments.bootstrapping.cells import IMAGES, SHIPPED
+from experiments.bootstrapping.truth import Truth, truth_of
+from nucleist.data.catalog import open_annotated
+from nucleist.data.formats.images import write_image
+from nucleist.files import make_folder
+from nucleist.types import Source
+
+LETTERS = 10
+"""Of an image's id that are its name."""
+
+SPLIT_OF_SHIPPED = ["data.fractions={train: 0.8, val: 0.1, test: 0.1}"]
+"""As in `experiment=nuclei`."""
+
+
+def chosen(group: str, count: int = IMAGES) -> tuple[Source, list[str]]:
+    """The source and ids of the images: one of each of so many fields, the same for all cells.
+
+    Of `shipped` all test images of its size.
+    """
+    if group == SHIPPED:
+        source = open_annotated("bbbc038", SPLIT_OF_SHIPPED)[0]
+        kinds = source.kinds()
+        return source, [one for one in source.splits()["test"] if kinds[one] == "520x696"][:count]
+    source = open_annotated("bbbc038", [f"data.source.group={group}"])[0]
+    field, ids = source.groups(), sorted(chain(*source.splits().values()))
+    fields: dict[str, list[str]] = {}
+    for one in np.random.default_rng(0).permutation(ids):
+        fields.setdefault(field[one], []).append(str(one))
+    # The first image of every field, then the second: no field twice before all were had once.
+    rounds = max(map(len, fields.values()))
+    order = [some[n] for n in range(rounds) for some in fields.values() if n < len(some)]
+    return source, sorted(order[:count])
+
+
+def prepared(group: str, folder: Path, count: int = IMAGES) -> dict[str, Truth]:
+    """Write the images of a group into a new folder.
+
+    Returns:
+        Truth by name of the image.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    make_folder(folder)
+    source, ids = chosen(group, count)
+    found = {}
+    for image_id in ids:
+        record = source.read(image_id)
+        write_image(folder / image_id[:LETTERS], record.image)
+        found[image_id[:LETTERS]] = truth_of(record.labels)
+    return found
