@@ -54,9 +54,9 @@ def all_cells() -> list[Cell]:
     """Every cell in the order in which they are run."""
     large, small = "520x696", "360x360"
     first = [(10, "worklist", "nucleist"), (10, "images", "nucleist"), (10, "images", "cellpose")]
-    few = [(k, p, "nucleist") for k in (5, 3) for p in ("worklist", "images")]
-    third = [(k, "accept", "nucleist") for k in (10, 5, 3)]
-    rest = [(k, "images", "cellpose") for k in (5, 3)]
+    few = [(k, p, "nucleist") for k in (3, 5) for p in ("worklist", "images")]
+    third = [(k, "accept", "nucleist") for k in (10, 3, 5)]
+    rest = [(k, "images", "cellpose") for k in (3, 5)]
     found = [Cell(large, *first[0], 0), Cell(SHIPPED, 0, "images", "nucleist", 0)]
     found += [Cell(large, *one, 0) for one in (*first[1:], *few, *third, *rest)]
     found += [Cell(small, k, "worklist", "nucleist", 0) for k in (5, 3)]

@@ -18,7 +18,11 @@ from experiments.bootstrapping.quality import Found, added, found_in
 from experiments.bootstrapping.truth import ROUGH, Truth
 from nucleist.annotation.rounds import Rounds
 from nucleist.annotation.session import Session
+from nucleist.files import write_json
 from nucleist.types import UserError
+
+SO_FAR = "so_far.json"
+"""Beside the images: the rounds of a cell that is not finished."""
 
 
 class Simulation:
@@ -157,6 +161,7 @@ def simulate(
         for number in range(1, cell.rounds + 1):
             threshold = propose(rounds, cell, number, store, words)
             states.append(simulation.state(threshold))
+            write_json(work.parent / SO_FAR, {"rounds": states, "curve": simulation.curve})
             if number < cell.rounds:
                 simulation.between(number, threshold)
         simulation.finish_all(threshold)
