@@ -10,13 +10,16 @@ results/ (committed) is not made again.
 import argparse
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 from experiments.bootstrapping.cells import IMAGES, all_cells
 from experiments.bootstrapping.simulate import simulate
-from nucleist.files import holding, is_held, make_folder, read_json_if_there, write_text
+from nucleist.files import holding, is_held, make_folder, write_text
 
 HERE = Path(__file__).parent
+UNFINISHED = "unfinished"
+"""Below results/: cells of which some rounds are done."""
 
 
 def written(path: Path, content: dict) -> None:
@@ -47,17 +50,18 @@ def main() -> int:
         if given.only not in cell.name:
             continue
         if given.list:
-            end = read_json_if_there(path).get("end")
-            print(f"{cell.name}: {'to do' if end is None else end['recall']}")
+            print(f"{cell.name}: {'done' if path.exists() else 'to do'}")
             continue
         held = make_folder(given.runs / cell.name)
         if path.exists() or is_held(held):
             continue
+        part = make_folder(given.results / UNFINISHED) / path.name
         with holding(held):
             place, store = held / "images", make_folder(given.runs / "trained")
-            found = simulate(cell, place, store, given.images, given.settings)
-            make_folder(given.results)
+            told = partial(written, part)
+            found = simulate(cell, place, store, told, given.images, given.settings)
             written(path, found)
+            part.unlink()
         print(f"{cell.name}: {found['seconds']} s, {found['end']}", flush=True)
     return 0
 

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,7 @@ from experiments.bootstrapping.quality import Found, added, found_in
 from experiments.bootstrapping.truth import ROUGH, Truth
 from nucleist.annotation.rounds import Rounds
 from nucleist.annotation.session import Session
-from nucleist.files import write_json
 from nucleist.types import UserError
-
-SO_FAR = "so_far.json"
-"""Beside the images: the rounds of a cell that is not finished."""
 
 
 class Simulation:
@@ -136,7 +132,12 @@ def propose(rounds: Rounds, cell: Cell, number: int, store: Path, words: Sequenc
 
 
 def simulate(
-    cell: Cell, work: Path, store: Path, images: int = IMAGES, words: Sequence[str] = ()
+    cell: Cell,
+    work: Path,
+    store: Path,
+    so_far: Callable[[dict[str, Any]], None],
+    images: int = IMAGES,
+    words: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Simulate a cell.
 
@@ -144,6 +145,7 @@ def simulate(
         cell: Which.
         work: Its folder of images; it is made anew.
         store: Folder of trainings that are finished, kept for the next start.
+        so_far: Gets what is known after each round.
         images: Fewer images, to try it.
         words: Further settings of the training.
 
@@ -152,28 +154,30 @@ def simulate(
     """
     began = time.monotonic()
     truths = prepared(cell.group, work, images)
-    nuclei = [one for truth in truths.values() for one in truth.nuclei.values()]
-    states = []
+    found = about(cell, truths)
     with Session(work, who="simulated") as session:
         simulation, rounds = Simulation(session, truths, cell), Rounds(session)
         simulation.draw()
-        drawn_first = simulation.curve[-1]
         for number in range(1, cell.rounds + 1):
             threshold = propose(rounds, cell, number, store, words)
-            states.append(simulation.state(threshold))
-            write_json(work.parent / SO_FAR, {"rounds": states, "curve": simulation.curve})
+            found["rounds"].append(simulation.state(threshold))
+            found["curve"] = simulation.curve
+            so_far(found)
             if number < cell.rounds:
                 simulation.between(number, threshold)
         simulation.finish_all(threshold)
+    end = {**simulation.curve[-1], "done": dict(simulation.done)}
+    return {**found, "seconds": round(time.monotonic() - began), "end": end}
+
+
+def about(cell: Cell, truths: Mapping[str, Truth]) -> dict[str, Any]:
+    """What is known of a cell before its first round."""
+    nuclei = [one for truth in truths.values() for one in truth.nuclei.values()]
     return {
         "cell": cell._asdict(),
         "images": len(truths),
         "nuclei": len(nuclei),
-        "seconds": round(time.monotonic() - began),
-        "by_hand": {count: by_hand(count, nuclei) for count in DRAWING},
         "ellipses": sum(one.ellipse >= ROUGH for one in nuclei),
-        "drawn": drawn_first,
-        "rounds": states,
-        "end": {**simulation.curve[-1], "done": dict(simulation.done)},
-        "curve": simulation.curve,
+        "by_hand": {count: by_hand(count, nuclei) for count in DRAWING},
+        "rounds": [],
     }
