@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 IMAGES = 26
-STEPS = (600, 300, 300)
+STEPS = (300, 300, 300)
 """Steps of each round. Each goes on from the weights of the round before."""
 
 ITEMS = 5

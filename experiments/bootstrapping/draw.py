@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from experiments.bootstrapping.cells import SHIPPED
 from nucleist.plots.curves import curve_style, save_figure
 
 Result = Mapping[str, Any]
@@ -17,7 +18,8 @@ def name_of(cell: Mapping[str, Any]) -> str:
     """Such as `520x696, 10 outlines, worklist`."""
     first = f"{cell['outlines']} outlines" if cell["outlines"] else "shipped weights"
     rules = "" if cell["rules"] == "nucleist" else f", rules of {cell['rules']}"
-    return f"{cell['group']}, {first}, {cell['policy']}{rules}, seed {cell['seed']}"
+    group = "test images of 520x696" if cell["group"] == SHIPPED else cell["group"]
+    return f"{group}, {first}, {cell['policy']}{rules}, seed {cell['seed']}"
 
 
 def save_curves(
@@ -35,7 +37,8 @@ def save_curves(
                       label=name_of(result["cell"]))  # fmt: skip
     places[0].plot([0, 100], [0, 1], color="0.6", lw=1, ls="--", label="all by hand")
     places[0].plot(100 * goal[0], goal[1], "k*", ms=11, label="goal")
-    places[0].set(ylim=(0, 1.02))
+    for axes, low in zip(places, (0, 0.5, 0.5), strict=True):
+        axes.set(ylim=(low, 1.01))
     for axes, words in zip(places, ("recall", "precision", "mean IoU"), strict=True):
         axes.set(xlabel="actions, % of all by hand", xlim=(0, 101))
         axes.set_title(f"{words} of the annotation", loc="left", fontsize=11)

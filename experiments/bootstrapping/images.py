@@ -1,5 +1,6 @@
 """The images of a group as a folder without labels, and their truth apart."""
 
+import pickle
 import shutil
 from itertools import chain
 from pathlib import Path
@@ -10,7 +11,7 @@ from experiments.bootstrapping.cells import IMAGES, SHIPPED
 from experiments.bootstrapping.truth import Truth, truth_of
 from nucleist.data.catalog import open_annotated
 from nucleist.data.formats.images import write_image
-from nucleist.files import make_folder
+from nucleist.files import make_folder, replacing
 from nucleist.types import Source
 
 LETTERS = 10
@@ -43,15 +44,21 @@ def chosen(group: str, count: int = IMAGES) -> tuple[Source, list[str]]:
 def prepared(group: str, folder: Path, count: int = IMAGES) -> dict[str, Truth]:
     """Write the images of a group into a new folder.
 
+    Their truth is kept beside the folder's parent, as it takes a minute of fitting outlines.
+
     Returns:
         Truth by name of the image.
     """
     shutil.rmtree(folder, ignore_errors=True)
     make_folder(folder)
     source, ids = chosen(group, count)
-    found = {}
+    kept = folder.parent.with_name(f"truth-{group}-{count}.pickle")
+    found = pickle.loads(kept.read_bytes()) if kept.exists() else {}
     for image_id in ids:
-        record = source.read(image_id)
-        write_image(folder / image_id[:LETTERS], record.image)
-        found[image_id[:LETTERS]] = truth_of(record.labels)
+        record, name = source.read(image_id), image_id[:LETTERS]
+        write_image(folder / name, record.image)
+        if name not in found:
+            found[name] = truth_of(record.labels)
+    with replacing(kept) as part:
+        part.write_bytes(pickle.dumps(found))
     return found
