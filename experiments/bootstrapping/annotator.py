@@ -4,6 +4,7 @@ The outlines that lie on the image are paired with the true nuclei; from each pa
 has no partner, follows what is to be done.
 """
 
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -210,10 +211,15 @@ def listed(things: Things, truth: Truth, threshold: float, most: int) -> list[Fi
     return [fix for some in chosen[:most] for fix in some]
 
 
-def command(fix: Fix) -> dict[str, Any]:
-    """The session's command for a fix."""
+def command(fix: Fix, image: str) -> dict[str, Any]:
+    """The session's command for a fix.
+
+    What is drawn has an id that follows from image and nucleus: labels are numbered in the order
+    of their ids, so a repeated cell holds out the same nuclei in its first training.
+    """
     if fix.kind == "add":
-        return {"do": "add", "anchors": fix.anchors}
+        own = uuid.uuid5(uuid.NAMESPACE_OID, f"{image}/{fix.nucleus}")
+        return {"do": "add", "anchors": fix.anchors, "id": str(own)}
     if fix.kind == "correct":
         return {"do": "reshape", "id": fix.thing, "anchors": fix.anchors}
     if fix.kind == "accept_above":

@@ -12,15 +12,18 @@ ITEMS = 5
 SCORE = 0.9
 """From which the policy `accept` accepts unseen."""
 
-SHIPPED = "shipped"
-"""Group of the images of 520x696 that tested the weights that come with the package."""
+SHIPPED = "shipped_"
+"""Groups of this beginning, then a size, are the images that tested the shipped weights."""
+
+KINDS = ("520x696", "360x360", "256x256", "256x320")
+"""Sizes of such groups; images of 256x320 are mostly H&E, the others fluorescence."""
 
 
 class Cell(NamedTuple):
     """One simulation.
 
     Attributes:
-        group: Of images: `520x696`, `360x360` or `shipped`.
+        group: Of images: `520x696`, `360x360` or `shipped_` and a size.
         outlines: Nuclei of each image that are drawn at first; 0: the shipped weights propose.
         policy: What is fixed between two rounds: `worklist`, `images` or `accept`.
         rules: Of `experiments.bootstrapping.annotator.RULES`.
@@ -57,7 +60,8 @@ def all_cells() -> list[Cell]:
     few = [(k, p, "nucleist") for k in (3, 5) for p in ("worklist", "images")]
     third = [(k, "accept", "nucleist") for k in (10, 3, 5)]
     rest = [(k, "images", "cellpose") for k in (3, 5)]
-    found = [Cell(large, *first[0], 0), Cell(SHIPPED, 0, "images", "nucleist", 0)]
+    found = [Cell(large, *first[0], 0)]
+    found += [Cell(SHIPPED + size, 0, "images", "nucleist", 0) for size in KINDS]
     found += [Cell(large, *one, 0) for one in (*first[1:], *few, *third, *rest)]
     found += [Cell(small, k, "worklist", "nucleist", 0) for k in (5, 3)]
     found += [Cell(large, *one, seed) for seed in (1, 2) for one in (*first, *few)]

@@ -18,7 +18,7 @@ def name_of(cell: Mapping[str, Any]) -> str:
     """Such as `520x696, 10 outlines, worklist`."""
     first = f"{cell['outlines']} outlines" if cell["outlines"] else "shipped weights"
     rules = "" if cell["rules"] == "nucleist" else f", rules of {cell['rules']}"
-    group = "test images of 520x696" if cell["group"] == SHIPPED else cell["group"]
+    group = cell["group"].replace(SHIPPED, "unseen ")
     return f"{group}, {first}, {cell['policy']}{rules}, seed {cell['seed']}"
 
 

@@ -24,12 +24,12 @@ SPLIT_OF_SHIPPED = ["data.fractions={train: 0.8, val: 0.1, test: 0.1}"]
 def chosen(group: str, count: int = IMAGES) -> tuple[Source, list[str]]:
     """The source and ids of the images: one of each of so many fields, the same for all cells.
 
-    Of `shipped` all test images of its size.
+    Of the shipped weights the first test images of a size.
     """
-    if group == SHIPPED:
+    if group.startswith(SHIPPED):
         source = open_annotated("bbbc038", SPLIT_OF_SHIPPED)[0]
-        kinds = source.kinds()
-        return source, [one for one in source.splits()["test"] if kinds[one] == "520x696"][:count]
+        kinds, size = source.kinds(), group.removeprefix(SHIPPED)
+        return source, [one for one in source.splits()["test"] if kinds[one] == size][:count]
     source = open_annotated("bbbc038", [f"data.source.group={group}"])[0]
     field, ids = source.groups(), sorted(chain(*source.splits().values()))
     fields: dict[str, list[str]] = {}

@@ -42,7 +42,7 @@ class Simulation:
         """Fix an image, count the actions, and note what has come of it."""
         truth = self.truths[index]
         for fix in fixes:
-            self.session.apply(index, command(fix))
+            self.session.apply(index, command(fix, self.session.pairs[index].id))
             self.done[fix.kind] += 1
             for count in DRAWING:
                 self.spent[count] += charge(count, fix, truth, self.rules)

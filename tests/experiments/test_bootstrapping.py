@@ -131,7 +131,7 @@ def test_what_is_left_to_do_is_what_doing_it_takes(tmp_path):
     with Session(folder_of_images(tmp_path, 1), who="simulated") as session:
         session.propose(0, proposals, 1, "m")
         for fix in plan(session.picture(0).things, found, 0.5):
-            session.apply(0, command(fix))
+            session.apply(0, command(fix, "image0"))
         things = session.picture(0).things
         assert plan(things, found, 0.5) == []
         score = added([found_in(things, found, None)])
