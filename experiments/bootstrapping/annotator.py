@@ -7,6 +7,7 @@ has no partner, follows what is to be done.
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ import numpy as np
 from experiments.bootstrapping.prices import Fix
 from experiments.bootstrapping.truth import Nucleus, Truth, iou_of
 from nucleist.annotation.geometry import shape_of
-from nucleist.annotation.things import Thing
+from nucleist.annotation.things import Point, Thing
 from nucleist.annotation.work import work_list
+from nucleist.data.outlines import Shape
 from nucleist.ops.splines import curve
 
 Things = Mapping[str, Thing]
@@ -87,7 +89,7 @@ def paired(
 
 def overlaps(thing: Thing, truth: Truth) -> Iterator[tuple[int, float]]:
     """Number and IoU of each nucleus that an outline meets."""
-    shape = shape_of(thing.anchors, truth.labels.shape)
+    shape = _pixels(thing.anchors, truth.labels.shape)
     if shape is None:
         return
     rows = slice(shape.top, shape.top + shape.mask.shape[0])
@@ -96,6 +98,11 @@ def overlaps(thing: Thing, truth: Truth) -> Iterator[tuple[int, float]]:
         if number:
             area = truth.nuclei[int(number)].area
             yield int(number), float(both / (area + len(inside) - both))
+
+
+@lru_cache(maxsize=20_000)  # the same outlines are looked at by each rule and standard
+def _pixels(anchors: tuple[Point, ...], size: tuple[int, int]) -> Shape | None:
+    return shape_of(anchors, size)
 
 
 def corrected(thing: Thing, nucleus: Nucleus, truth: Truth, bars: Bars = BARS) -> Fix | None:

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from PIL import Image
 
 from nucleist.annotation.geometry import ring_of
 from nucleist.annotation.session import Session
@@ -24,7 +25,7 @@ COLORS = {
     "accepted": "#56B4E9",
     "corrected": "#E69F00",
     "drawn": "#F0E442",
-    "rejected": "#D55E00",
+    "rejected": "#E00000",
 }
 
 
@@ -54,7 +55,7 @@ def draw(axes: Axes, session: Session, index: int) -> None:
 
 
 def main(path: str, *folders: str) -> None:
-    figure = Figure(figsize=(6.2 * MOST, 5 * len(folders)), layout="constrained")
+    figure = Figure(figsize=(4 * MOST, 3.4 * len(folders)), layout="constrained")
     FigureCanvasAgg(figure)
     rows = figure.subplots(len(folders), MOST, squeeze=False)
     for row, folder in zip(rows, folders, strict=True):
@@ -66,6 +67,7 @@ def main(path: str, *folders: str) -> None:
     figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False,
                   facecolor="0.3")  # fmt: skip
     save_figure(Path(path), figure)
+    Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)  # a quarter as large
 
 
 if __name__ == "__main__":
