@@ -52,7 +52,7 @@ SETTINGS = {
     ],
     "nuset_foreground": [
         *("model.coarse.width=2", "model.fine.width=2", "+model.fine.min_area=1"),
-        *("+model.fine.rpn.min_score=0.4", "+model.fine.seed_border=0"),
+        *("model.fine.rpn.min_score=0.4", "+model.fine.seed_border=0"),
     ],
     "unet": ["model.width=2", "model.threshold=0.3", "model.clean=0", "model.min_size=0"],
     "mask_rcnn_pa": [*THIN, "attention=[p2]", "median_box=[16,16]"],
