@@ -37,7 +37,7 @@ PYTEST := $(SETTINGS) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 test: $(INSTALLED)  ## run all tests but those of the page
 	$(PYTEST) -m "not browser"
 
-test-fast: $(INSTALLED)  ## run the tests that train nothing, under 90 seconds on two cores
+test-fast: $(INSTALLED)  ## run the tests that train nothing, some two minutes on two cores
 	$(PYTEST) -m "not slow and not browser"
 
 # Chromium is Debian's; elsewhere install it first. Without it these tests are left out.
