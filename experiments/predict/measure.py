@@ -2,7 +2,7 @@
 
 python experiments/predict/measure.py make drawn|kumar SIDE FILE.tif [FILLED]
 python experiments/predict/measure.py run MODEL IMAGE [key=value ...]
-python experiments/predict/measure.py seams MODEL
+python experiments/predict/measure.py seams MODEL [TILE ...]
 python experiments/predict/measure.py same MODEL IMAGE TILE:OVERLAP [TILE:OVERLAP ...]
 python experiments/predict/measure.py speed MODEL IMAGE [TILE:OVERLAP ...]
 python experiments/predict/measure.py stock MODEL SIDE
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -136,11 +136,13 @@ def _line(seams: set[int], side: int, step: int = 32) -> list[int]:
     return sorted(middles + more)
 
 
-def seams(model: Model) -> None:
+def seams(model: Model, only: Collection[int]) -> None:
     """A grid of nuclei on every seam: tiles of three sides with three overlaps each."""
     print("| tile, overlap (drawn) | untiled | tiles | IoU >= 0.99 | least IoU | lost | new |")
     print("|---|---|---|---|---|---|---|")
     for tile, side in ((512, 1000), (1024, 1900), (2048, 2400)):
+        if only and tile not in only:
+            continue
         grids = [Grid(side, side, tile, overlap) for overlap in (64, 128, 256)]
         image, drawn = on_seams(grids)
         whole = model.predict(image, tile="none").labels
@@ -216,7 +218,7 @@ def main(verb: str, *words: str) -> None:
         if verb == "stock":
             stock(model, int(words[1]))
         elif verb == "seams":
-            seams(model)
+            seams(model, [int(tile) for tile in words[1:]])
         else:
             {"same": same, "speed": speed}[verb](model, words[1], list(words[2:]))
 

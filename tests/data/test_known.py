@@ -54,11 +54,28 @@ def test_what_the_source_has_not_completed_is_unknown():
     assert (cut["known"].numpy() == wanted[window.slices]).all()
 
 
-def test_held_out_nuclei_are_unknown_and_so_is_all_around():
+def test_held_out_nuclei_are_unknown_in_a_complete_image():
     source = InMemory([EIGHT])
     target, data = first(source, validation="nuclei", held_out=0.25)
     assert data.held_out_nuclei() == 2 and len(target["boxes"]) == 6
-    assert target["known"].equal(target["label_map"] > 0)
+    held = np.isin(EIGHT, data.train_set.held_out["train-0"])
+    assert held.any() and (target["known"].numpy() == ~held).all()
+
+
+def test_held_out_nuclei_are_unknown_in_an_area_and_so_is_all_outside():
+    source = InMemory([EIGHT])
+    area = np.zeros(EIGHT.shape, bool)
+    area[:16] = True
+    half = replace(source.records["train-0"], complete=(Window(0, 0, 16, EIGHT.shape[1]),))
+    source.records["train-0"] = half
+    target, data = first(source, validation="nuclei", held_out=0.25)
+    held = np.isin(EIGHT, data.train_set.held_out["train-0"])
+    assert (target["known"].numpy() == ((area | (EIGHT > 0)) & ~held)).all()
+
+
+def test_held_out_nuclei_leave_all_around_unknown_where_labels_are_partial():
+    target, _ = first(annotation_fraction=0.5, validation="nuclei", held_out=0.25)
+    assert target["known"].equal(target["label_map"] > 0) and len(target["boxes"]) == 3
 
 
 @pytest.mark.parametrize("augment", [light(crop=32), strong()])

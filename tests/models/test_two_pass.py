@@ -7,8 +7,9 @@ from conftest import draw
 
 from nucleist.data.targets import to_target, to_tensor
 from nucleist.models import canonical_shape, dist, otsu, resnet_body, two_pass, unet
-from nucleist.models.two_pass import by_foreground
-from nucleist.types import UserError
+from nucleist.models.net import Part
+from nucleist.models.two_pass import by_foreground, by_numbers
+from nucleist.types import UserError, Window
 
 
 def test_nuclei_get_the_mean_one_half_and_the_deviation_one_quarter():
@@ -39,6 +40,35 @@ def test_without_nuclei_the_whole_image_counts(pixels):
     assert found.mean().item() == pytest.approx(0.5, abs=1e-5)
     flat = by_foreground(torch.full((3, 4, 4), 0.3), inside[:4, :4])
     assert torch.allclose(flat, torch.tensor(0.5), atol=1e-2)
+
+
+def test_nuclei_of_one_brightness_do_not_blow_up_the_rest():
+    # A corner of a nucleus in a window, or nuclei that are saturated, have no deviation.
+    image = torch.rand(3, 20, 20) * 0.2
+    image[:, :4, :4] = 1.0
+    inside = image[0] == 1
+    found = by_foreground(image, inside)
+    assert torch.equal(found[:, inside], torch.full((3, 16), 0.5))
+    # 0.25 of a tenth of the image's deviation, in which the rest is some -3.5
+    assert -15 < found.min().item() < -5
+    assert by_foreground(torch.full((3, 20, 20), 0.3), inside).eq(0.5).all()
+
+
+def test_windows_of_an_image_give_the_numbers_of_the_whole():
+    image, _ = draw((48, 64), 6, 0)
+    tensor = to_tensor((image > 0.5).astype(np.float32))  # all nuclei are of one brightness
+    net = two_pass(otsu(min_size=0), unet(width=2)).eval()
+    cores = [Window(0, 0, 48, 30), Window(0, 30, 48, 64)]
+    known = net.survey([Part(tensor, core) for core in cores])
+    whole = net.survey([Part(tensor, Window(0, 0, 48, 64))])
+    assert known["deviation"] == pytest.approx(whole["deviation"], rel=1e-5)
+    assert known["middle"] == pytest.approx(whole["middle"], rel=1e-5)
+    seen = []
+    net.fine.register_forward_pre_hook(lambda module, given: seen.append(given[0][0]))
+    net([tensor])
+    middle, deviation = (whole[name] for name in ("middle", "deviation"))
+    torch.testing.assert_close(seen[-1], by_numbers(tensor, middle, deviation))
+    assert seen[-1].abs().max() < 20
 
 
 def test_training_normalises_by_labels_and_evaluation_by_what_the_coarse_net_finds():

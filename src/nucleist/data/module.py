@@ -240,9 +240,8 @@ class NucleiData(pl.LightningDataModule):
         return self.labelled_nuclei()
 
     def _entry(self, record: Record) -> Entry:
-        held = tuple(self.train_set.held_out[record.id])
-        complete = False if held else self.annotation.complete(record)
-        return Entry(self.annotation.choose(record), held, complete, pixel_hash(record))
+        choice, complete = self.annotation.choose(record), self.annotation.complete(record)
+        return Entry(choice, tuple(self.train_set.held_out[record.id]), complete, pixel_hash(record))
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Draws from the current step on: this process's share of each batch, in its parts."""

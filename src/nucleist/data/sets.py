@@ -143,14 +143,12 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
     def with_unknown(self, image_id: str) -> np.ndarray:
         """The label map that training sees, `UNKNOWN` where unlabelled pixels may be nuclei.
 
-        That is outside of what is complete, or everywhere if nuclei are held out.
+        That is outside of what is complete, and in nuclei that are held out.
         """
-        labels = self.partial(image_id)[1]
-        complete = False if len(self.held_out[image_id]) else self._complete[image_id]
-        if complete is True:
-            return labels
+        every, labels = self.annotated(image_id)[1], self.partial(image_id)[1]
         height, width = labels.shape
-        unknown = (labels == 0) & ~mask_of(complete, (height, width))
+        known = mask_of(self._complete[image_id], (height, width))
+        unknown = np.where(every > 0, labels == 0, ~known)
         return np.where(unknown, UNKNOWN, labels).astype(np.int32)
 
     def forget(self) -> None:

@@ -26,17 +26,18 @@ LEAST = 10
 """With fewer pixels of nuclei the whole image is taken instead."""
 
 
-def foreground_of(values: Tensor, center: str) -> dict[str, float]:
-    """Middle and standard deviation of the pixels of nuclei, `(C, K)`, all channels together."""
-    middle = values.mean() if center == "mean" else values.median()
-    return {"middle": float(middle), "deviation": float(values.std(correction=0))}
+FLOOR = 0.1
+"""Least deviation of the nuclei, of that of the whole image. Nuclei that are all saturated, or of
+which a window has a corner, have none, and dividing by it would leave the rest of the image at
+thousands: one such window spoils a net's running statistics, and its weights."""
 
 
 def by_foreground(image: Tensor, inside: Tensor, center: str = "mean") -> Tensor:
     """Normalise an image by its nuclei: their middle becomes 0.5, their deviation 0.25.
 
     With the image mean of 0.5 and standard deviation of 0.25 that nets have by default, their
-    input is in standard deviations of the nuclei.
+    input is in standard deviations of the nuclei. Nuclei of nearly one brightness count as if they
+    had `FLOOR` of the deviation of the image.
 
     Args:
         image: `(C, H, W)`; the statistics are those of all channels together.
@@ -44,12 +45,19 @@ def by_foreground(image: Tensor, inside: Tensor, center: str = "mean") -> Tensor
         center: One of `CENTERS`.
     """
     own = image[:, inside] if int(inside.sum()) >= LEAST else image.flatten(1)
-    return by_numbers(image, *middle_of(own, center))
+    return by_numbers(image, *numbers_of(own, image.std(correction=0), center))
 
 
-def middle_of(own: Tensor, center: str) -> tuple[Tensor, Tensor]:
-    """Middle and standard deviation of pixels of nuclei, `(C, K)`, all channels together."""
-    return own.mean() if center == "mean" else own.median(), own.std(correction=0)
+def numbers_of(own: Tensor, spread: Tensor, center: str) -> tuple[Tensor, Tensor]:
+    """Middle and deviation to normalise by.
+
+    Args:
+        own: Pixels of nuclei, `(C, K)`, all channels together.
+        spread: Standard deviation of the image.
+        center: One of `CENTERS`.
+    """
+    middle = own.mean() if center == "mean" else own.median()
+    return middle, own.std(correction=0).maximum(FLOOR * spread)
 
 
 def by_numbers(image: Tensor, middle: Tensor | float, deviation: Tensor | float) -> Tensor:
@@ -103,10 +111,14 @@ class TwoPass(Net):
         """
         coarse = self.coarse.survey(parts) if self.coarse.can.surveys else None
         with knowing(self.coarse, coarse):
-            own = torch.cat([self._nuclei(part) for part in parts], 1)
+            nuclei, moments = zip(*map(self._nuclei, parts), strict=True)
+        own = torch.cat(nuclei, 1)
         if own.shape[1] < LEAST:
             own = torch.cat([p.image[:, *p.core.slices].flatten(1) for p in parts], 1)
-        middle, deviation = (float(number) for number in middle_of(own, self.center))
+        count, total, squares = torch.stack(moments).sum(0)
+        spread = (squares / count - (total / count).square()).clamp(min=0).sqrt()
+        numbers = numbers_of(own, spread.to(own.dtype), self.center)
+        middle, deviation = (float(number) for number in numbers)
 
         def seen(index: int) -> Part:
             part = parts[index]
@@ -116,10 +128,17 @@ class TwoPass(Net):
         measured = {f"fine.{key}": value for key, value in fine.items()}
         return {"middle": middle, "deviation": deviation, **measured}
 
-    def _nuclei(self, part: Part) -> Tensor:
-        """Pixels `(3, K)` of nuclei in the core of a window, as the coarse net finds them."""
+    def _nuclei(self, part: Part) -> tuple[Tensor, Tensor]:
+        """Pixels `(3, K)` of nuclei in the core of a window, as the coarse net finds them.
+
+        Besides, `(3,)` `float64`: number, sum and sum of squares of all values in the core.
+        """
         inside = self.coarse([part.image])[0]["label_map"][part.core.slices] > 0
-        return part.image[:, *part.core.slices][:, inside]
+        pixels = part.image[:, *part.core.slices]
+        values = pixels.double()
+        number = values.new_tensor(values.numel())
+        moments = torch.stack([number, values.sum(), values.square().sum()])
+        return pixels[:, inside], moments
 
     def _normalized(self, images: Sequence[Tensor], nuclei: Sequence[Any]) -> list[Tensor]:
         """Images normalised by the label maps of targets or predictions."""
