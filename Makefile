@@ -8,8 +8,8 @@ INSTALLED := .venv/.installed
 CODE := src tests scripts experiments
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-browser test-minimum lint types weights page bench \
-  bench-quick clean
+.PHONY: help install demo test test-fast test-browser test-minimum test-readers lint types weights \
+  page bench bench-quick clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,20 @@ test-minimum:  ## run the fast tests with the lowest versions that pyproject.tom
 	  --resolution lowest-direct -e '.[dev,wandb]'
 	$(SETTINGS) .venv-minimum/bin/python -m pytest -q -n $(WORKERS) --dist worksteal \
 	  -m "not slow and not browser" -W ignore::DeprecationWarning
+
+# The newest tifffile and zarr need a newer Python than the oldest that nucleist runs on, and their
+# stores are of another generation than those of constraints.txt. Reading needs no torch.
+NEWEST = $(shell for p in python3.13 python3.12 $$HOME/.pyenv/versions/3.1[23].*/bin/python \
+  $(PYTHON); do $$p -c '' 2>/dev/null && echo $$p && break; done)
+READERS := tifffile zarr imagecodecs pillow filelock pytest 'bioio>=3.0' bioio-tifffile \
+  'openslide-python>=1.4' openslide-bin
+
+test-readers:  ## test the reading of images with the newest tifffile and zarr, and with bioio
+	test -x .venv-readers/bin/python || $(NEWEST) -m venv .venv-readers
+	.venv-readers/bin/python -m pip install -q -U $(READERS)
+	PYTHONPATH=src $(SETTINGS) .venv-readers/bin/python -m pytest -q \
+	  --confcutdir=tests/data/pictures --ignore=tests/data/pictures/test_rescaled.py \
+	  tests/data/pictures
 
 lint: $(INSTALLED)  ## check style and formatting
 	$(BIN)/ruff check $(CODE)

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.runs import Lines, said
+from support.lines import Lines
+from support.runs import said
 from support.sources import InMemory, grid
 
 import nucleist

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.runs import Lines, said
+from support.lines import Lines
+from support.runs import said
 
 import nucleist
 from nucleist.cli.main import main

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from support.runs import Lines
+from support.lines import Lines
 
 import nucleist
 from nucleist.cli.main import main

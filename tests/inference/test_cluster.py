@@ -11,7 +11,8 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
-from support.runs import Lines, said
+from support.lines import Lines
+from support.runs import said
 from support.tiled import grid_of, on_seams
 
 import nucleist

@@ -10,8 +10,9 @@ import pytest
 import yaml
 from PIL import Image
 from roifile import ROI_OPTIONS, ImagejRoi, roiread, roiwrite
+from support.lines import Lines
 from support.outlined import blobs, odd, predicted
-from support.runs import THIN, Lines
+from support.runs import THIN
 
 import nucleist
 from nucleist.cli.main import main

@@ -10,7 +10,8 @@ import yaml
 from roifile import ROI_OPTIONS, ImagejRoi, roiread, roiwrite
 from skimage.draw import disk
 from support.annotations import ring
-from support.runs import NET, Lines
+from support.lines import Lines
+from support.runs import NET
 
 import nucleist
 from nucleist.data import Folder

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 from support import pictures
-from support.runs import Lines
+from support.lines import Lines
 
 import nucleist
 from nucleist.data.formats.channels import Choice

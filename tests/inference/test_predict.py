@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.runs import Lines, said
+from support.lines import Lines
+from support.runs import said
 
 import nucleist
 from nucleist.cli.main import main

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.runs import Lines
+from support.lines import Lines
 
 from nucleist.data.pictures.picture import ArrayPicture
 from nucleist.data.pictures.rescaled import Rescaled

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 from support.films import balls, film, renamed
-from support.runs import Lines
+from support.lines import Lines
 
 import nucleist
 from nucleist.data.formats.ctc import read_tracks

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from support.runs import Lines, said
+from support.lines import Lines
+from support.runs import said
 from support.sources import InMemory, grid, make_data
 
 import nucleist

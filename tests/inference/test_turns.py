@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.runs import Lines
+from support.lines import Lines
 from support.sources import InMemory, grid
 
 import nucleist

@@ -11,6 +11,7 @@ from nucleist.cli.main import main
 from nucleist.files import text_hash, write_text
 from nucleist.types import Progress
 from support import layouts
+from support.lines import Lines
 
 # Few tiny images: the 90 of the default are drawn in seconds.
 IMAGES = [
@@ -51,20 +52,6 @@ PLAIN = (*THIN, "model=mask_rcnn", "trainer.limit_test_batches=2")
 # presence_bias: after two steps every slot still has a high score
 CANONICAL = (*SHAPES, "model=canonical_shape", "model.presence_bias=3", "seed=1")
 CANONICAL += ("score_threshold=0.6", "trainer.limit_test_batches=2")
-
-
-class Lines(Progress):
-    """Keeps the lines that a function reports."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.warnings: list[str] = []
-
-    def note(self, line: str) -> None:
-        self.notes.append(line)
-
-    def warn(self, line: str) -> None:
-        self.warnings.append(line)
 
 
 def train(folder: Path, *words: str, progress: Progress | None = None) -> Path:

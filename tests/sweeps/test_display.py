@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from support.runs import Lines
+from support.lines import Lines
 from support.sweeps import small_sweep
 
 from nucleist.sweeps.display import Display

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.runs import Lines
+from support.lines import Lines
 from support.sweeps import TINY, interrupt_when, small_sweep
 
 from nucleist.files import holding

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.runs import Lines
+from support.lines import Lines
 from support.sweeps import TINY, interrupt_when
 
 from nucleist.cli.main import main

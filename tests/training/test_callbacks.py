@@ -6,7 +6,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ProgressBar
-from support.runs import Lines
+from support.lines import Lines
 
 from nucleist.config.build import build
 from nucleist.config.compose import compose

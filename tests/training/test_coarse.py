@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from support.runs import IMAGES, Lines, train
+from support.lines import Lines
+from support.runs import IMAGES, train
 
 import nucleist
 from nucleist.training.coarse import warn_of_coarse

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.runs import THIN, Lines, said
+from support.lines import Lines
+from support.runs import THIN, said
 from support.sources import InMemory, grid
 
 import nucleist

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.runs import Lines
+from support.lines import Lines
 
 from nucleist.inference.predict import warn_of_limits
 from nucleist.models import Net

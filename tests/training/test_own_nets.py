@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.runs import Lines
+from support.lines import Lines
 
 import nucleist
 from nucleist.cli.main import main

@@ -9,7 +9,8 @@ import pytest
 import torch
 import yaml
 from omegaconf import OmegaConf
-from support.runs import THIN, Lines, train
+from support.lines import Lines
+from support.runs import THIN, train
 
 import nucleist
 from nucleist.cli.main import main

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.runs import THIN, Lines, said, train
+from support.lines import Lines
+from support.runs import THIN, said, train
 
 from nucleist.files import holding, is_held
 from nucleist.training.task import SegmentationTask

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from support.runs import PA, Lines, train
+from support.lines import Lines
+from support.runs import PA, train
 
 import nucleist
 from nucleist.models import Net

@@ -9,7 +9,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
-from support.runs import PA, SHAPES, SMALL, THIN, Lines, data_root, train
+from support.lines import Lines
+from support.runs import PA, SHAPES, SMALL, THIN, data_root, train
 from support.sources import InMemory, grid
 
 import nucleist

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from support import pictures
-from support.runs import Lines
+from support.lines import Lines
 
 from nucleist.data.formats.channels import Choice
 from nucleist.data.pictures.mapped import MappedArray

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from support.runs import Lines
+from support.lines import Lines
 from support.tiled import Bright, on_seams
 
 from nucleist.data.pictures.picture import ArrayPicture

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from support.runs import Lines, said
+from support.lines import Lines
+from support.runs import said
 from support.sources import InMemory, grid
 from support.tiled import grid_of, on_seams
 

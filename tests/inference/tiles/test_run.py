@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support.runs import Lines
+from support.lines import Lines
 from support.tiled import Bright, grid_of, ious, model_of, on_seams
 
 import nucleist
