@@ -2,7 +2,7 @@
 
 python experiments/nuset/score.py RUNS NAME SEED
 
-The choice has most correct nuclei in the validation images. Small nuclei (below a fifth of the mean
+The choice has the highest mAP in the validation images. Small nuclei (below a fifth of the mean
 area) are removed in all rows, as in the paper: by the nets' own clean-up, and here for Mask R-CNN.
 Writes RUNS/NAME_SEED.json and the label maps, RUNS/NAME_SEED.npz.
 """
@@ -42,7 +42,7 @@ def maps(model: Model, row: Row, threshold: float, data: NucleiData, use: str) -
 
 def scored(row: Row, run: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The row's entry of the table, and its label maps of the test images."""
-    best: tuple[int, Any] = (-1, None)
+    best: tuple[float, Any] = (-1.0, None)
     for options in row.choices:
         model = load(run, options={**row.options, **options}, device="cpu")
         data = data_of(model)
@@ -51,9 +51,9 @@ def scored(row: Row, run: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             pairs = PairScores()
             for _, true, pred in maps(model, row, own, data, "val"):
                 pairs.add(true, pred)
-            correct = pairs.numbers()["correct"]
-            if correct > best[0]:
-                best = correct, (model, options, own)
+            found_map = pairs.means()["map"]["pooled"]
+            if found_map > best[0]:
+                best = found_map, (model, options, own)
     model, options, threshold = best[1]
     pairs, found = PairScores(), {}
     for image_id, true, pred in maps(model, row, threshold, data_of(model), "test"):
