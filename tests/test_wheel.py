@@ -11,6 +11,9 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
+SLOW = {"albumentations", "matplotlib", "pytorch_lightning", "torchmetrics"}
+"""What takes long to import and is not needed to outline an image."""
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -77,7 +80,10 @@ def test_wheel_composes_from_any_folder(wheel, tmp_path):
 
 def test_wheel_outlines_before_anything_is_labelled(wheel, tmp_path):
     _, site = wheel
-    code = "import sys; from nucleist.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    code = (
+        "import sys; from nucleist.cli.main import main; status = main(sys.argv[1:]); "
+        f"print({SLOW} & set(sys.modules)); sys.exit(status)"
+    )
     image = ROOT / "tests" / "golden" / "nuclei.png"
     command = [sys.executable, "-c", code, "predict", "nuclei", image, "-o", "out", "device=cpu"]
     environment = {**os.environ, "PYTHONPATH": str(site)}
@@ -86,3 +92,4 @@ def test_wheel_outlines_before_anything_is_labelled(wheel, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "nuclei_labels.tif").is_file()
+    assert done.stdout.splitlines()[-1] == "set()"

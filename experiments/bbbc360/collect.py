@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from statistics import fmean
 
-from nucleist.plots import save_curves, save_threshold_curves
+from nucleist.plots.curves import save_curves, save_threshold_curves
 from nucleist.report.comparison import SCORES, markdown_table
 from nucleist.report.table import over_seeds
 from nucleist.training.finished import Run, read_run

@@ -16,7 +16,7 @@ from score import data_of
 from nucleist import load
 from nucleist.files import read_json
 from nucleist.metrics.nuset_counts import touching_pairs
-from nucleist.plots import draw_contours, to_display
+from nucleist.plots.contours import draw_contours, to_display
 from nucleist.report.table import OverSeeds
 
 PAPER_SECONDS = 1.98

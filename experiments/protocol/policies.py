@@ -9,7 +9,7 @@ import sys
 
 from nucleist.data.catalog import open_annotated
 from nucleist.data.policies import POLICIES
-from nucleist.plots import LabelledImage, contact_sheet
+from nucleist.plots.overlay import LabelledImage, contact_sheet
 
 WORDS = ["data.source.group=520x696", "data.annotation_fraction=0.25"]
 IMAGES = (24, 48)

@@ -18,7 +18,7 @@ from nucleist.inference.figures import (
 from nucleist.inference.load import Model
 from nucleist.inference.pictures import center_pictures, overlay_rows, shape_pictures
 from nucleist.inference.subjects import run_data
-from nucleist.plots import Panel, save_panels
+from nucleist.plots.panels import Panel, save_panels
 from nucleist.report.grouping import RunGroup
 from nucleist.report.pictures import examples
 from nucleist.training.finished import read_run

@@ -5,7 +5,7 @@ import numpy as np
 from nucleist.data.pictures.picture import ArrayPicture
 from nucleist.inference import overlay as tested
 from nucleist.inference.overlay import overlay, reduced, windows
-from nucleist.plots import draw_contours, to_display
+from nucleist.plots.contours import draw_contours, to_display
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 255, (500, 620, 3)).astype(np.uint8)

@@ -19,7 +19,7 @@ from nucleist.data.formats.label_maps import write_label_map
 from nucleist.inference.load import Model
 from nucleist.inference.pictures import overlay_rows
 from nucleist.inference.subjects import from_run, record_beside, run_data
-from nucleist.plots import save_overlays
+from nucleist.plots.overlay import save_overlays
 from nucleist.types import UserError, Window
 
 pytestmark = pytest.mark.slow

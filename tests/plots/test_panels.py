@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from nucleist.plots import Panel, heat_map, save_panels, shape_picture
+from nucleist.plots.panels import Panel, heat_map, save_panels
+from nucleist.plots.shape import shape_picture
 from nucleist.types import UserError
 
 INFERNO_AT_1 = (252, 255, 164)  # the last colour of matplotlib's inferno

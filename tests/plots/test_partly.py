@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nucleist.plots import LabelledImage, contours, overlay, overlay_panel, save_overlays
+from nucleist.plots import contours, overlay
+from nucleist.plots.overlay import LabelledImage, overlay_panel, save_overlays
 from nucleist.plots.partly import unjudged
 
 HELD, AREA = contours.CONTOURS["held"], contours.CONTOURS["complete"]

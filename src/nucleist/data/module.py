@@ -17,9 +17,10 @@ from nucleist.data.loading import free_workers, not_shared, pixel_hash
 from nucleist.data.mixed import mixed
 from nucleist.data.readers.fewer import fewer
 from nucleist.data.readers.folds import regroup
-from nucleist.data.sets import Draws, Normalize, PartialSet, Whole, WholeSet, collate
+from nucleist.data.sets import Draws, PartialSet, Whole, WholeSet, collate
 from nucleist.data.targets import to_target
 from nucleist.data.transforms import Augment, check_hidden
+from nucleist.ops.normalize import Normalize
 from nucleist.types import Record, Source, Target, UserError
 
 
@@ -241,7 +242,9 @@ class NucleiData(pl.LightningDataModule):
 
     def _entry(self, record: Record) -> Entry:
         choice, complete = self.annotation.choose(record), self.annotation.complete(record)
-        return Entry(choice, tuple(self.train_set.held_out[record.id]), complete, pixel_hash(record))
+        return Entry(
+            choice, tuple(self.train_set.held_out[record.id]), complete, pixel_hash(record)
+        )
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Draws from the current step on: this process's share of each batch, in its parts."""

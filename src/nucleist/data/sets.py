@@ -21,9 +21,9 @@ from nucleist.data.mixed import Mixed
 from nucleist.data.paste import Exemplar, exemplars, paste
 from nucleist.data.targets import UNKNOWN, supervised, to_tensor
 from nucleist.data.transforms import Augment
+from nucleist.ops.normalize import Normalize
 from nucleist.types import Complete, Record, Source, Truth, UserError, Window
 
-Normalize = Callable[[np.ndarray], np.ndarray]
 Batch = tuple[list[Tensor], list[Any], list[str]]
 
 

@@ -21,8 +21,9 @@ from nucleist.inference.outline import outline
 from nucleist.metrics.per_image import extremes
 from nucleist.models.net import Net
 from nucleist.ops.labels import at_threshold
-from nucleist.plots import Panel, draw_contours, heat_map, overlay_panel, save_panels, to_display
-from nucleist.plots.overlay import Labels
+from nucleist.plots.contours import draw_contours, to_display
+from nucleist.plots.overlay import Labels, overlay_panel
+from nucleist.plots.panels import Panel, heat_map, save_panels
 
 KINDS = ("overlay", "centers", "attention")
 """Pictures of a subject, and the ends of their files' names."""

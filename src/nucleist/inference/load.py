@@ -18,7 +18,6 @@ from nucleist.config.options import with_options
 from nucleist.config.targets import Trust, check_targets
 from nucleist.data.formats.channels import Choice
 from nucleist.data.pictures.picture import Picture
-from nucleist.data.sets import Normalize
 from nucleist.files import read_json_if_there
 from nucleist.inference.device import choose_device
 from nucleist.inference.first_pass import settled
@@ -40,6 +39,7 @@ from nucleist.models.net import Net
 from nucleist.models.weights.load import load_weights, read_file
 from nucleist.models.weights.portable import read_about
 from nucleist.models.weights.shipped import shipped_file
+from nucleist.ops.normalize import Normalize
 from nucleist.progress import shown
 from nucleist.types import Progress, UserError
 

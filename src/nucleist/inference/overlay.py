@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from nucleist.data.pictures.picture import Picture
-from nucleist.plots import draw_contours, to_display
+from nucleist.plots.contours import draw_contours, to_display
 from nucleist.types import Window
 
 LARGEST = 4096

@@ -12,7 +12,9 @@ from nucleist.data.targets import to_tensor
 from nucleist.inference.outline import outline
 from nucleist.models.net import Net
 from nucleist.ops.labels import at_threshold
-from nucleist.plots import LabelledImage, heat_map, save_overlays, shape_picture
+from nucleist.plots.overlay import LabelledImage, save_overlays
+from nucleist.plots.panels import heat_map
+from nucleist.plots.shape import shape_picture
 from nucleist.types import Window
 
 

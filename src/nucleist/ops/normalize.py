@@ -3,11 +3,14 @@
 The choice is part of a trained net: it is stored with the weights and used again in prediction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+Normalize = Callable[[np.ndarray], np.ndarray]
+"""Gives an image `(H, W, 3)` of any type as `float32` in [0, 1]."""
 
 HIGHEST_FLOOR = 20.0
 """Highest least range, in units of the noise: noise-free training images would ask for any.

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nucleist.plots import save_curves, save_threshold_curves
 from nucleist.plots.crossed import Curve, Kinds, kinds_of, save_crossed_curves
-from nucleist.plots.curves import DASHES
+from nucleist.plots.curves import DASHES, save_curves, save_threshold_curves
 from nucleist.plots.label_curves import MEAN_MAP, LabelPoints, save_label_curves
 from nucleist.report.grouping import Benchmark, RunGroup
 from nucleist.report.settings import held_out_of

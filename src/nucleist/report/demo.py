@@ -14,7 +14,8 @@ from nucleist.files import write_json, write_text
 from nucleist.inference.load import Model, load
 from nucleist.inference.outline import outline
 from nucleist.ops.labels import at_threshold
-from nucleist.plots import LabelledImage, save_curves, save_overlays
+from nucleist.plots.curves import save_curves
+from nucleist.plots.overlay import LabelledImage, save_overlays
 from nucleist.progress import shown
 from nucleist.report.comparison import markdown_table
 from nucleist.training.finished import Run, read_run

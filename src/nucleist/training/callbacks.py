@@ -14,7 +14,7 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
 from nucleist.inference.pictures import center_pictures, overlay_rows, shape_pictures
-from nucleist.plots import LabelledImage, overlay_panel
+from nucleist.plots.overlay import LabelledImage, overlay_panel
 from nucleist.progress import Console, duration
 from nucleist.training.closing import counted_nuclei
 from nucleist.training.loggers import image_loggers

@@ -20,7 +20,7 @@ from support.tiled import grid_of, on_seams
 import nucleist
 from nucleist.cli.main import main
 from nucleist.data.formats.label_maps import load_label_map
-from nucleist.plots import draw_contours, to_display
+from nucleist.plots.contours import draw_contours, to_display
 
 SIZE = (500, 620)
 KILLED = """

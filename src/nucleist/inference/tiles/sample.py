@@ -12,6 +12,7 @@ from nucleist.data.pictures.picture import Picture
 from nucleist.data.targets import to_tensor
 from nucleist.inference.tiles.grid import MULTIPLE, Grid
 from nucleist.models.net import Net, Part, Parts
+from nucleist.ops.normalize import Normalize
 from nucleist.types import UserError, Window
 
 WHOLE = 4096 * 4096
@@ -19,8 +20,6 @@ WHOLE = 4096 * 4096
 
 CROP, CROPS = 512, 8
 """Of larger ones `CROPS` x `CROPS` windows with this side (pixels): 16.8 million pixels too."""
-
-Normalize = Callable[[np.ndarray], np.ndarray]
 
 
 def sample(picture: Picture) -> list[np.ndarray]:
