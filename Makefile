@@ -2,43 +2,50 @@
 # constraints.txt change. `make PYTHON=python3.12 install` chooses the Python.
 
 PYTHON ?= python3
-WORKERS ?= 3
+WORKERS ?= logical
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 CODE := src tests scripts experiments
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-browser test-minimum test-readers lint types weights \
-  page bench bench-quick clean
+.PHONY: help install demo test test-fast test-whole test-browser test-minimum test-readers lint \
+  types weights page bench bench-quick clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED)  ## make .venv with exact versions (some 5 GB, as torch comes with CUDA)
 
+# uv takes a third of pip's time; where it cannot be had, pip does the same.
+EXACT := -c constraints.txt -e '.[dev,wandb]'
+
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "nucleist needs Python 3.11 or newer; $(PYTHON) is: $$($(PYTHON) --version 2>&1)." \
 	    "Try make PYTHON=python3.12 $(or $(MAKECMDGOALS),install)"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -c constraints.txt -e '.[dev,wandb]'
+	{ $(BIN)/python -m pip install -q uv && $(BIN)/uv pip install --python $(BIN)/python \
+	  --compile-bytecode $(EXACT); } || $(BIN)/python -m pip install $(EXACT)
 	@touch $@
 
 demo: $(INSTALLED)  ## train on drawn nuclei with a quarter of the labels and show the result
 	$(BIN)/nucleist demo
 
-# One thread a worker: with two threads each they get in each other's way. One worker more than
-# cores, as some tests wait for processes. Bytecode is written even if the environment says
-# otherwise: the many processes that tests start would each compile the package again, and every
-# pytest all tests.
+# One thread a worker, and a worker a core: more get in each other's way. Bytecode is written even
+# if the environment says otherwise: the many processes that tests start would each compile the
+# package again, and every pytest all tests.
 SETTINGS := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1
 PYTEST := $(SETTINGS) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
-test: $(INSTALLED)  ## run all tests but those of the page
-	$(PYTEST) -m "not browser"
+test: $(INSTALLED)  ## run all tests that need one process, some 6 minutes on two cores
+	$(PYTEST) -m "not whole and not browser"
 
 test-fast: $(INSTALLED)  ## run the tests that train nothing, some two minutes on two cores
-	$(PYTEST) -m "not slow and not browser"
+	$(PYTEST) -m "not slow and not whole and not browser"
+
+# They wait for processes, so three at a time; most of the time is torch's import in each of them.
+test-whole: $(INSTALLED)  ## run whole programs: pages of docs, several devices, killed processes
+	$(SETTINGS) $(BIN)/python -m pytest -q -n 3 --dist worksteal -m "whole and not browser"
 
 # Chromium is Debian's; elsewhere install it first. Without it these tests are left out.
 test-browser: $(INSTALLED)  ## run the tests of the page in Chromium, some 3 minutes
@@ -56,7 +63,7 @@ test-minimum:  ## run the fast tests with the lowest versions that pyproject.tom
 	.venv-minimum/bin/uv pip install --python .venv-minimum/bin/python \
 	  --resolution lowest-direct -e '.[dev,wandb]'
 	$(SETTINGS) .venv-minimum/bin/python -m pytest -q -n $(WORKERS) --dist worksteal \
-	  -m "not slow and not browser" -W ignore::DeprecationWarning
+	  -m "not slow and not whole and not browser" -W ignore::DeprecationWarning
 
 # The newest tifffile and zarr need a newer Python than the oldest that nucleist runs on, and their
 # stores are of another generation than those of constraints.txt. Reading needs no torch.

@@ -92,7 +92,7 @@ def check(run, folder, evaluate):
         assert not WRONG.search(text), f"{name}: {WRONG.search(text)}"
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_from_python_on_real_images(tmp_path):
     folder = write(tmp_path, real_records())
     run = nucleist.train(folder / "partial", overrides=[f"runs={tmp_path / 'runs'}", *QUICK])
@@ -105,7 +105,7 @@ def test_from_python_on_real_images(tmp_path):
     check(run, folder, evaluate)
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_from_the_command_line_on_drawn_images(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = write(tmp_path, drawn_records())
@@ -125,7 +125,7 @@ def test_from_the_command_line_on_drawn_images(tmp_path, capsys, monkeypatch):
     check(run, folder, evaluate)
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_the_page_is_what_happens(tmp_path):
     smaller = {
         "SIZE = 10, 256": "SIZE = 10, 128",

@@ -21,7 +21,7 @@ def test_it_was_executed_as_it_stands():
     assert not [out for cell in cells for out in cell.outputs if out.output_type == "error"]
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_it_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("NOTEBOOK_FOLDER", str(tmp_path / "notebook"))
     monkeypatch.setenv("NOTEBOOK_STEPS", "5")

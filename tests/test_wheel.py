@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.whole
 
 SLOW = {"albumentations", "matplotlib", "pytorch_lightning", "torchmetrics"}
 """What takes long to import and is not needed to outline an image."""

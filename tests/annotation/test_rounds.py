@@ -13,7 +13,7 @@ from nucleist.annotation.rounds import Rounds
 from nucleist.annotation.session import Session
 from nucleist.types import UserError
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.whole
 
 QUICK = [*NET, "trainer=cpu", "steps=2", "val_every=2", "data.batch_size=1", "augment.crop=48"]
 

@@ -246,6 +246,7 @@ def meet(rank, folder):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.whole
 def test_every_process_keeps_the_same_labels(tmp_path):
     """All of them refuse: none waits for another."""
     other = torch.multiprocessing.get_context("spawn").Process(target=meet, args=(1, tmp_path))

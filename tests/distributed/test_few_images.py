@@ -13,7 +13,7 @@ from support.runs import THIN
 from nucleist.evaluation.evaluate import evaluate
 from nucleist.training.train import train
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.whole
 
 DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 TINY = [word for word in THIN if "source" not in word and word != "trainer=debug"]

@@ -38,6 +38,7 @@ def run(tmp_path, monkeypatch):
     assert all(gone(int(file.read_text())) for file in tmp_path.glob("pid*"))
 
 
+@pytest.mark.whole
 def test_the_text_of_rank_0_comes_back(run, tmp_path):
     lines = Lines()
     assert run("agrees", lines) == str(tmp_path / "run")
@@ -65,6 +66,7 @@ def test_the_rank_that_failed_is_named(scene, what, run, capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.whole
 def test_others_that_notice_nothing_end_within_seconds(run, tmp_path):
     last = tmp_path / "checkpoints" / "last.ckpt"
     last.parent.mkdir()
@@ -83,12 +85,14 @@ def test_ctrl_c_ends_all(run):
         run("gets SIGINT")
 
 
+@pytest.mark.whole
 def test_after_sigterm_there_is_time_to_save(run, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run("gets SIGTERM")
     assert {path.name for path in tmp_path.glob("saved*")} == {"saved0", "saved1"}
 
 
+@pytest.mark.whole
 @linux
 def test_if_this_process_is_killed_the_others_end(tmp_path):
     last = tmp_path / "checkpoints" / "last.ckpt"

@@ -101,6 +101,7 @@ def slurm(tmp_path: Path) -> dict[str, str]:
     )
 
 
+@pytest.mark.whole
 @linux
 def test_a_run_of_two_processes_is_cut_and_goes_on(slurm: dict[str, str], tmp_path: Path) -> None:
     options = [*TRAIN, "trainer.devices=2", f"runs={tmp_path / 'runs'}"]
@@ -152,6 +153,7 @@ def test_a_run_of_two_processes_is_cut_and_goes_on(slurm: dict[str, str], tmp_pa
     assert one.summary["test"] == scores["test"]
 
 
+@pytest.mark.whole
 @linux
 def test_torchrun_ends_with_an_error_when_a_worker_dies(tmp_path: Path) -> None:
     """Of the processes that torchrun started, the second is killed, and the checkpoint is whole."""

@@ -100,7 +100,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in files}
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_a_worker_is_killed_and_nothing_changes(model, images, client):
     serial, spread, victim = images.parent / "serial", images.parent / "spread", Victim(client)
     lines = At(victim.stop, victim.kill)
@@ -118,7 +118,7 @@ def test_a_worker_is_killed_and_nothing_changes(model, images, client):
     assert "9 of 10 images have these results already" in again.notes[0]
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_ctrl_c_is_not_for_the_workers(client):
     processes = client.run(os.getpid)
     for number in processes.values():
@@ -126,7 +126,7 @@ def test_ctrl_c_is_not_for_the_workers(client):
     assert client.run(os.getpid) == processes
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_all_ports_are_on_loopback(client):
     assert client.scheduler_info()["address"].startswith("tls://127.0.0.1:")
     own = psutil.Process()
@@ -261,7 +261,7 @@ def test_sbatch_refuses(model, images, site):
         nucleist.predict(model, images, images / "out", cluster="slurm")
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_jobs_that_end_are_submitted_again(model, images, site):
     """The jobs run here, and the only one is killed in the middle."""
     from dask import config

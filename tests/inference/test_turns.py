@@ -53,7 +53,7 @@ def finished(folder: Path) -> Counter[str]:
     return Counter(line["name"] for line in lines if "nuclei" in line)
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_two_processes_share_a_folder(run, images, tmp_path):
     out = tmp_path / "out"
     command = [sys.executable, "-c", OTHER, *map(str, (run, images, out))]

@@ -275,7 +275,7 @@ def one_of_two(index, rank, folder):
         torch.distributed.destroy_process_group()
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_two_processes_equal_one(tmp_path):
     expected = score_all(data_set(5))
     # this process is one of the two: a new one costs seconds of imports

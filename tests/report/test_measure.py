@@ -60,6 +60,7 @@ def test_a_report_of_a_run_as_it_was_written(run: Path, tmp_path: Path) -> None:
     assert "bench" not in text and (out / "report.html").stat().st_size > 50_000
 
 
+@pytest.mark.whole
 def test_all_models_are_measured_in_turn(
     copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

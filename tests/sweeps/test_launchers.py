@@ -131,6 +131,7 @@ def test_the_node_imports_little_before_the_training_starts() -> None:
     assert subprocess.run(command, capture_output=True, text=True).stdout == "set()\n"
 
 
+@pytest.mark.whole
 def test_a_real_training_goes_through_the_queue_from_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

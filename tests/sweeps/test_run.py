@@ -20,6 +20,7 @@ from nucleist.types import UserError
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.whole
 def test_an_interrupted_sweep_goes_on_and_reports_what_failed(tmp_path: Path) -> None:
     """One run that is cut with 8 of 12 steps to go, and one whose data cannot be."""
     folder = tmp_path / "sweep"

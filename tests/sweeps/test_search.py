@@ -168,6 +168,7 @@ def test_a_trial_that_was_cut_is_taken_up(stand_in: list[str], tmp_path: Path) -
     assert rows[0]["folder"] == str(cut)
 
 
+@pytest.mark.whole
 def test_a_real_training_is_found_by_the_hash_of_its_settings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

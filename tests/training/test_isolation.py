@@ -104,6 +104,7 @@ FIRST = [*THIN, "seed=3", "data.annotation_fraction=0.5"]
 SECOND = [*SHAPES, "model=canonical_shape", "normalize=full_range", "augment=flips"]
 
 
+@pytest.mark.whole
 def test_two_trainings_in_one_process_equal_those_of_two_processes(tmp_path: Path) -> None:
     """Each trains first in a process of its own, and second in the other's.
 

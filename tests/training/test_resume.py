@@ -114,6 +114,7 @@ def wait_for(process: subprocess.Popen, word: str) -> None:
     raise AssertionError(f"ended with status {process.wait()} before {word!r}")
 
 
+@pytest.mark.whole
 def test_a_killed_process_goes_on_as_if_nothing_had_happened(whole, tmp_path):
     process = start(tmp_path)
     wait_for(process, "step 4/6")
@@ -139,6 +140,7 @@ def test_a_killed_process_goes_on_as_if_nothing_had_happened(whole, tmp_path):
     assert (run / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
 
 
+@pytest.mark.whole
 def test_a_terminated_process_saves_first_and_holds_its_folder(whole, tmp_path):
     process = start(tmp_path, "checkpoint_every=1000")
     wait_for(process, "step 2/6")

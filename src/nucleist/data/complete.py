@@ -4,12 +4,14 @@
 function gives the simplest of the three: an area that covers the image is True.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from nucleist.types import Complete, Window
 
 
-def mask_of(complete: Complete, shape: tuple[int, int]) -> np.ndarray:
+def mask_of(complete: Complete, shape: Sequence[int]) -> np.ndarray:
     """The area as a mask.
 
     Args:

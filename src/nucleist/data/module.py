@@ -161,10 +161,9 @@ class NucleiData(pl.LightningDataModule):
     def whole(self, image_id: str) -> Whole:
         """Normalised image and all labels, kept in memory."""
         if image_id not in self._whole:
-            record, area = self.source.read(image_id), None
-            if record.complete is not True:
-                height, width = record.labels.shape
-                area = mask_of(record.complete, (height, width))
+            record = self.source.read(image_id)
+            some = record.complete is not True
+            area = mask_of(record.complete, record.labels.shape) if some else None
             self._whole[image_id] = Whole(self.normalize(record.image), record.labels, area)
         return self._whole[image_id]
 
@@ -201,10 +200,8 @@ class NucleiData(pl.LightningDataModule):
             boxes, shape = target["boxes"], target["label_map"].shape
             factor = scale if min_size is None else min_size / min(shape)
             sizes.append((boxes[:, 2:] - boxes[:, :2]) * factor)
-        every = torch.cat(sizes)
-        if len(every) == 0:
-            self.labelled_nuclei()  # raises
-        return [float(side) for side in every.median(0).values]
+        self.labelled_nuclei()  # raises if there is none
+        return [float(side) for side in torch.cat(sizes).median(0).values]
 
     def labelled_records(self) -> Iterator[Record]:
         """The training images with a labelled nucleus, with all their labels, one at a time."""

@@ -146,8 +146,7 @@ class PartialSet(Dataset[tuple[Tensor, Any, str]]):
         That is outside of what is complete, and in nuclei that are held out.
         """
         every, labels = self.annotated(image_id)[1], self.partial(image_id)[1]
-        height, width = labels.shape
-        known = mask_of(self._complete[image_id], (height, width))
+        known = mask_of(self._complete[image_id], labels.shape)
         unknown = np.where(every > 0, labels == 0, ~known)
         return np.where(unknown, UNKNOWN, labels).astype(np.int32)
 

@@ -22,6 +22,8 @@ from nucleist.cli.main import main
 from nucleist.data.formats.label_maps import load_label_map
 from nucleist.plots.contours import draw_contours, to_display
 
+pytestmark = pytest.mark.slow
+
 SIZE = (500, 620)
 KILLED = """
 import os, signal, sys
@@ -71,7 +73,7 @@ class Stopped(Lines):
             yield item
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_killed_at_half_and_started_again(run, image):
     whole, cut = image.parent / "whole", image.parent / "cut"
     nucleist.predict(run, image, whole, tile=192, overlap=64)

@@ -14,6 +14,8 @@ from nucleist.models import otsu
 from nucleist.ops.normalize import FullRange, Percentile
 from nucleist.types import UserError, Window
 
+pytestmark = pytest.mark.slow
+
 SIZE = (500, 620)
 SIDES = [(192, 64), (256, 64), (256, 128), (448, 64), (448, 128), (448, 192)]
 

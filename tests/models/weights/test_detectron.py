@@ -29,6 +29,8 @@ from nucleist.models.weights.detectron import (
 from nucleist.models.weights.load import load_weights
 from nucleist.types import UserError
 
+pytestmark = pytest.mark.slow
+
 ANCHORS = (((8,), (16,), (32,), (64,), (128,)), ((0.5, 1.0, 2.0),) * 5)
 PREDICTORS = ("roi_heads.box_predictor.", "roi_heads.mask_predictor.mask_fcn_logits.")
 SMALL = (1, 1, 1, 1)
