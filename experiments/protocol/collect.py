@@ -54,6 +54,23 @@ def replicates(cells: list[dict], kind: str) -> list[Replicate]:
     return found
 
 
+def overlaps(cells: list[dict]) -> list[Replicate]:
+    """Sum of the AJI of the images of each field, and their number."""
+    found = []
+    for content in cells:
+        rows = {name: np.array([aji, 1.0]) for name, aji in content.get("aji", {}).items()}
+        fields = {name: image["field"] for name, image in content["test"].items()}
+        fold, seed = str(content["cell"]["fold"]), str(content["cell"]["seed"])
+        if rows:
+            found.append(Replicate(fold, seed, added_up(rows, fields)))
+    return found
+
+
+def mean(rows: np.ndarray) -> np.ndarray:
+    """Of sums and numbers `(..., 2)`."""
+    return rows[..., 0] / rows[..., 1]
+
+
 def asked(
     results: Results, arms: list[Arm], kind: str, combine: Callable | None = None
 ) -> Estimate | None:
@@ -86,12 +103,13 @@ def scores(results: Results, group: str, steps: int) -> str:
                 f"{fmean(c['labelled_nuclei'] for c in cells):.0f}",
                 stands_on(found),
                 *(shown(asked(results, [arm], kind)) for kind in KINDS),
+                shown(estimate([overlaps(cells)], statistic=mean)),
                 " / ".join(f"{t:.2f}" for t in threshold),
             ]
         )
     head = ["labels", "method", "labelled nuclei", "folds x seeds"]
     head += [f"mAP, {words}" for words in KINDS.values()]
-    return table([*head, "threshold (calibrated / few)"], rows)
+    return table([*head, "AJI, calibrated", "threshold (calibrated / few)"], rows)
 
 
 def differences(results: Results, group: str, steps: int) -> str:

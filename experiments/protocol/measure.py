@@ -20,7 +20,10 @@ from nucleist.evaluation.match_counts import GRID, best_threshold, match_counts
 from nucleist.evaluation.model import build_data
 from nucleist.files import read_json, read_json_if_there, write_text
 from nucleist.inference.load import Model, load
+from nucleist.inference.outline import outline
+from nucleist.metrics.functional import aggregated_jaccard_index
 from nucleist.metrics.match_counts import MatchCounts, as_rows, map_of
+from nucleist.ops.labels import at_threshold
 from nucleist.training.calibration import calibrate
 
 FIXED = 0.5
@@ -91,6 +94,7 @@ def scored(model: Model, data: NucleiData) -> dict[str, object]:
         "images": {use: len(data.ids(use)) for use in ("train", "val", "test")},
         "thresholds": thresholds,
         "map": {name: round(score, 6) for name, score in scores.items()},
+        "aji": overlap(model, data, thresholds["validation"]),
         "curve": {
             "validation": {str(t): pooled(val[t]) for t in CURVE},
             "test": {str(t): pooled(test[t]) for t in CURVE},
@@ -103,6 +107,17 @@ def scored(model: Model, data: NucleiData) -> dict[str, object]:
             for i in data.ids("test")
         },
     }
+
+
+def overlap(model: Model, data: NucleiData, threshold: float) -> dict[str, float]:
+    """AJI of each test image, as the papers about Kumar have it."""
+    found = {}
+    for image_id in data.ids("test"):
+        whole = data.whole(image_id)
+        labels = at_threshold(outline(model.net, whole.image), threshold)
+        aji = aggregated_jaccard_index(whole.labels, labels.numpy())
+        found[image_id] = round(aji, 6)
+    return found
 
 
 def compact(content: Mapping[str, object]) -> str:
