@@ -4,13 +4,14 @@ python experiments/predict/measure.py make drawn|kumar SIDE FILE.tif [FILLED]
 python experiments/predict/measure.py run MODEL IMAGE [key=value ...]
 python experiments/predict/measure.py seams MODEL [TILE ...]
 python experiments/predict/measure.py same MODEL IMAGE TILE:OVERLAP [TILE:OVERLAP ...]
+python experiments/predict/measure.py alike LABELS.tif LABELS.tif
 python experiments/predict/measure.py speed MODEL IMAGE [TILE:OVERLAP ...]
 python experiments/predict/measure.py stock MODEL SIDE
 
 `make` writes a mosaic of one image of 1000 x 1000 px as a tiled TIFF: drawn nuclei like those of
 `nucleist train demo`, or the first image of Kumar. Of its rows the share FILLED is not black.
 `run` starts `nucleist predict` and reports what the process needed; `out=FOLDER` keeps the results,
-and goes on with them. Other lines are tables.
+and goes on with them. `alike` compares two of its label maps. Other lines are tables.
 """
 
 import os
@@ -213,6 +214,8 @@ def main(verb: str, *words: str) -> None:
         make(words[0], int(words[1]), Path(words[2]), float(words[3]) if words[3:] else 1.0)
     elif verb == "run":
         run(words[0], words[1], list(words[2:]))
+    elif verb == "alike":
+        compared(words[1], *map(tifffile.imread, words))
     else:
         model = loaded(words[0])
         if verb == "stock":
