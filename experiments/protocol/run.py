@@ -11,6 +11,7 @@ not made again.
 import argparse
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -114,6 +115,7 @@ def run_all(cells: Iterable[Cell], given: argparse.Namespace, measure: str) -> i
     """
     cells = [cell for cell in cells if given.only in cell.name]
     if given.list:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
         for cell in cells:
             done = read_json_if_there(result_of(cell, given.results))
             print(f"{cell.name}: {done.get('summary', 'to do')}")
