@@ -3,7 +3,7 @@
 python experiments/predict/measure.py make drawn|kumar SIDE FILE.tif [FILLED]
 python experiments/predict/measure.py run MODEL IMAGE [key=value ...]
 python experiments/predict/measure.py seams MODEL [TILE ...]
-python experiments/predict/measure.py same MODEL IMAGE TILE:OVERLAP [TILE:OVERLAP ...]
+python experiments/predict/measure.py same MODEL IMAGE TILE:OVERLAP [... OPTION=NUMBER ...]
 python experiments/predict/measure.py alike LABELS.tif LABELS.tif
 python experiments/predict/measure.py speed MODEL IMAGE [TILE:OVERLAP ...]
 python experiments/predict/measure.py stock MODEL SIDE
@@ -201,11 +201,11 @@ def stock(model: Model, side: int) -> None:
     print(f"| torchvision {side} | {count} | {seconds:.0f} | {used.ru_maxrss / 1024:.0f} |")
 
 
-def loaded(name: str) -> Model:
-    """A model by its name or run, or `otsu`, which needs none."""
+def loaded(name: str, options: dict[str, int] | None = None) -> Model:
+    """A model by its name or run, with other options of its net; `otsu` needs no model."""
     if name == "otsu":
         return Model(otsu().eval(), Percentile(), 0.4, {}, Path("otsu"))
-    return nucleist.load(name, device="cpu")
+    return nucleist.load(name, device="cpu", options=options or {})
 
 
 def main(verb: str, *words: str) -> None:
@@ -217,7 +217,9 @@ def main(verb: str, *words: str) -> None:
     elif verb == "alike":
         compared(words[1], *map(tifffile.imread, words))
     else:
-        model = loaded(words[0])
+        pairs = [word.split("=") for word in words if "=" in word]
+        words = tuple(word for word in words if "=" not in word)
+        model = loaded(words[0], {key: int(value) for key, value in pairs})
         if verb == "stock":
             stock(model, int(words[1]))
         elif verb == "seams":
