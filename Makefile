@@ -40,7 +40,7 @@ PYTEST := $(SETTINGS) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 test: $(INSTALLED)  ## run all tests that need one process, some 6 minutes on two cores
 	$(PYTEST) -m "not whole and not browser"
 
-test-fast: $(INSTALLED)  ## run the tests that train nothing, some two minutes on two cores
+test-fast: $(INSTALLED)  ## run the tests that train nothing, some 90 s on two cores
 	$(PYTEST) -m "not slow and not whole and not browser"
 
 # They wait for processes, so three at a time; most of the time is torch's import in each of them.

@@ -46,6 +46,7 @@ def leaks_of(source):
     return look_for_leaks(source, images)
 
 
+@pytest.mark.slow
 def test_nuclei_that_go_on_in_a_training_image():
     (upper, lower), (_, other) = halves(0), halves(1)
     source = Given(train={"a": lower, "c": other}, test={"b": upper, "d": (drawn(7), lower[1])})

@@ -8,6 +8,8 @@ from skimage.draw import disk
 from nucleist.data.targets import UNKNOWN, to_binary, to_target
 from nucleist.models import deeplabv3, dist, resnet_body, unet
 
+pytestmark = pytest.mark.slow
+
 BUILD = {
     "unet": lambda **options: unet(width=2, **options),
     "dist": lambda **options: dist(width=2, **options),

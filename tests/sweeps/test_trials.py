@@ -12,6 +12,8 @@ from nucleist.types import UserError
 
 pytest.importorskip("optuna", reason="needs the search extra")
 
+pytestmark = pytest.mark.slow
+
 
 def write(place: Path) -> None:
     """An image and its labels."""

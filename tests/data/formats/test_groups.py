@@ -14,6 +14,7 @@ text = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), min_si
 
 @given(st.dictionaries(text, text, max_size=5))
 @settings(max_examples=40, deadline=None)
+@pytest.mark.slow
 def test_groups_are_read_back(tmp_path_factory, groups):
     path = tmp_path_factory.mktemp("groups") / "groups.csv"
     write_groups(path, groups)

@@ -14,6 +14,8 @@ from nucleist.models import canonical_shape, resnet_body
 from nucleist.ops.normalize import FullRange
 from nucleist.types import UserError
 
+pytestmark = pytest.mark.slow
+
 LOSSES = {"loss_bce", "loss_dice", "loss_count"}
 
 

@@ -17,6 +17,8 @@ from nucleist.models import compact_fpn, mask_rcnn, mask_rcnn_pa, resnet_fpn
 from nucleist.models.backbones import CompactBody
 from nucleist.types import UserError
 
+pytestmark = pytest.mark.slow
+
 NOTHING_FOUND = {"threshold": 1.0}
 ADDED = ("attention", "center_head")
 

@@ -25,6 +25,8 @@ from nucleist.models import Net
 from nucleist.models.weights.load import LoadReport, load_weights
 from nucleist.types import UserError
 
+pytestmark = pytest.mark.slow
+
 
 def make_net(body=None, classes=2, ratios=3, eps=0.0, seed=0):
     """Torchvision's Mask R-CNN, thin, with the paper's RPN box coder."""
