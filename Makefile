@@ -16,7 +16,7 @@ help:  ## print this list
 
 install: $(INSTALLED)  ## make .venv with exact versions (some 5 GB, as torch comes with CUDA)
 
-# uv takes a third of pip's time; where it cannot be had, pip does the same.
+# uv is much faster than pip; where it cannot be had, pip does the same.
 EXACT := -c constraints.txt -e '.[dev,wandb]'
 
 $(INSTALLED): pyproject.toml constraints.txt

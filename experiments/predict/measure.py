@@ -6,6 +6,7 @@ python experiments/predict/measure.py seams MODEL [TILE ...]
 python experiments/predict/measure.py same MODEL IMAGE TILE:OVERLAP [... OPTION=NUMBER ...]
 python experiments/predict/measure.py alike LABELS.tif LABELS.tif
 python experiments/predict/measure.py speed MODEL IMAGE [TILE:OVERLAP ...]
+python experiments/predict/measure.py truth MODEL [OPTION=NUMBER ...]
 python experiments/predict/measure.py stock MODEL SIDE
 
 `make` writes a mosaic of one image of 1000 x 1000 px as a tiled TIFF: drawn nuclei like those of
@@ -34,6 +35,7 @@ from nucleist.data.readers.kumar import Kumar
 from nucleist.data.readers.synthetic import Synthetic
 from nucleist.inference.load import Model
 from nucleist.inference.tiles.grid import Grid
+from nucleist.metrics import PairScores
 from nucleist.models import otsu
 from nucleist.ops.normalize import Percentile
 
@@ -183,6 +185,21 @@ def speed(model: Model, image: str, cuts: list[str], runs: int = 5) -> None:
         print(f"| {way} | {mid:.2f} | {mid / np.median(taken['none'][1:]):.2f} |", flush=True)
 
 
+def truth(model: Model) -> None:
+    """Every third image of Kumar, four in all, beside its labels."""
+    source = Kumar(Path(os.environ["NUCLEIST_DATA"]) / "kumar")
+    names = [name for ids in source.splits().values() for name in ids][::3][:4]
+    records, pairs, count = [source.read(name) for name in names], PairScores(), 0
+    begin = time.process_time()
+    for record in records:
+        found = model.predict(record.image)
+        pairs.add(record.labels, found.labels)
+        count += len(found.scores)
+    seconds, scores = (time.process_time() - begin) / len(records), pairs.means()
+    each = (f"{scores[name]['pooled']:.3f}" for name in ("recall", "precision", "map"))
+    print(f"| {count} | {' | '.join(each)} | {seconds:.1f} |")
+
+
 def stock(model: Model, side: int) -> None:
     """Torchvision's own Mask R-CNN with these weights on a mosaic, in this process."""
     sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -222,6 +239,8 @@ def main(verb: str, *words: str) -> None:
         model = loaded(words[0], {key: int(value) for key, value in pairs})
         if verb == "stock":
             stock(model, int(words[1]))
+        elif verb == "truth":
+            truth(model)
         elif verb == "seams":
             seams(model, [int(tile) for tile in words[1:]])
         else:

@@ -162,8 +162,8 @@ class NucleiData(pl.LightningDataModule):
         """Normalised image and all labels, kept in memory."""
         if image_id not in self._whole:
             record = self.source.read(image_id)
-            some = record.complete is not True
-            area = mask_of(record.complete, record.labels.shape) if some else None
+            partly = record.complete is not True
+            area = mask_of(record.complete, record.labels.shape) if partly else None
             self._whole[image_id] = Whole(self.normalize(record.image), record.labels, area)
         return self._whole[image_id]
 
@@ -238,10 +238,8 @@ class NucleiData(pl.LightningDataModule):
         return self.labelled_nuclei()
 
     def _entry(self, record: Record) -> Entry:
-        choice, complete = self.annotation.choose(record), self.annotation.complete(record)
-        return Entry(
-            choice, tuple(self.train_set.held_out[record.id]), complete, pixel_hash(record)
-        )
+        held, kept = tuple(self.train_set.held_out[record.id]), self.annotation
+        return Entry(kept.choose(record), held, kept.complete(record), pixel_hash(record))
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Draws from the current step on: this process's share of each batch, in its parts."""

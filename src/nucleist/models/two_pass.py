@@ -117,7 +117,7 @@ class TwoPass(Net):
             own = torch.cat([p.image[:, *p.core.slices].flatten(1) for p in parts], 1)
         count, total, squares = torch.stack(moments).sum(0)
         spread = (squares / count - (total / count).square()).clamp(min=0).sqrt()
-        numbers = numbers_of(own, spread.to(own.dtype), self.center)
+        numbers = numbers_of(own, spread.to(own), self.center)
         middle, deviation = (float(number) for number in numbers)
 
         def seen(index: int) -> Part:
@@ -135,7 +135,7 @@ class TwoPass(Net):
         """
         inside = self.coarse([part.image])[0]["label_map"][part.core.slices] > 0
         pixels = part.image[:, *part.core.slices]
-        values = pixels.double()
+        values = pixels.cpu().double()  # not every device has float64
         number = values.new_tensor(values.numel())
         moments = torch.stack([number, values.sum(), values.square().sum()])
         return pixels[:, inside], moments
